@@ -1,0 +1,123 @@
+// The Ops table: everything the models ask of a backend. The forward passes (src/model, vision) are written
+// once against it; a backend fills every member, so a missing op is a compile or link error.
+//
+// Conventions
+//   * Row activations are f32, row-major, 64-byte aligned at the first row. `compute` (in the packed weights
+//     and caches) is the arithmetic: with bf16 the activations are rounded to bf16 where they enter a product,
+//     and sums are f32.
+//   * Feature maps are [height, width, channels] (channels innermost), f32 or bf16: TensorView of rank 3.
+//   * Outputs may alias inputs only where a comment says so.
+//   * A row never feels its neighbours: an output row depends on its own inputs and the RowClass only, never
+//     on how many rows share the call or on the thread count.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "src/base/dtype.h"
+#include "src/base/tensor.h"
+#include "src/base/thread_pool.h"
+
+namespace bifrons {
+
+/// What a row is part of. Kernels are chosen by class, never by row count, so that a picture drawn alone and
+/// in a batch takes the same path.
+enum class RowClass : uint8_t {
+  kDecode,   // sampled tokens: guidance pairs, speculation windows, captions
+  kPrefill,  // a prompt's chunk or an image's patches: the shape depends on the request alone
+};
+
+/// A matrix [out, in] with optional bias [out], packed by a backend. Stored values are kept (bf16 stays bf16).
+struct Linear {
+  virtual ~Linear() = default;
+  int64_t out = 0, in = 0;
+  DType stored = DType::kF32;   // type of the weights in memory
+  DType compute = DType::kF32;  // f32, or bf16: activations rounded to bf16
+  size_t bytes = 0;             // memory held; also what one pass over it reads
+};
+
+struct ConvShape {
+  int64_t in_channels = 0, out_channels = 0;
+  int64_t height = 0, width = 0;  // of the input; the output has the same size
+  int kernel = 1;                 // 1 or 3; stride 1, zero padding kernel/2
+};
+
+/// A convolution's weights, packed by a backend for one input size.
+struct Conv2d {
+  virtual ~Conv2d() = default;
+  ConvShape shape;
+  DType compute = DType::kF32;  // type of its input and output maps as well
+  size_t bytes = 0;
+};
+
+/// One sequence's cache of one layer: keys and values [kv_heads, capacity, head_dim], f32 or bf16.
+struct KvLayer {
+  void* keys = nullptr;
+  void* values = nullptr;
+  DType dtype = DType::kF32;
+  int64_t capacity = 0;  // positions
+};
+
+/// `rows` consecutive rows of a ragged batch that belong to one sequence, at positions start, start+1, …
+struct KvSpan {
+  int64_t row = 0, rows = 0;
+  int64_t start = 0;
+  KvLayer kv;
+};
+
+/// Widths of grouped-query attention; heads is a multiple of kv_heads.
+struct AttentionShape {
+  int64_t heads = 0, kv_heads = 0, head_dim = 0;
+};
+
+struct Ops {
+  const char* backend;  // "cpu", "ref"
+  const char* isa;      // "baseline", "avx2", "avx512", "amx", "neon"; "scalar" for ref
+
+  // ---- weights -------------------------------------------------------------------------------------------
+  /// Packs `parts` ([out_i, in], one dtype of f32/bf16/f16 each, stacked along out) and an optional bias (f32/bf16/f16
+  /// [out], or an empty view). The views may go away afterwards.
+  std::unique_ptr<Linear> (*pack_linear)(ThreadPool&, std::span<const TensorView> parts, TensorView bias,
+                                         DType compute);
+  /// weight [out_channels, in_channels, kernel, kernel], bias [out_channels] or empty.
+  std::unique_ptr<Conv2d> (*pack_conv)(ThreadPool&, const ConvShape&, TensorView weight, TensorView bias,
+                                       DType compute);
+
+  // ---- rows ----------------------------------------------------------------------------------------------
+  /// y[rows, out] = x[rows, in] · Wᵀ + bias, or y += … when `accumulate` (the residual stream).
+  void (*linear)(ThreadPool&, const Linear&, const float* x, int64_t rows, RowClass, bool accumulate, float* y);
+  /// y[i, :] = table[ids[i], :] widened to f32; table [n, dim].
+  void (*gather_rows)(ThreadPool&, TensorView table, const int32_t* ids, int64_t rows, float* y);
+  /// y = x / sqrt(mean(x²) + eps) · weight; x, y [rows, dim], weight f32 [dim]. y may be x.
+  void (*rms_norm)(ThreadPool&, const float* x, const float* weight, float eps, int64_t rows, int64_t dim, float* y);
+  /// y[rows, dim] = silu(gate) · up, with gate_up [rows, 2·dim]: gate first, then up.
+  void (*silu_mul)(ThreadPool&, const float* gate_up, int64_t rows, int64_t dim, float* y);
+  /// x[n] = gelu(x), the exact erf form, in place.
+  void (*gelu)(ThreadPool&, float* x, int64_t n);
+  /// Rotates the first `heads` heads of every row of x [rows, stride] in place (rotate-half convention: element
+  /// i pairs with i + head_dim/2). cos, sin: f32 [positions, head_dim/2]; row r uses position positions[r].
+  void (*rope)(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim, const int32_t* positions,
+               const float* cos, const float* sin);
+  /// Writes keys and values of every span's rows into its cache (rounded to the cache's type). k, v point at
+  /// the first row's kv_heads·head_dim values, rows are `stride` floats apart.
+  void (*kv_store)(ThreadPool&, const float* k, const float* v, int64_t stride, std::span<const KvSpan>, const AttentionShape&);
+  /// Causal attention over the caches, scale head_dim^-0.5, softmax in f32; the row at position p sees 0…p.
+  /// q [rows, q_stride] (heads·head_dim used), y [rows, heads·head_dim].
+  void (*attention)(ThreadPool&, const float* q, int64_t q_stride, std::span<const KvSpan>, const AttentionShape&, float* y);
+
+  // ---- feature maps --------------------------------------------------------------------------------------
+  /// out = conv(in) (+ residual, when not empty, of out's shape; it may be out's memory). Types equal conv.compute,
+  /// except that `out` may be f32 when out_channels is 3 (the picture itself).
+  void (*conv2d)(ThreadPool&, const Conv2d&, TensorView in, TensorView residual, Tensor& out);
+  /// Group normalisation over (height, width, channels/groups), then swish when `silu`. gamma, beta f32
+  /// [channels]. Statistics and arithmetic in f32. `out` has in's shape and type.
+  void (*group_norm)(ThreadPool&, TensorView in, const float* gamma, const float* beta, int groups, float eps, bool silu, Tensor& out);
+  /// out [2h, 2w, c] = nearest-neighbour doubling of in [h, w, c].
+  void (*upsample2x)(ThreadPool&, TensorView in, Tensor& out);
+  /// Full (not causal) attention between n positions: q, k, v, out maps [h, w, heads·head_dim] with h·w = n,
+  /// scale head_dim^-0.5, softmax in f32.
+  void (*full_attention)(ThreadPool&, TensorView q, TensorView k, TensorView v, int64_t heads, Tensor& out);
+};
+
+}  // namespace bifrons

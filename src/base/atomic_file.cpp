@@ -1,0 +1,73 @@
+#include "src/base/atomic_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+namespace bifrons {
+
+Error AtomicFile::SystemError(const char* what) const {
+  return Failure(path_ + ": cannot " + what + ": " + std::strerror(errno));
+}
+
+Result<AtomicFile> AtomicFile::Create(const std::string& path) {
+  AtomicFile file;
+  file.path_ = path;
+  if (std::error_code ignored; std::filesystem::is_directory(path, ignored)) {
+    return Failure(path + ": is a folder, not a file to write");
+  }
+  std::string name = path + ".XXXXXX.tmp";
+  file.fd_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
+  if (file.fd_ < 0) return file.SystemError("write");
+  file.temporary_ = name;
+  const mode_t mask = ::umask(0);  // mkostemps makes 0600; a result should have the usual permissions
+  ::umask(mask);
+  ::fchmod(file.fd_, 0666 & ~mask);
+  return file;
+}
+
+AtomicFile::AtomicFile(AtomicFile&& o) noexcept
+    : path_(std::move(o.path_)), temporary_(std::exchange(o.temporary_, {})), fd_(std::exchange(o.fd_, -1)) {}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Status AtomicFile::Write(std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return SystemError("write");
+    bytes = bytes.subspan(static_cast<size_t>(n));
+  }
+  return {};
+}
+
+Status AtomicFile::Commit() {
+  if (::fsync(fd_) != 0) return SystemError("sync");
+  if (::close(std::exchange(fd_, -1)) != 0) return SystemError("close");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError("rename");
+  temporary_.clear();
+  std::string folder = std::filesystem::path(path_).parent_path();
+  if (folder.empty()) folder = ".";
+  if (const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
+    ::fsync(fd);  // best effort: some filesystems refuse to sync a folder
+    ::close(fd);
+  }
+  return {};
+}
+
+Status WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes) {
+  BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));
+  BIFRONS_RETURN_IF_ERROR(file.Write(bytes));
+  return file.Commit();
+}
+
+}  // namespace bifrons

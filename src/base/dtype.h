@@ -1,0 +1,68 @@
+// Element types of tensors, and the conversions between the 16-bit floats and f32.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace bifrons {
+
+enum class DType : uint8_t { kF32, kBF16, kF16, kI32 };
+
+constexpr size_t SizeOf(DType type) { return type == DType::kF32 || type == DType::kI32 ? 4 : 2; }
+
+constexpr const char* NameOf(DType type) {
+  switch (type) {
+    case DType::kF32: return "f32";
+    case DType::kBF16: return "bf16";
+    case DType::kF16: return "f16";
+    case DType::kI32: return "i32";
+  }
+  return "?";
+}
+
+/// bfloat16: the upper half of an f32. A distinct type, so that it never mixes with integers.
+struct BF16 {
+  uint16_t bits;
+};
+
+/// IEEE half precision.
+struct F16 {
+  uint16_t bits;
+};
+
+inline float ToFloat(float x) { return x; }
+
+inline float ToFloat(BF16 x) { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
+
+inline float ToFloat(F16 x) {
+  const uint32_t sign = static_cast<uint32_t>(x.bits & 0x8000) << 16;
+  const uint32_t exponent = (x.bits >> 10) & 31, mantissa = x.bits & 1023;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7F800000u | (mantissa << 13));
+  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;  // zero and subnormals are exact
+  return sign ? -magnitude : magnitude;
+}
+
+/// Round to nearest, ties to even; NaN stays NaN.
+inline BF16 ToBF16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
+  return {static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16)};
+}
+
+/// Storage type → DType at compile time.
+template <class T>
+constexpr DType DTypeOf();
+template <>
+constexpr DType DTypeOf<float>() { return DType::kF32; }
+template <>
+constexpr DType DTypeOf<BF16>() { return DType::kBF16; }
+template <>
+constexpr DType DTypeOf<F16>() { return DType::kF16; }
+template <>
+constexpr DType DTypeOf<int32_t>() { return DType::kI32; }
+
+}  // namespace bifrons

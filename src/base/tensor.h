@@ -1,0 +1,107 @@
+// Memory in three types: Shape, a non-owning TensorView, and the owner Tensor (64-byte aligned).
+#pragma once
+
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+#include <memory>
+#include <string>
+
+#include "src/base/check.h"
+#include "src/base/dtype.h"
+
+namespace bifrons {
+
+/// Up to four dimensions, outermost first, row-major.
+class Shape {
+ public:
+  static constexpr int kMaxRank = 4;
+
+  Shape() = default;
+  Shape(std::initializer_list<int64_t> dims) {
+    BIFRONS_CHECK(dims.size() <= kMaxRank);
+    for (int64_t d : dims) dims_[rank_++] = d;
+  }
+  void Append(int64_t d) {
+    BIFRONS_CHECK(rank_ < kMaxRank);
+    dims_[rank_++] = d;
+  }
+
+  int rank() const { return rank_; }
+  int64_t operator[](int i) const { return dims_[i]; }
+  int64_t elements() const {
+    int64_t n = 1;
+    for (int i = 0; i < rank_; i++) n *= dims_[i];
+    return n;
+  }
+  bool operator==(const Shape& o) const = default;
+  /// "[2048, 5632]"
+  std::string ToString() const {
+    std::string s = "[";
+    for (int i = 0; i < rank_; i++) s += (i ? ", " : "") + std::to_string(dims_[i]);
+    return s + "]";
+  }
+
+ private:
+  std::array<int64_t, kMaxRank> dims_{};
+  int rank_ = 0;
+};
+
+/// Contiguous elements that somebody else owns (a mapped file, a Tensor). Trivially copyable.
+struct TensorView {
+  const void* data = nullptr;
+  DType dtype = DType::kF32;
+  Shape shape;
+
+  bool empty() const { return data == nullptr; }
+  size_t bytes() const { return static_cast<size_t>(shape.elements()) * SizeOf(dtype); }
+  template <class T>
+  const T* as() const {
+    BIFRONS_CHECK(dtype == DTypeOf<T>());
+    return static_cast<const T*>(data);
+  }
+};
+
+/// Owner of an uninitialised, 64-byte aligned block. Move-only.
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(shape) {
+    const size_t size = (bytes() + 63) / 64 * 64;
+    data_.reset(std::aligned_alloc(64, size ? size : 64));
+    BIFRONS_CHECK(data_ != nullptr, "out of memory: %zu bytes", size);
+  }
+  static Tensor Zeros(DType dtype, Shape shape) {
+    Tensor t(dtype, shape);
+    std::memset(t.data(), 0, t.bytes());
+    return t;
+  }
+
+  DType dtype() const { return dtype_; }
+  const Shape& shape() const { return shape_; }
+  size_t bytes() const { return static_cast<size_t>(shape_.elements()) * SizeOf(dtype_); }
+  bool empty() const { return data_ == nullptr; }
+  void* data() { return data_.get(); }
+  const void* data() const { return data_.get(); }
+  template <class T>
+  T* as() {
+    BIFRONS_CHECK(dtype_ == DTypeOf<T>());
+    return static_cast<T*>(data_.get());
+  }
+  template <class T>
+  const T* as() const {
+    return const_cast<Tensor*>(this)->as<T>();
+  }
+  TensorView view() const { return {data_.get(), dtype_, shape_}; }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> data_;
+  DType dtype_ = DType::kF32;
+  Shape shape_;
+};
+
+}  // namespace bifrons

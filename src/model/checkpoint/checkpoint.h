@@ -1,0 +1,51 @@
+// A published checkpoint's tensors by their published names, whatever files they are in.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "src/base/mapped_file.h"
+#include "src/base/result.h"
+#include "src/base/tensor.h"
+
+namespace bifrons {
+
+/// A tensor as a file stores it: its bytes lie in a mapped file and were bounds-checked when it was opened.
+struct StoredTensor {
+  std::string type;                  // as the file calls it: "BF16", "F32", "I64", "BoolStorage", …
+  bool loadable = false;             // type is one of f32, bf16, f16: `dtype` holds
+  DType dtype = DType::kF32;
+  std::vector<int64_t> dims;
+  std::vector<int64_t> strides;      // in elements; a pickled tensor may be transposed
+  const uint8_t* data = nullptr;     // first element
+  std::string file;                  // for messages
+
+  bool contiguous() const;
+};
+
+/// What every reader (safetensors.h, pytorch_zip.h) produces.
+using TensorMap = std::map<std::string, StoredTensor>;
+
+/// All files of a model folder: `*.safetensors` or `pytorch_model*.bin`, single or sharded by `*.index.json`.
+class Checkpoint {
+ public:
+  /// Errors name the file and the tensor. A name that stands in two shards, or a shard of the index that is
+  /// missing, is an error.
+  static Result<Checkpoint> Open(const std::string& folder);
+
+  const TensorMap& tensors() const { return tensors_; }
+  /// nullptr when there is none.
+  const StoredTensor* Find(const std::string& name) const;
+  const std::vector<std::string>& files() const { return paths_; }
+
+ private:
+  Checkpoint() = default;
+  std::vector<MappedFile> files_;
+  std::vector<std::string> paths_;
+  TensorMap tensors_;
+};
+
+}  // namespace bifrons

@@ -1,0 +1,56 @@
+// JanusConfig: every number that describes a checkpoint, read from its own files.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "src/base/result.h"
+#include "vision/siglip_config.h"
+#include "vision/vq_config.h"
+
+namespace bifrons {
+
+/// The language model's shape (transformers: LlamaConfig; same defaults).
+struct LlamaConfig {
+  int64_t hidden = 0;        // model width (2048)
+  int64_t intermediate = 0;  // feed-forward width (5632)
+  int64_t layers = 0;
+  int64_t heads = 0;
+  int64_t kv_heads = 0;      // = heads, unless grouped-query
+  int64_t head_dim = 0;      // hidden / heads, unless the file says otherwise
+  int64_t vocabulary = 0;
+  int64_t max_positions = 0; // positions the rotary embedding was trained for
+  float rope_theta = 10000;
+  float norm_eps = 1e-6f;
+};
+
+/// The two-or-more layer perceptrons between the parts (depth counts linear layers).
+struct ProjectorConfig {
+  int64_t input = 0;   // codebook_dim for generation, vision width for understanding
+  int64_t output = 0;  // model width
+  int64_t depth = 2;
+};
+
+/// The two published forms of the same model.
+enum class Layout {
+  kOriginal,   // deepseek-ai: config `multi_modality`, pytorch_model*.bin
+  kConverted,  // deepseek-community: config `janus`, *.safetensors
+};
+
+struct JanusConfig {
+  Layout layout = Layout::kConverted;
+  std::string name;             // the folder's name, or "janus-pro-1b" of a random model
+  LlamaConfig llama;
+  VqConfig vq;
+  SiglipConfig vision;
+  bool has_vision = true;       // false: a drawing-only checkpoint
+  bool has_vq_encoder = true;
+  ProjectorConfig aligner;      // vision → model width
+  ProjectorConfig gen_aligner;  // codebook entry → model width
+  int64_t gen_head_hidden = 0;  // image_token_embed: width inside gen_head, may differ from hidden
+  int64_t gen_embed_dim = 0;    // width of gen_embed's entries (codebook_dim)
+  bool tied_lm_head = false;    // no lm_head stored: the embedding serves
+  float guidance_default = 5;   // generation_config.json's guidance_scale where there is one
+};
+
+}  // namespace bifrons

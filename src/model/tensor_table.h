@@ -1,0 +1,37 @@
+// THE tensor table: every tensor of a Janus model, once. Loading, checking, `info`, the memory plan, random
+// models, export and the tests read this and nothing else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "src/base/tensor.h"
+#include "src/model/config.h"
+
+namespace bifrons {
+
+/// What turns the stored tensor into ours.
+enum class Transform : uint8_t {
+  kNone,
+  kQueryOfQkv,  // the first, second or third part of a merged [3·out, in] (original SigLIP)
+  kKeyOfQkv,
+  kValueOfQkv,
+  kDropLeadingOne,  // [1, n, d] → [n, d]
+};
+
+enum class Part : uint8_t { kLanguage, kGeneration, kVqDecoder, kVqEncoder, kVision };
+
+struct TensorSpec {
+  std::string name;       // ours: "llama.layers.3.attention.q"
+  std::string original;   // deepseek-ai's name
+  std::string converted;  // deepseek-community's name
+  Shape shape;            // ours, after the transform
+  Transform transform = Transform::kNone;  // in the original layout; the converted one needs none
+  Part part = Part::kLanguage;
+  bool required = true;   // false: the model works without it (an untied lm_head, the vision tower)
+};
+
+/// In the order of the forward pass.
+std::vector<TensorSpec> TensorTable(const JanusConfig& config);
+
+}  // namespace bifrons

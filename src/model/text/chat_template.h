@@ -1,0 +1,34 @@
+// From a prompt to the exact ids of the reference's conversation format, and the unconditional twin.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/model/text/tokenizer.h"
+
+namespace bifrons {
+
+/// janus/utils/conversation.py: Janus-Pro's roles are tokens `<|User|>`, `<|Assistant|>`; Janus-1.3B's are the words
+/// `User`, `Assistant`.
+enum class ChatTemplate { kJanusPro, kJanus13B };
+
+/// "auto" (by whether the vocabulary holds `<|User|>`), "janus-pro" or "janus-1.3b".
+Result<ChatTemplate> ChooseTemplate(std::string_view name, const Tokenizer&);
+
+/// Ids of special tokens, looked up by name in the tokenizer, never hard-coded. Missing ones are an error by name.
+struct SpecialTokens {
+  int32_t bos = 0, pad = 0, begin_of_image = 0;
+};
+Result<SpecialTokens> FindSpecialTokens(const Tokenizer&);
+
+struct DrawingPrompt {
+  std::vector<int32_t> conditional;    // BOS … <begin_of_image>
+  std::vector<int32_t> unconditional;  // same length; everything between the first and the last id is pad
+};
+/// The generation format: no system prompt, the prompt stripped (Unicode white space).
+DrawingPrompt EncodeDrawingPrompt(const Tokenizer&, ChatTemplate, const SpecialTokens&, std::string_view prompt);
+
+}  // namespace bifrons

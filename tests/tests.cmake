@@ -1,0 +1,1 @@
+# Tests that are not plain Catch2 programs, and properties of those that are.
