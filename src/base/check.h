@@ -5,12 +5,12 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define BIFRONS_CHECK(condition, ...)                                                                \
-  do {                                                                                               \
-    if (!(condition)) [[unlikely]] {                                                                 \
+#define BIFRONS_CHECK(condition, ...)                                                                 \
+  do {                                                                                                \
+    if (!(condition)) [[unlikely]] {                                                                  \
       std::fprintf(stderr, "bifrons: internal error at %s:%d: %s. ", __FILE__, __LINE__, #condition); \
       __VA_OPT__(std::fprintf(stderr, __VA_ARGS__);)                                                  \
-      std::fputc('\n', stderr);                                                                      \
-      std::abort();                                                                                  \
-    }                                                                                                \
+      std::fputc('\n', stderr);                                                                       \
+      std::abort();                                                                                   \
+    }                                                                                                 \
   } while (0)

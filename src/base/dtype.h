@@ -15,10 +15,14 @@ constexpr size_t SizeOf(DType type) { return type == DType::kF32 || type == DTyp
 
 constexpr const char* NameOf(DType type) {
   switch (type) {
-    case DType::kF32: return "f32";
-    case DType::kBF16: return "bf16";
-    case DType::kF16: return "f16";
-    case DType::kI32: return "i32";
+    case DType::kF32:
+      return "f32";
+    case DType::kBF16:
+      return "bf16";
+    case DType::kF16:
+      return "f16";
+    case DType::kI32:
+      return "i32";
   }
   return "?";
 }
@@ -57,12 +61,20 @@ inline BF16 ToBF16(float x) {
 template <class T>
 constexpr DType DTypeOf();
 template <>
-constexpr DType DTypeOf<float>() { return DType::kF32; }
+constexpr DType DTypeOf<float>() {
+  return DType::kF32;
+}
 template <>
-constexpr DType DTypeOf<BF16>() { return DType::kBF16; }
+constexpr DType DTypeOf<BF16>() {
+  return DType::kBF16;
+}
 template <>
-constexpr DType DTypeOf<F16>() { return DType::kF16; }
+constexpr DType DTypeOf<F16>() {
+  return DType::kF16;
+}
 template <>
-constexpr DType DTypeOf<int32_t>() { return DType::kI32; }
+constexpr DType DTypeOf<int32_t>() {
+  return DType::kI32;
+}
 
 }  // namespace bifrons

@@ -25,7 +25,8 @@ Result<MappedFile> MappedFile::Open(const std::string& path) {
   if (file.size_ > 0) {
     void* p = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED) {
-      const Error error = Failure(path + ": cannot map " + std::to_string(file.size_) + " bytes: " + std::strerror(errno));
+      const Error error =
+          Failure(path + ": cannot map " + std::to_string(file.size_) + " bytes: " + std::strerror(errno));
       ::close(fd);
       return error;
     }

@@ -33,14 +33,18 @@ std::optional<std::string_view> Field(std::string_view header, std::string_view 
 Result<Tensor> ReadNpy(const std::string& path) {
   BIFRONS_TRY(const MappedFile file, MappedFile::Open(path));
   const auto bytes = file.bytes();
-  const auto bad = [&](const std::string& what) { return DataError(path + ": not a usable .npy file: " + what); };
+  const auto bad = [&](const std::string& what) {
+    return DataError(path + ": not a usable .npy file: " + what);
+  };
   if (bytes.size() < 12 || std::memcmp(bytes.data(), kMagic, 6) != 0) return bad("no NUMPY header");
   const int version = bytes[6];
   size_t start = 10, length = bytes[8] | bytes[9] << 8;
-  if (version >= 2) start = 12, length |= static_cast<size_t>(bytes[10]) << 16 | static_cast<size_t>(bytes[11]) << 24;
+  if (version >= 2)
+    start = 12, length |= static_cast<size_t>(bytes[10]) << 16 | static_cast<size_t>(bytes[11]) << 24;
   if (length > bytes.size() - start) return bad("the header is longer than the file");
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + start, length);
-  const auto type = Field(header, "'descr'"), order = Field(header, "'fortran_order'"), dims = Field(header, "'shape'");
+  const auto type = Field(header, "'descr'"), order = Field(header, "'fortran_order'"),
+             dims = Field(header, "'shape'");
   if (!type || !order || !dims) return bad("the header lacks descr, fortran_order or shape");
   if (!order->starts_with("False")) return bad("Fortran order; save it with numpy.ascontiguousarray");
 
@@ -62,9 +66,11 @@ Result<Tensor> ReadNpy(const std::string& path) {
     elements *= d;
   }
   const bool wide = *type == "'<i8'", integer = *type == "'<i4'" || wide;
-  if (!integer && *type != "'<f4'") return bad("type " + std::string(*type) + "; int32, int64 or float32 is needed");
+  if (!integer && *type != "'<f4'")
+    return bad("type " + std::string(*type) + "; int32, int64 or float32 is needed");
   const uint8_t* data = bytes.data() + start + length;
-  if (bytes.size() - start - length != elements * (wide ? 8 : 4)) return bad("its size does not match its shape");
+  if (bytes.size() - start - length != elements * (wide ? 8 : 4))
+    return bad("its size does not match its shape");
 
   Tensor tensor(integer ? DType::kI32 : DType::kF32, shape);
   if (!wide) {
@@ -91,7 +97,8 @@ Status WriteNpy(const std::string& path, TensorView tensor) {
   while ((10 + header.size() + 1) % 64 != 0) header += ' ';
   header += '\n';
   std::vector<uint8_t> prefix(kMagic, kMagic + 6);
-  prefix.insert(prefix.end(), {1, 0, static_cast<uint8_t>(header.size() & 255), static_cast<uint8_t>(header.size() >> 8)});
+  prefix.insert(prefix.end(),
+                {1, 0, static_cast<uint8_t>(header.size() & 255), static_cast<uint8_t>(header.size() >> 8)});
   prefix.insert(prefix.end(), header.begin(), header.end());
 
   BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));

@@ -73,15 +73,15 @@ class [[nodiscard]] Status {
 #define BIFRONS_CONCAT(a, b) BIFRONS_CONCAT_INNER(a, b)
 
 /// BIFRONS_TRY(auto x, F()): x = value of F(), or return F()'s error from the enclosing function.
-#define BIFRONS_TRY(declaration, expression)                        \
-  auto BIFRONS_CONCAT(result_, __LINE__) = (expression);            \
-  if (!BIFRONS_CONCAT(result_, __LINE__).ok()) {                    \
-    return BIFRONS_CONCAT(result_, __LINE__).error();               \
-  }                                                                 \
+#define BIFRONS_TRY(declaration, expression)             \
+  auto BIFRONS_CONCAT(result_, __LINE__) = (expression); \
+  if (!BIFRONS_CONCAT(result_, __LINE__).ok()) {         \
+    return BIFRONS_CONCAT(result_, __LINE__).error();    \
+  }                                                      \
   declaration = std::move(BIFRONS_CONCAT(result_, __LINE__)).value()
 
-#define BIFRONS_RETURN_IF_ERROR(expression)                         \
-  do {                                                              \
+#define BIFRONS_RETURN_IF_ERROR(expression)                              \
+  do {                                                                   \
     if (auto status = (expression); !status.ok()) return status.error(); \
   } while (0)
 

@@ -44,8 +44,9 @@ int CgroupThreads() {
 int AvailableThreads() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set)
-                                                       : static_cast<int>(std::thread::hardware_concurrency());
+  int n = sched_getaffinity(0, sizeof(set), &set) == 0
+              ? CPU_COUNT(&set)
+              : static_cast<int>(std::thread::hardware_concurrency());
   if (const int quota = CgroupThreads(); quota > 0) n = std::min(n, quota);
   return std::max(1, n);
 }

@@ -31,7 +31,11 @@ class ThreadPool {
       body(int64_t{0}, n, 0);
       return;
     }
-    Run(n, [](const void* b, int64_t begin, int64_t end, int t) { (*static_cast<const Body*>(b))(begin, end, t); },
+    Run(
+        n,
+        [](const void* b, int64_t begin, int64_t end, int t) {
+          (*static_cast<const Body*>(b))(begin, end, t);
+        },
         &body);
   }
 

@@ -1,0 +1,20 @@
+// Which model a command means.
+#pragma once
+
+#include <string>
+
+#include "src/base/result.h"
+
+namespace bifrons {
+
+/// The folder of the model that ships with the program: share/bifrons beside an installed binary, assets/
+/// above a build folder. An error says where it was looked for.
+Result<std::string> BundledModel();
+
+/// `model` itself, or $BIFRONS_MODEL, or the bundled model.
+Result<std::string> ResolveModel(const std::string& model);
+
+/// The folder whose tokenizer belongs to `model`: itself, or the bundled one for "random:…".
+Result<std::string> TokenizerFolder(const std::string& model);
+
+}  // namespace bifrons
