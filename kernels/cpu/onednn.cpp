@@ -1,0 +1,61 @@
+#include "kernels/cpu/onednn.h"
+
+#include <omp.h>
+
+#include <mutex>
+#include <optional>
+#include <string>
+
+namespace bifrons::cpu {
+namespace {
+
+dnnl::cpu_isa MaxIsa(Isa isa) {
+  switch (isa) {
+    case Isa::kBaseline:
+      return dnnl::cpu_isa::sse41;  // the lowest cap there is; without SSE4.1 oneDNN has reference code
+    case Isa::kAvx2:
+      return dnnl::cpu_isa::avx2;
+    case Isa::kAvx512:
+      return dnnl::cpu_isa::avx512_core_bf16;
+    case Isa::kAmx:
+      return dnnl::cpu_isa::avx512_core_amx;
+    case Isa::kNeon:
+      break;  // the cap knows x86 only
+  }
+  return dnnl::cpu_isa::all;
+}
+
+}  // namespace
+
+Status CapOneDnn(Isa isa) {
+  static std::mutex mutex;
+  static std::optional<Isa> capped;
+  const std::lock_guard lock(mutex);
+  if (capped == isa) return {};
+  if (capped) {
+    return UsageError(std::string("instruction set ") + NameOf(isa) +
+                      " asked for, but this process already uses " + NameOf(*capped) +
+                      ", and oneDNN's set is chosen once per process; start another process");
+  }
+  if (isa != Isa::kNeon && dnnl::set_max_cpu_isa(MaxIsa(isa)) != dnnl::status::success) {
+    return Failure(std::string("oneDNN was used before its instruction set could be capped to ") +
+                   NameOf(isa));
+  }
+  capped = isa;
+  return {};
+}
+
+const dnnl::engine& OneDnnEngine() {
+  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+dnnl::stream& OneDnnStream() {
+  thread_local dnnl::stream stream(OneDnnEngine());
+  return stream;
+}
+
+WithThreads::WithThreads(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
+WithThreads::~WithThreads() { omp_set_num_threads(before_); }
+
+}  // namespace bifrons::cpu
