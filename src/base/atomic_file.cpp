@@ -17,12 +17,16 @@ Error AtomicFile::SystemError(const char* what) const {
 }
 
 Result<AtomicFile> AtomicFile::Create(const std::string& path) {
+  namespace fs = std::filesystem;
   AtomicFile file;
-  file.path_ = path;
-  if (std::error_code ignored; std::filesystem::is_directory(path, ignored)) {
-    return Failure(path + ": is a folder, not a file to write");
+  std::error_code error;
+  // A rename would replace a link instead of what it points to, and must never replace a folder or a device.
+  file.path_ = fs::is_symlink(path, error) ? fs::weakly_canonical(path, error).string() : path;
+  const fs::file_status status = fs::status(file.path_, error);
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    return Failure(path + ": cannot write: not a regular file");
   }
-  std::string name = path + ".XXXXXX.tmp";
+  std::string name = file.path_ + ".XXXXXX.tmp";
   file.fd_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
   if (file.fd_ < 0) return file.SystemError("write");
   file.temporary_ = name;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <limits>
 #include <numeric>
 
@@ -88,8 +89,8 @@ int32_t Sampler::Sample(const float* conditional, const float* unconditional, in
   consider(best_index, NoiseBlock(seed, position, static_cast<uint32_t>(best_index / 4))[best_index % 4]);
   for (size_t block = 0; 4 * block < logits_.size(); block++) {
     const size_t first = 4 * block, last = std::min(first + 4, logits_.size());
-    const float largest = *std::max_element(logits_.begin() + static_cast<ptrdiff_t>(first),
-                                            logits_.begin() + static_cast<ptrdiff_t>(last));
+    const float largest = *std::max_element(logits_.begin() + static_cast<std::ptrdiff_t>(first),
+                                            logits_.begin() + static_cast<std::ptrdiff_t>(last));
     if (largest + most < best) continue;
     const auto bits = NoiseBlock(seed, position, static_cast<uint32_t>(block));
     for (size_t i = first; i < last; i++) {

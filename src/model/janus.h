@@ -4,28 +4,19 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
 #include "kernels/ops.h"
 #include "src/base/result.h"
 #include "src/model/llama.h"
+#include "src/model/load_options.h"
 #include "src/model/text/chat_template.h"
 #include "src/model/text/tokenizer.h"
 #include "src/model/weight_source.h"
 #include "vision/vq_decoder.h"
 
 namespace bifrons {
-
-struct LoadOptions {
-  std::string model;             // folder or "random:…"; see ResolveModel (model_path.h)
-  std::string backend = "cpu";   // "cpu", "ref"
-  std::string isa;               // "" = the best this processor has
-  std::optional<DType> compute;  // none = bf16 where the processor multiplies it, else f32
-  int threads = 0;               // 0 = what affinity and cgroups allow
-  std::string chat_template = "auto";
-};
 
 class Janus {
  public:

@@ -15,6 +15,11 @@ namespace bifrons {
 /// `User`, `Assistant`.
 enum class ChatTemplate { kJanusPro, kJanus13B };
 
+/// As --template takes it: "janus-pro", "janus-1.3b".
+constexpr const char* NameOf(ChatTemplate chat_template) {
+  return chat_template == ChatTemplate::kJanusPro ? "janus-pro" : "janus-1.3b";
+}
+
 /// "auto" (by whether the vocabulary holds `<|User|>`), "janus-pro" or "janus-1.3b".
 Result<ChatTemplate> ChooseTemplate(std::string_view name, const Tokenizer&);
 

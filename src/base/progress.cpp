@@ -1,0 +1,39 @@
+#include "src/base/progress.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace bifrons {
+namespace {
+constexpr int kWidth = 30;  // characters of the bar: fits 80 columns with label and note
+constexpr auto kRedraw = std::chrono::milliseconds(100);
+}  // namespace
+
+ProgressBar::ProgressBar(std::string label, bool enabled)
+    : label_(std::move(label)),
+      visible_(enabled && ::isatty(STDERR_FILENO)),
+      start_(Clock::now()),
+      drawn_(start_) {}
+
+ProgressBar::~ProgressBar() {
+  if (visible_) std::fputs("\r\033[K", stderr);
+}
+
+void ProgressBar::Update(double done, double total, const std::string& note) {
+  const auto now = Clock::now();
+  if (!visible_ || now - drawn_ < kRedraw) return;
+  drawn_ = now;
+  const double share = total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0;
+  const int full = static_cast<int>(share * kWidth);
+  const double elapsed = std::chrono::duration<double>(now - start_).count();
+  const int left = share > 0 ? static_cast<int>(elapsed / share - elapsed + 0.5) : 0;
+  std::fprintf(stderr, "\r%s [%s%s] %3.0f%%  %d:%02d left  %s\033[K", label_.c_str(),
+               std::string(static_cast<size_t>(full), '#').c_str(),
+               std::string(static_cast<size_t>(kWidth - full), '.').c_str(), 100 * share, left / 60,
+               left % 60, note.c_str());
+  std::fflush(stderr);
+}
+
+}  // namespace bifrons

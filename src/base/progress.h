@@ -1,0 +1,28 @@
+// A progress bar on a terminal; silent in a pipe.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+namespace bifrons {
+
+class ProgressBar {
+ public:
+  /// Draws on stderr when that is a terminal and `enabled`.
+  ProgressBar(std::string label, bool enabled);
+  /// Wipes the bar, so that what follows starts on a clean line.
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+
+  /// done of total, with the time left by the rate so far and `note` behind; redrawn at most ten times a
+  /// second.
+  void Update(double done, double total, const std::string& note);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  std::string label_;
+  bool visible_;
+  Clock::time_point start_, drawn_;
+};
+
+}  // namespace bifrons

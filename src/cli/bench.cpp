@@ -1,0 +1,73 @@
+// bifrons bench: measure, and print against the limits measured in the same run.
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "kernels/backend.h"
+#include "src/cli/commands.h"
+#include "src/engine/benchmark.h"
+
+namespace bifrons {
+
+Result<int> RunBench(const BenchOptions& options) {
+  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
+  const int64_t limit = janus->config().llama.max_positions;
+  if (options.position >= limit || options.prompt_tokens > limit) {
+    return UsageError("bench: --position and --prompt-tokens must stay below the model's " +
+                      std::to_string(limit) + " positions");
+  }
+  const BenchmarkResult r =
+      RunBenchmark(*janus, {options.rows, options.position, options.prompt_tokens, options.repeats});
+  const auto percent = [](double rate, double most) { return 100 * rate / most; };
+  const double prefill_rate = r.prefill_macs / r.prefill_seconds, vq_rate = r.vq_macs / r.vq_seconds;
+
+  if (options.json) {
+    nlohmann::json json = {{"processor", ProcessorName()},
+                           {"backend", janus->ops().backend},
+                           {"isa", janus->ops().isa},
+                           {"threads", janus->pool().threads()},
+                           {"model", janus->name()},
+                           {"dtype", NameOf(janus->compute())},
+                           {"weight_bytes", janus->step_bytes()},
+                           {"bandwidth_gbs", r.bandwidth / 1e9},
+                           {"gmacs_limit", r.mac_rate / 1e9},
+                           {"position", options.position}};
+    json["prefill"] = {{"tokens", options.prompt_tokens},
+                       {"ms", 1e3 * r.prefill_seconds},
+                       {"gmacs", prefill_rate / 1e9},
+                       {"percent", percent(prefill_rate, r.mac_rate)}};
+    json["decode"] = nlohmann::json::array();
+    for (const DecodeMeasurement& d : r.decode) {
+      json["decode"].push_back({{"rows", d.rows},
+                                {"ms", 1e3 * d.seconds},
+                                {"gbs", d.bytes / d.seconds / 1e9},
+                                {"percent", percent(d.bytes / d.seconds, r.bandwidth)},
+                                {"gmacs", d.macs / d.seconds / 1e9},
+                                {"gmacs_percent", percent(d.macs / d.seconds, r.mac_rate)}});
+    }
+    json["vq_decode_ms"] = 1e3 * r.vq_seconds;
+    json["vq_decode"] = {
+        {"ms", 1e3 * r.vq_seconds}, {"gmacs", vq_rate / 1e9}, {"percent", percent(vq_rate, r.mac_rate)}};
+    std::printf("%s\n", json.dump(2).c_str());
+    return 0;
+  }
+
+  std::printf("%s; %s, %s, %s, %d threads\n", ProcessorName().c_str(), janus->name().c_str(),
+              janus->ops().isa, NameOf(janus->compute()), janus->pool().threads());
+  std::printf("limits measured in this run: %.1f GB/s over %.2f GB, %.0f GMAC/s\n\n", r.bandwidth / 1e9,
+              static_cast<double>(janus->step_bytes()) / 1e9, r.mac_rate / 1e9);
+  std::printf("%-28s %10s %10s %10s\n", "stage", "ms", "rate", "of limit");
+  std::printf("%-28s %10.2f %5.0f GMAC/s %6.0f %%\n",
+              ("prefill, " + std::to_string(options.prompt_tokens) + " tokens").c_str(),
+              1e3 * r.prefill_seconds, prefill_rate / 1e9, percent(prefill_rate, r.mac_rate));
+  for (const DecodeMeasurement& d : r.decode) {
+    std::printf("%-28s %10.2f %5.1f GB/s   %6.0f %%   %.0f GMAC/s, %.0f %%\n",
+                ("decode step, " + std::to_string(d.rows) + " rows").c_str(), 1e3 * d.seconds,
+                d.bytes / d.seconds / 1e9, percent(d.bytes / d.seconds, r.bandwidth),
+                d.macs / d.seconds / 1e9, percent(d.macs / d.seconds, r.mac_rate));
+  }
+  std::printf("%-28s %10.2f %5.0f GMAC/s %6.0f %%\n", "VQ decode, one picture", 1e3 * r.vq_seconds,
+              vq_rate / 1e9, percent(vq_rate, r.mac_rate));
+  return 0;
+}
+
+}  // namespace bifrons

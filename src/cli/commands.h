@@ -1,0 +1,23 @@
+// The verbs. Each prints its answer and returns the exit code, or an error for main to print.
+#pragma once
+
+#include <atomic>
+
+#include "src/base/result.h"
+#include "src/cli/options.h"
+
+namespace bifrons {
+
+constexpr int kExitInterrupted = 130;
+
+/// Set by SIGINT and SIGTERM.
+extern std::atomic<bool> interrupted;
+
+Result<int> RunGenerate(const GenerateOptions& options);
+Result<int> RunInfo(const InfoOptions& options);
+Result<int> RunTokenize(const TokenizeOptions& options);
+Result<int> RunTrace(const TraceOptions& options);
+Result<int> RunBench(const BenchOptions& options);
+Result<int> RunExport(const ExportOptions& options);
+
+}  // namespace bifrons

@@ -1,0 +1,209 @@
+// bifrons generate: requests from flags or from a picture, batches, PNG files.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "kernels/limits.h"
+#include "src/base/npy.h"
+#include "src/base/progress.h"
+#include "src/cli/commands.h"
+#include "src/engine/draw.h"
+#include "src/engine/metadata.h"
+#include "src/model/memory_plan.h"
+#include "src/model/model_path.h"
+#include "vision/png.h"
+
+namespace bifrons {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Above this many pictures the products are compute-bound and a larger batch only costs memory and latency.
+constexpr int64_t kLargestBatch = 16;
+
+struct Job {
+  LoadOptions load;
+  std::vector<DrawRequest> requests;
+  std::string expected_hash;  // of the model a --from picture was drawn with; "" otherwise
+};
+
+Result<PictureSettings> ReadSettings(const std::string& picture) {
+  BIFRONS_TRY(const auto texts, ReadPngText(picture));
+  for (const auto& [keyword, text] : texts) {
+    if (keyword != "parameters") continue;
+    auto settings = ParseParameters(text);
+    if (!settings.ok()) return DataError(picture + ": " + settings.error().message);
+    return settings;
+  }
+  return DataError(picture + ": has no `parameters` text, so it does not say how it was drawn");
+}
+
+// The recorded settings, where no flag overrides them.
+Result<Job> JobFromPicture(const GenerateOptions& options) {
+  BIFRONS_TRY(const PictureSettings settings, ReadSettings(options.from));
+  Job job;
+  job.load = options.load;
+  job.expected_hash = settings.model_hash;
+  if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
+  if (job.load.isa.empty()) job.load.isa = settings.isa;
+  if (job.load.backend == LoadOptions{}.backend) job.load.backend = settings.backend;
+  if (job.load.backend == "ref") job.load.isa.clear();
+  if (!job.load.compute)
+    job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
+  if (job.load.chat_template == "auto") job.load.chat_template = settings.chat_template;
+  job.requests.push_back({settings.prompt, settings.seed, settings.sampling});
+  return job;
+}
+
+void ApplySampling(const GenerateOptions& options, Sampling* sampling) {
+  if (options.guidance) sampling->guidance = *options.guidance;
+  if (options.temperature) sampling->temperature = *options.temperature;
+  if (options.top_k) sampling->top_k = *options.top_k;
+  if (options.top_p) sampling->top_p = *options.top_p;
+  if (options.min_p) sampling->min_p = *options.min_p;
+}
+
+// out.png, or out_1.png, out_2.png, … when there are several.
+std::string FileName(const std::string& output, size_t index, size_t count) {
+  const std::string base = output.empty() ? "out.png" : output;
+  if (count == 1) return base;
+  const fs::path path(base);
+  return (path.parent_path() / (path.stem().string() + "_" + std::to_string(index + 1) + ".png")).string();
+}
+
+// Told before minutes of drawing, not after.
+Status CheckWritable(const std::string& file) {
+  std::string folder = fs::path(file).parent_path();
+  if (folder.empty()) folder = ".";
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return Failure(file + ": cannot write: there is no folder " + folder);
+  if (::access(folder.c_str(), W_OK) != 0)
+    return Failure(file + ": cannot write: the folder " + folder + " is not writable");
+  if (fs::is_directory(file, error)) return Failure(file + ": cannot write: it is a folder");
+  return {};
+}
+
+void PrintSpeed(Janus& janus, const DrawStats& stats) {
+  const double bandwidth = MeasureBandwidth(janus.pool(), janus.step_bytes());
+  const double rate = static_cast<double>(stats.bytes_read) / std::max(stats.decode_seconds, 1e-9);
+  std::fprintf(
+      stderr,
+      "prefill %.2f s (%.0f tokens/s), decode %.2f s (%.1f image tokens/s, %.1f GB/s = %.0f %% of the "
+      "measured %.1f GB/s), "
+      "VQ decoding %.2f s; %s, %s, %d threads\n",
+      stats.prefill_seconds, static_cast<double>(stats.prompt_tokens) / std::max(stats.prefill_seconds, 1e-9),
+      stats.decode_seconds, static_cast<double>(stats.image_tokens) / std::max(stats.decode_seconds, 1e-9),
+      rate / 1e9, 100 * rate / bandwidth, bandwidth / 1e9, stats.vq_seconds, janus.ops().isa,
+      NameOf(janus.compute()), janus.pool().threads());
+}
+
+Status WriteCodes(const std::string& path, const std::vector<std::vector<int32_t>>& codes) {
+  const auto n = static_cast<int64_t>(codes.size()), tokens = static_cast<int64_t>(codes[0].size());
+  Tensor all(DType::kI32, n == 1 ? Shape{tokens} : Shape{n, tokens});
+  int32_t* out = all.as<int32_t>();
+  for (const auto& row : codes) out = std::copy(row.begin(), row.end(), out);
+  return WriteNpy(path, all.view());
+}
+
+int64_t BatchSize(Janus& janus, const GenerateOptions& options, const std::vector<DrawRequest>& requests) {
+  if (options.batch > 0) return options.batch;
+  size_t longest = 0;
+  for (const DrawRequest& r : requests)
+    longest = std::max(longest, janus.EncodePrompt(r.prompt).conditional.size());
+  return std::min(kLargestBatch,
+                  PicturesPerBatch(janus, static_cast<int64_t>(longest), AvailableMemory() / 2));
+}
+
+}  // namespace
+
+Result<int> RunGenerate(const GenerateOptions& options) {
+  Job job;
+  job.load = options.load;
+  if (!options.from.empty()) {
+    BIFRONS_TRY(job, JobFromPicture(options));
+  }
+  const size_t count =
+      (options.from.empty() ? options.prompts.size() : 1) * static_cast<size_t>(options.images);
+  BIFRONS_RETURN_IF_ERROR(CheckWritable(FileName(options.output, 0, count)));
+  if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(CheckWritable(options.codes_out));
+
+  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(job.load));
+  BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
+  if (!job.expected_hash.empty() && settings.model_hash != job.expected_hash) {
+    return UsageError(options.from + ": was drawn with another model (hash " +
+                      job.expected_hash.substr(0, 10) + "…) than " + settings.model + " (" +
+                      settings.model_hash.substr(0, 10) + "…); name that model with --model");
+  }
+  if (options.from.empty()) {
+    Sampling sampling;
+    sampling.guidance = janus->config().guidance_default;
+    const uint64_t seed =
+        options.seed ? static_cast<uint64_t>(*options.seed) : std::random_device{}() & 0x7FFFFFFF;
+    if (!options.seed && !options.quiet)
+      std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(seed));
+    for (const std::string& prompt : options.prompts)
+      job.requests.push_back({ReplaceInvalidUtf8(prompt), seed, sampling});
+  } else if (options.seed) {
+    job.requests[0].seed = static_cast<uint64_t>(*options.seed);
+  }
+  std::vector<DrawRequest> requests;
+  for (DrawRequest& request : job.requests) {
+    ApplySampling(options, &request.sampling);
+    BIFRONS_RETURN_IF_ERROR(CheckPrompt(*janus, request.prompt));
+    for (int k = 0; k < options.images; k++) {
+      requests.push_back(request);
+      requests.back().seed += static_cast<uint64_t>(k);
+    }
+  }
+
+  const auto batch = static_cast<size_t>(BatchSize(*janus, options, requests));
+  ProgressBar bar("drawing", !options.quiet);
+  DrawStats stats;
+  std::vector<std::vector<int32_t>> codes;
+  for (size_t first = 0; first < count; first += batch) {
+    const size_t n = std::min(batch, count - first);
+    const auto progress = [&](const DrawProgress& p) {
+      // VQ decoding counts as the last tenth of a batch: about its share of the time.
+      const double share = 0.9 * static_cast<double>(p.step) / static_cast<double>(p.steps) +
+                           0.1 * static_cast<double>(p.decoded) / static_cast<double>(p.pictures);
+      bar.Update(static_cast<double>(first) + share * static_cast<double>(n), static_cast<double>(count),
+                 "picture " + std::to_string(first + 1) + (n > 1 ? "-" + std::to_string(first + n) : "") +
+                     " of " + std::to_string(count));
+      return !interrupted;
+    };
+    BIFRONS_TRY(const auto pictures, Draw(*janus, std::span(requests).subspan(first, n), progress, &stats));
+    for (size_t i = 0; i < n; i++) {
+      const DrawRequest& request = requests[first + i];
+      const std::string file = FileName(options.output, first + i, count);
+      settings.prompt = request.prompt, settings.seed = request.seed, settings.sampling = request.sampling;
+      const auto rgb = ToRgb8(pictures[i].pixels.view());
+      BIFRONS_RETURN_IF_ERROR(
+          WritePng(file, settings.width, settings.height, rgb, {{"parameters", FormatParameters(settings)}}));
+      if (!options.codes_out.empty()) codes.push_back(pictures[i].codes);
+      if (options.json) {
+        const nlohmann::json line = {{"file", file},
+                                     {"prompt", request.prompt},
+                                     {"seed", request.seed},
+                                     {"width", settings.width},
+                                     {"height", settings.height},
+                                     {"guidance", request.sampling.guidance},
+                                     {"temperature", request.sampling.temperature},
+                                     {"model", settings.model},
+                                     {"model_hash", settings.model_hash}};
+        std::printf("%s\n", line.dump().c_str());
+      } else {
+        std::printf("%s\n", file.c_str());
+      }
+      std::fflush(stdout);
+    }
+  }
+  if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(WriteCodes(options.codes_out, codes));
+  if (options.verbose) PrintSpeed(*janus, stats);
+  return 0;
+}
+
+}  // namespace bifrons

@@ -1,0 +1,70 @@
+// The command line, parsed: one plain struct per verb. Only options.cpp knows the parsing library.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/engine/sampler.h"
+#include "src/model/load_options.h"
+
+namespace bifrons {
+
+struct GenerateOptions {
+  LoadOptions load;
+  std::vector<std::string> prompts;
+  int images = 1;               // per prompt
+  std::optional<int64_t> seed;  // none: a random one, printed
+  // None of these: the picture's (--from), the model's or the reference's.
+  std::optional<float> guidance, temperature, top_p, min_p;
+  std::optional<int> top_k;
+  std::string output;  // "" = out.png
+  std::string codes_out;
+  std::string from;  // a picture to draw again
+  int batch = 0;     // pictures drawn together; 0 = what memory allows, at most 16
+  bool json = false, verbose = false, quiet = false;
+};
+
+struct InfoOptions {
+  std::string model;
+  std::optional<DType> compute;
+  int images = 1;
+  bool json = false, tensors = false;
+};
+
+struct TokenizeOptions {
+  std::string model, text;
+};
+
+struct TraceOptions {
+  LoadOptions load;
+  std::string prompt, codes, out;
+};
+
+struct BenchOptions {
+  LoadOptions load;
+  std::vector<int> rows = {2, 8, 32};
+  int position = 300;      // cached positions that a decode step attends to
+  int prompt_tokens = 64;  // prefill
+  int repeats = 5;
+  bool json = false;
+};
+
+struct ExportOptions {
+  std::string model, out;
+};
+
+/// Help was asked for: print and exit 0.
+struct HelpText {
+  std::string text;
+};
+
+using Command = std::variant<HelpText, GenerateOptions, InfoOptions, TokenizeOptions, TraceOptions,
+                             BenchOptions, ExportOptions>;
+
+/// Errors are kUsage, one line.
+Result<Command> ParseCommandLine(int argc, const char* const* argv);
+
+}  // namespace bifrons

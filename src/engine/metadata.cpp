@@ -1,0 +1,159 @@
+#include "src/engine/metadata.h"
+
+#include <charconv>
+#include <cmath>
+#include <map>
+
+namespace bifrons {
+namespace {
+
+constexpr std::string_view kSampler = "Gumbel-max";
+constexpr std::string_view kFirstField = "Steps: ";
+
+template <class T>
+std::string Number(T value) {
+  char buffer[64];
+  const auto end =
+      std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;  // shortest text that reads back the same
+  return {buffer, end};
+}
+
+std::string Quoted(const std::string& value) {
+  if (!value.empty() && value.find_first_of(",:\"\\\n") == std::string::npos) return value;
+  std::string out = "\"";
+  for (const char c : value) {
+    if (c == '\n') {
+      out += "\\n";
+    } else {
+      if (c == '"' || c == '\\') out += '\\';
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+// "Key: value, Key: \"quoted, value\"" → map; nothing when it is not of that form.
+bool ParseFields(std::string_view line, std::map<std::string, std::string>* fields) {
+  while (!line.empty()) {
+    const size_t colon = line.find(": ");
+    if (colon == std::string_view::npos) return false;
+    std::string value;
+    const std::string key(line.substr(0, colon));
+    line.remove_prefix(colon + 2);
+    if (line.starts_with('"')) {
+      size_t i = 1;
+      for (; i < line.size() && line[i] != '"'; i++) {
+        if (line[i] == '\\' && i + 1 < line.size()) {
+          i++;
+          value += line[i] == 'n' ? '\n' : line[i];
+        } else {
+          value += line[i];
+        }
+      }
+      if (i >= line.size()) return false;
+      line.remove_prefix(i + 1);
+    } else {
+      const size_t end = std::min(line.find(", "), line.size());
+      value = line.substr(0, end);
+      line.remove_prefix(end);
+    }
+    (*fields)[key] = value;
+    if (line.starts_with(", ")) {
+      line.remove_prefix(2);
+    } else if (!line.empty()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+Result<PictureSettings> DescribeModel(Janus& janus) {
+  PictureSettings s;
+  BIFRONS_TRY(s.model_hash, janus.source().Hash());
+  s.model = janus.name();
+  s.width = s.height = janus.config().vq.image_size();
+  s.steps = janus.config().vq.tokens();
+  s.compute = NameOf(janus.compute());
+  s.kv_type = NameOf(janus.kv_type());
+  s.backend = janus.ops().backend;
+  s.isa = janus.ops().isa;
+  s.chat_template = NameOf(janus.chat_template());
+  s.version = std::string("bifrons ") + BIFRONS_VERSION;
+  return s;
+}
+
+std::string FormatParameters(const PictureSettings& s) {
+  std::string text = s.prompt + "\n";
+  text += std::string(kFirstField) + Number(s.steps) + ", Sampler: " + std::string(kSampler);
+  text += ", CFG scale: " + Number(s.sampling.guidance) + ", Seed: " + Number(s.seed);
+  text += ", Size: " + Number(s.width) + "x" + Number(s.height);
+  text += ", Model hash: " + s.model_hash + ", Model: " + Quoted(s.model);
+  text += ", Temperature: " + Number(s.sampling.temperature) + ", Top-k: " + Number(s.sampling.top_k);
+  text += ", Top-p: " + Number(s.sampling.top_p) + ", Min-p: " + Number(s.sampling.min_p);
+  text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
+  text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
+  return text;
+}
+
+Result<PictureSettings> ParseParameters(std::string_view text) {
+  const auto bad = [](const std::string& what) { return DataError("its `parameters` text " + what); };
+  // The settings are the last line; a prompt may have lines of its own.
+  const size_t newline = text.rfind("\n" + std::string(kFirstField));
+  if (newline == std::string_view::npos) return bad("has no line that begins with \"Steps:\"");
+  PictureSettings s;
+  s.prompt = text.substr(0, newline);
+  std::map<std::string, std::string> fields;
+  if (!ParseFields(text.substr(newline + 1), &fields)) return bad("is not a list of \"Name: value\" fields");
+
+  std::string missing, wrong;
+  const auto string = [&](const char* key, std::string* value) {
+    const auto it = fields.find(key);
+    if (it == fields.end()) {
+      if (missing.empty()) missing = key;
+    } else {
+      *value = it->second;
+    }
+  };
+  const auto number = [&](const char* key, auto* value, auto least, auto most) {
+    std::string v;
+    string(key, &v);
+    if (!missing.empty()) return;
+    const auto [end, error] = std::from_chars(v.data(), v.data() + v.size(), *value);
+    const bool in_range =
+        error == std::errc() && end == v.data() + v.size() && *value >= least && *value <= most;
+    if (!in_range && wrong.empty()) wrong = std::string(key) + ": " + v;
+  };
+  std::string size, sampler;
+  number("Steps", &s.steps, int64_t{1}, int64_t{1} << 30);
+  string("Sampler", &sampler);
+  number("CFG scale", &s.sampling.guidance, -1e6f, 1e6f);
+  number("Seed", &s.seed, uint64_t{0}, static_cast<uint64_t>(kMaxSeed));
+  string("Size", &size);
+  string("Model hash", &s.model_hash);
+  string("Model", &s.model);
+  number("Temperature", &s.sampling.temperature, 0.0f, 1e6f);
+  number("Top-k", &s.sampling.top_k, 0, 1 << 30);
+  number("Top-p", &s.sampling.top_p, 0.0f, 1.0f);
+  number("Min-p", &s.sampling.min_p, 0.0f, 1.0f);
+  string("Dtype", &s.compute);
+  string("KV", &s.kv_type);
+  string("Device", &s.backend);
+  string("ISA", &s.isa);
+  string("Template", &s.chat_template);
+  string("Version", &s.version);
+  if (!missing.empty()) return bad("lacks the field \"" + missing + "\"; was it drawn by bifrons?");
+  if (!wrong.empty()) return bad("has a value out of range, \"" + wrong + "\"");
+  if (sampler != kSampler)
+    return bad("names the sampler \"" + sampler + "\"; only " + std::string(kSampler) + " can be redrawn");
+  const size_t times = size.find('x');
+  if (times == std::string::npos ||
+      std::from_chars(size.data(), size.data() + times, s.width).ec != std::errc() ||
+      std::from_chars(size.data() + times + 1, size.data() + size.size(), s.height).ec != std::errc()) {
+    return bad("has a bad size, \"" + size + "\"");
+  }
+  return s;
+}
+
+}  // namespace bifrons

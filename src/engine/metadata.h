@@ -1,0 +1,39 @@
+// What a picture says about itself: the A1111-style `parameters` text that `generate --from` reads back.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "src/base/result.h"
+#include "src/engine/sampler.h"
+#include "src/model/janus.h"
+
+namespace bifrons {
+
+/// Everything that decides a picture's bytes.
+struct PictureSettings {
+  std::string prompt;
+  uint64_t seed = 0;
+  Sampling sampling;
+  int64_t width = 0, height = 0;  // pixels
+  int64_t steps = 0;              // image tokens
+  std::string model, model_hash;  // folder name or "random:…"; SHA-256 of its files
+  std::string compute, kv_type;   // "bf16", "f32"
+  std::string backend, isa;
+  std::string chat_template;  // as --template takes it
+  std::string version;
+};
+
+/// Fills in what the loaded model decides.
+Result<PictureSettings> DescribeModel(Janus& janus);
+
+/// The prompt, then one line "Steps: 576, Sampler: Gumbel-max, CFG scale: 5, Seed: 1, …". Values with commas,
+/// colons or quotes are quoted as JSON strings, as A1111 does. Numbers are written so that they read back
+/// exactly.
+std::string FormatParameters(const PictureSettings& settings);
+
+/// The inverse. Errors name the missing or bad field; text of other programs is refused that way.
+Result<PictureSettings> ParseParameters(std::string_view text);
+
+}  // namespace bifrons
