@@ -1,0 +1,72 @@
+// The parameters text reads back exactly, and foreign or broken text is refused by field.
+#include "src/engine/metadata.h"
+
+#include <catch2/catch.hpp>
+
+namespace bifrons {
+namespace {
+
+PictureSettings Example() {
+  PictureSettings s;
+  s.prompt = "a dog, \"big\"\nSteps: no\nsecond line: x";
+  s.seed = static_cast<uint64_t>(kMaxSeed);
+  s.sampling = {.guidance = 0.1f, .temperature = 1.0f / 3, .top_k = 50, .top_p = 0.9f, .min_p = 1e-7f};
+  s.width = s.height = 384, s.steps = 576;
+  s.model = "odd, \"name\": \\ x", s.model_hash = std::string(64, 'a');
+  s.compute = "bf16", s.kv_type = "bf16", s.backend = "cpu", s.isa = "avx512";
+  s.chat_template = "janus-pro", s.version = "bifrons 0.1.0";
+  return s;
+}
+
+TEST_CASE("Settings survive the round trip to the bit") {
+  const PictureSettings s = Example();
+  const auto read = ParseParameters(FormatParameters(s));
+  REQUIRE(read.ok());
+  CHECK(read->prompt == s.prompt);
+  CHECK(read->seed == s.seed);
+  CHECK(read->sampling.guidance == s.sampling.guidance);
+  CHECK(read->sampling.temperature == s.sampling.temperature);
+  CHECK(read->sampling.top_k == s.sampling.top_k);
+  CHECK(read->sampling.top_p == s.sampling.top_p);
+  CHECK(read->sampling.min_p == s.sampling.min_p);
+  CHECK(read->model == s.model);
+  CHECK(read->model_hash == s.model_hash);
+  CHECK(read->width == 384);
+  CHECK(FormatParameters(*read) == FormatParameters(s));
+}
+
+TEST_CASE("An empty prompt keeps its line") {
+  PictureSettings s = Example();
+  s.prompt.clear();
+  const auto read = ParseParameters(FormatParameters(s));
+  REQUIRE(read.ok());
+  CHECK(read->prompt.empty());
+}
+
+TEST_CASE("What cannot be redrawn is refused by field") {
+  const auto error = [](const std::string& text) {
+    const auto read = ParseParameters(text);
+    REQUIRE_FALSE(read.ok());
+    CHECK(read.error().kind == ErrorKind::kBadData);
+    return read.error().message;
+  };
+  const std::string good = FormatParameters(Example());
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    const size_t at = text.rfind(from);
+    REQUIRE(at != std::string::npos);
+    return text.replace(at, from.size(), to);
+  };
+  CHECK(error("").find("Steps") != std::string::npos);
+  CHECK(
+      error("a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512").find("Model hash") !=
+      std::string::npos);
+  CHECK(error(with("Seed: 9007199254740991", "Seed: 9007199254740992")).find("Seed") != std::string::npos);
+  CHECK(error(with("Seed: 9007199254740991", "Seed: -1")).find("Seed") != std::string::npos);
+  CHECK(error(with("Temperature: ", "Temperature: nan")).find("Temperature") != std::string::npos);
+  CHECK(error(with("Size: 384x384", "Size: large")).find("size") != std::string::npos);
+  CHECK(error(with("Gumbel-max", "Euler a")).find("Euler a") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace bifrons
