@@ -2,7 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "src/base/result.h"
 #include "vision/siglip_config.h"
@@ -16,10 +19,10 @@ struct LlamaConfig {
   int64_t intermediate = 0;  // feed-forward width (5632)
   int64_t layers = 0;
   int64_t heads = 0;
-  int64_t kv_heads = 0;      // = heads, unless grouped-query
-  int64_t head_dim = 0;      // hidden / heads, unless the file says otherwise
+  int64_t kv_heads = 0;  // = heads, unless grouped-query
+  int64_t head_dim = 0;  // hidden / heads, unless the file says otherwise
   int64_t vocabulary = 0;
-  int64_t max_positions = 0; // positions the rotary embedding was trained for
+  int64_t max_positions = 0;  // positions the rotary embedding was trained for
   float rope_theta = 10000;
   float norm_eps = 1e-6f;
 };
@@ -39,11 +42,11 @@ enum class Layout {
 
 struct JanusConfig {
   Layout layout = Layout::kConverted;
-  std::string name;             // the folder's name, or "janus-pro-1b" of a random model
+  std::string name;  // the folder's name, or "janus-pro-1b" of a random model
   LlamaConfig llama;
   VqConfig vq;
   SiglipConfig vision;
-  bool has_vision = true;       // false: a drawing-only checkpoint
+  bool has_vision = true;  // false: a drawing-only checkpoint
   bool has_vq_encoder = true;
   ProjectorConfig aligner;      // vision → model width
   ProjectorConfig gen_aligner;  // codebook entry → model width
@@ -52,5 +55,29 @@ struct JanusConfig {
   bool tied_lm_head = false;    // no lm_head stored: the embedding serves
   float guidance_default = 5;   // generation_config.json's guidance_scale where there is one
 };
+
+class Checkpoint;
+
+/// Shapes of a checkpoint's tensors by their published names: the original layout's config leaves the vision
+/// and VQ geometry to them.
+using TensorShapes = std::map<std::string, std::vector<int64_t>>;
+
+/// Reads config.json and, where present, generation_config.json of a folder in either layout. Errors
+/// (kBadData) name file and field: a missing or absurd number, a variant of the architecture that is not
+/// Janus', grids that contradict each other.
+Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& checkpoint);
+
+/// The same from config.json's text; `path` is for messages. The fuzz target's entry.
+Result<JanusConfig> ParseConfig(std::string_view json, const TensorShapes& shapes, const std::string& path);
+
+/// guidance_scale of generation_config.json's text, or `fallback` where there is no sane one.
+float ParseGuidance(std::string_view json, float fallback);
+
+/// Whether all parts agree with each other: what every source of a config has to satisfy. `path` is for
+/// messages.
+Status CheckConfig(const JanusConfig& config, const std::string& path);
+
+/// The published geometry of "janus-1.3b", "janus-pro-1b" or "janus-pro-7b"; kUsage for any other name.
+Result<JanusConfig> PublishedConfig(const std::string& name);
 
 }  // namespace bifrons

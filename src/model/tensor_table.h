@@ -22,16 +22,24 @@ enum class Transform : uint8_t {
 enum class Part : uint8_t { kLanguage, kGeneration, kVqDecoder, kVqEncoder, kVision };
 
 struct TensorSpec {
-  std::string name;       // ours: "llama.layers.3.attention.q"
-  std::string original;   // deepseek-ai's name
-  std::string converted;  // deepseek-community's name
-  Shape shape;            // ours, after the transform
+  std::string name;                        // ours: "llama.layers.3.attention.q"
+  std::string original;                    // deepseek-ai's name
+  std::string converted;                   // deepseek-community's name
+  Shape shape;                             // ours, after the transform
   Transform transform = Transform::kNone;  // in the original layout; the converted one needs none
   Part part = Part::kLanguage;
-  bool required = true;   // false: the model works without it (an untied lm_head, the vision tower)
+  bool required = true;  // false: the model works without it (an untied lm_head, the vision tower)
 };
 
 /// In the order of the forward pass.
 std::vector<TensorSpec> TensorTable(const JanusConfig& config);
+
+/// The shape that the files of `layout` store: a merged qkv has three times the rows, the original's position
+/// embedding a leading 1.
+Shape StoredShape(const TensorSpec& spec, Layout layout);
+
+/// Whether a published tensor outside the table is known to be of no use to a Janus (so nothing to warn
+/// about).
+bool IsDropped(const std::string& published_name);
 
 }  // namespace bifrons

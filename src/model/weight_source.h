@@ -14,19 +14,22 @@ class WeightSource {
  public:
   virtual ~WeightSource() = default;
   virtual const JanusConfig& config() const = 0;
-  /// The tensor of that name of the table (tensor_table.h), contiguous, in the type it is stored in. The view lives as
-  /// long as the source. Asking for a name that the table lacks is our bug; `Has` tells of optional ones.
+  /// The tensor of that name of the table (tensor_table.h), contiguous, in the type it is stored in. The view
+  /// lives as long as the source. Asking for a name that the table lacks is our bug; `Has` tells of optional
+  /// ones.
   virtual TensorView Get(const std::string& name) = 0;
   virtual bool Has(const std::string& name) const = 0;
+  /// The type that Get(name) has, without producing the tensor.
+  virtual DType TypeOf(const std::string& name) const = 0;
   /// SHA-256 over the model's files (path-independent; cached by size and time), for pictures' metadata. Hex.
   virtual Result<std::string> Hash() const = 0;
   /// Lets the source drop what it materialised for `name` (a random or transposed tensor).
   virtual void Release(const std::string& name) = 0;
 };
 
-/// `model` is a folder in either layout, or "random:janus-pro-1b" / "random:janus-pro-7b". Every tensor of the
-/// table is checked here: missing, mistyped or of another shape is an error that names file and tensor. Unknown
-/// extra tensors are warned about on stderr once.
+/// `model` is a folder in either layout, or "random:janus-pro-1b" / "random:janus-pro-7b". Every tensor of
+/// the table is checked here: missing, mistyped or of another shape is an error that names file and tensor.
+/// Unknown extra tensors are warned about on stderr once.
 Result<std::unique_ptr<WeightSource>> OpenWeights(const std::string& model);
 
 }  // namespace bifrons

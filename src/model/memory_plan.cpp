@@ -1,0 +1,129 @@
+#include "src/model/memory_plan.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace bifrons {
+namespace {
+
+constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
+
+// "MemAvailable:   24048128 kB"
+uint64_t SystemAvailable() {
+  std::ifstream file("/proc/meminfo");
+  std::string key;
+  uint64_t kilobytes = 0;
+  for (std::string unit; file >> key >> kilobytes; std::getline(file, unit)) {
+    if (key == "MemAvailable:") return kilobytes * 1024;
+  }
+  return kUnlimited;
+}
+
+uint64_t NumberIn(const std::string& path) {
+  std::ifstream file(path);
+  uint64_t value = 0;
+  return file >> value ? value : kUnlimited;  // "max" is not a number
+}
+
+// The tightest limit on the way from this process's group to the root; version 2 has one hierarchy
+// ("0::/path"), version 1 a line for the memory controller.
+uint64_t ControlGroupLimit() {
+  uint64_t limit = kUnlimited;
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':');
+    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool version2 = controllers == ",,";
+    if (!version2 && controllers.find(",memory,") == std::string::npos) continue;
+    const std::string root = version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
+    const std::string file = version2 ? "/memory.max" : "/memory.limit_in_bytes";
+    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
+      if (path == "/") path.clear();
+      limit = std::min(limit, NumberIn(root + path + file));
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return limit;
+}
+
+uint64_t AddressSpaceLimit() {
+  rlimit limit{};
+  return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : kUnlimited;
+}
+
+std::string Gigabytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.2f GB", static_cast<double>(bytes) / 1e9);
+  return text;
+}
+
+}  // namespace
+
+MemoryPlan PlanMemory(const WeightSource& source, DType compute, int64_t images, int64_t prompt_tokens) {
+  const JanusConfig& config = source.config();
+  MemoryPlan plan;
+  for (const TensorSpec& spec : TensorTable(config)) {
+    const int64_t n = spec.shape.elements();
+    auto& part = plan.parts[static_cast<int>(spec.part)];
+    part.parameters += n;
+    part.bytes += static_cast<uint64_t>(n) * SizeOf(source.TypeOf(spec.name));
+    // Convolutions are packed in the arithmetic's type, matrices as stored. Drawing needs no lm_head.
+    if (spec.part == Part::kVqDecoder) plan.weights += static_cast<uint64_t>(n) * SizeOf(compute);
+    if (spec.part == Part::kGeneration || (spec.part == Part::kLanguage && spec.name != "lm_head")) {
+      plan.weights += static_cast<uint64_t>(n) * SizeOf(source.TypeOf(spec.name));
+    }
+  }
+
+  const uint64_t rows = 2 * static_cast<uint64_t>(images);
+  const uint64_t positions = static_cast<uint64_t>(config.vq.tokens() + prompt_tokens);
+  const LlamaConfig& llama = config.llama;
+  plan.kv_cache = rows * positions *
+                  static_cast<uint64_t>(2 * llama.layers * llama.kv_heads * llama.head_dim) * SizeOf(compute);
+
+  const uint64_t row_width = static_cast<uint64_t>(
+      2 * llama.hidden + 2 * llama.heads * llama.head_dim + 2 * llama.kv_heads * llama.head_dim +
+      3 * llama.intermediate + config.gen_head_hidden + config.vq.codebook_size);
+  const uint64_t batch_rows = std::max(rows, rows * static_cast<uint64_t>(prompt_tokens));
+  // Three maps live at once at every level (input, output, upsampled or shortcut); all pictures are kept as
+  // f32.
+  uint64_t largest_map = 0;
+  const int64_t levels = static_cast<int64_t>(config.vq.channel_multiplier.size());
+  for (int64_t l = 0; l < levels; l++) {
+    const uint64_t side = static_cast<uint64_t>(config.vq.image_size() >> l);
+    // A level's upsampled input has the width of the level below.
+    const int64_t widest =
+        std::max(config.vq.channel_multiplier[static_cast<size_t>(l)],
+                 config.vq.channel_multiplier[static_cast<size_t>(std::min(l + 1, levels - 1))]);
+    largest_map =
+        std::max(largest_map, side * side * static_cast<uint64_t>(widest * config.vq.base_channels));
+  }
+  const uint64_t pixels =
+      static_cast<uint64_t>(config.vq.image_size() * config.vq.image_size() * 3) * sizeof(float);
+  plan.activations = batch_rows * row_width * sizeof(float) + 3 * largest_map * SizeOf(compute) +
+                     static_cast<uint64_t>(images) * pixels;
+  return plan;
+}
+
+uint64_t AvailableMemory() { return std::min({SystemAvailable(), ControlGroupLimit(), AddressSpaceLimit()}); }
+
+Status CheckMemory(const WeightSource& source, DType compute, uint64_t available) {
+  const MemoryPlan plan = PlanMemory(source, compute, 1);
+  if (plan.total() <= available) return {};
+  return Failure("the model " + source.config().name + " needs " + Gigabytes(plan.total()) +
+                 " of memory (weights " + Gigabytes(plan.weights) + ", cache " + Gigabytes(plan.kv_cache) +
+                 ", activations " + Gigabytes(plan.activations) + "), but only " + Gigabytes(available) +
+                 " can be had; use a smaller model or a machine with more memory");
+}
+
+Status CheckMemory(const WeightSource& source, DType compute) {
+  return CheckMemory(source, compute, AvailableMemory());
+}
+
+}  // namespace bifrons

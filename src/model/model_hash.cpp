@@ -1,0 +1,74 @@
+#include "src/model/model_hash.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include "src/base/atomic_file.h"
+#include "src/base/mapped_file.h"
+#include "src/base/sha256.h"
+
+namespace bifrons {
+namespace fs = std::filesystem;
+namespace {
+
+fs::path CacheFolder() {
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache && *cache) return fs::path(cache) / "bifrons";
+  if (const char* home = std::getenv("HOME"); home && *home) return fs::path(home) / ".cache/bifrons";
+  return {};
+}
+
+// The cache entry's own file, named by what identifies the file; empty when there is nowhere to keep one.
+fs::path CacheEntry(const fs::path& file) {
+  std::error_code error;
+  const fs::path absolute = fs::canonical(file, error);
+  if (error || CacheFolder().empty()) return {};
+  const auto size = fs::file_size(absolute, error);
+  if (error) return {};
+  const auto time = fs::last_write_time(absolute, error).time_since_epoch().count();
+  if (error) return {};
+  return CacheFolder() / ("sha256-" + Sha256::Hex(absolute.string() + '\n' + std::to_string(size) + '\n' +
+                                                  std::to_string(time)));
+}
+
+bool IsHash(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+Result<std::string> HashFile(const std::string& path) {
+  const fs::path entry = CacheEntry(path);
+  std::error_code error;
+  if (!entry.empty() && fs::exists(entry, error)) {
+    auto cached = MappedFile::Open(entry.string());
+    if (cached.ok()) {
+      const std::string hash(cached->bytes().begin(), cached->bytes().end());
+      if (IsHash(hash)) return hash;
+    }
+  }
+  BIFRONS_TRY(const MappedFile file, MappedFile::Open(path));
+  const std::string hash = Sha256::Hex(file.bytes());
+  if (!entry.empty()) {
+    fs::create_directories(entry.parent_path(), error);
+    const Status written =
+        WriteFileAtomically(entry.string(), {reinterpret_cast<const uint8_t*>(hash.data()), hash.size()});
+    if (!written.ok()) return hash;  // a read-only home is no reason to fail
+  }
+  return hash;
+}
+
+}  // namespace
+
+Result<std::string> HashFiles(std::vector<std::string> files) {
+  std::vector<std::pair<std::string, std::string>> named;
+  for (const std::string& file : files) named.emplace_back(fs::path(file).filename().string(), file);
+  std::sort(named.begin(), named.end());
+  Sha256 all;
+  for (const auto& [name, file] : named) {
+    BIFRONS_TRY(const std::string hash, HashFile(file));
+    const std::string line = name + ' ' + hash + '\n';
+    all.Update({reinterpret_cast<const uint8_t*>(line.data()), line.size()});
+  }
+  return all.Finish();
+}
+
+}  // namespace bifrons

@@ -1,0 +1,228 @@
+#include "src/model/weight_source.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "src/model/checkpoint/checkpoint.h"
+#include "src/model/model_hash.h"
+#include "src/model/random_weights.h"
+#include "src/model/tensor_table.h"
+
+namespace bifrons {
+namespace fs = std::filesystem;
+namespace {
+
+std::string ShownDims(const std::vector<int64_t>& dims) {
+  std::string s = "[";
+  for (size_t i = 0; i < dims.size(); i++) s += (i ? ", " : "") + std::to_string(dims[i]);
+  return s + "]";
+}
+
+bool HasShape(const StoredTensor& tensor, const Shape& shape) {
+  if (tensor.dims.size() != static_cast<size_t>(shape.rank())) return false;
+  for (int i = 0; i < shape.rank(); i++) {
+    if (tensor.dims[static_cast<size_t>(i)] != shape[i]) return false;
+  }
+  return true;
+}
+
+const std::string& PublishedName(const TensorSpec& spec, Layout layout) {
+  return layout == Layout::kOriginal ? spec.original : spec.converted;
+}
+
+// Copies a strided tensor into row-major order, element by element of `size` bytes.
+void CopyStrided(const uint8_t* from, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides,
+                 size_t axis, size_t size, uint8_t*& to) {
+  if (axis == dims.size()) {
+    std::copy_n(from, size, to);
+    to += size;
+    return;
+  }
+  for (int64_t i = 0; i < dims[axis]; i++) {
+    CopyStrided(from + i * strides[axis] * static_cast<int64_t>(size), dims, strides, axis + 1, size, to);
+  }
+}
+
+float ElementAsFloat(const TensorView& view, int64_t i) {
+  switch (view.dtype) {
+    case DType::kF32:
+      return view.as<float>()[i];
+    case DType::kBF16:
+      return ToFloat(view.as<BF16>()[i]);
+    case DType::kF16:
+      return ToFloat(view.as<F16>()[i]);
+    case DType::kI32:
+      break;
+  }
+  BIFRONS_CHECK(false, "an integer tensor is no weight");
+  return 0;
+}
+
+Tensor Widened(const TensorView& view) {
+  Tensor wide(DType::kF32, view.shape);
+  for (int64_t i = 0; i < view.shape.elements(); i++) wide.as<float>()[i] = ElementAsFloat(view, i);
+  return wide;
+}
+
+class CheckpointWeights : public WeightSource {
+ public:
+  CheckpointWeights(JanusConfig config, Checkpoint checkpoint, std::string folder)
+      : config_(std::move(config)), checkpoint_(std::move(checkpoint)), folder_(std::move(folder)) {}
+
+  /// Finds and checks every tensor of the table.
+  Status Bind() {
+    std::set<std::string> known;
+    for (TensorSpec& spec : TensorTable(config_)) {
+      const std::string& published = PublishedName(spec, config_.layout);
+      const StoredTensor* stored = checkpoint_.Find(published);
+      if (!stored) {
+        return DataError(folder_ + ": tensor " + published +
+                         " is missing from the model's files; expected shape " +
+                         StoredShape(spec, config_.layout).ToString());
+      }
+      const Shape expected = StoredShape(spec, config_.layout);
+      if (!stored->loadable) {
+        return DataError(stored->file + ": tensor " + published + " has type " + stored->type +
+                         ", expected f32, bf16 or f16");
+      }
+      if (!HasShape(*stored, expected)) {
+        return DataError(stored->file + ": tensor " + published + " has shape " + ShownDims(stored->dims) +
+                         ", but config.json calls for " + expected.ToString());
+      }
+      known.insert(published);
+      const std::string name = spec.name;
+      bound_.emplace(name, Bound{std::move(spec), stored, stored->dtype});
+    }
+    UnifyStackedTypes();
+    WarnOfExtras(known);
+    return {};
+  }
+
+  const JanusConfig& config() const override { return config_; }
+  bool Has(const std::string& name) const override { return bound_.contains(name); }
+  DType TypeOf(const std::string& name) const override { return Find(name).dtype; }
+  void Release(const std::string& name) override { made_.erase(name); }
+
+  TensorView Get(const std::string& name) override {
+    if (const auto it = made_.find(name); it != made_.end()) return it->second.view();
+    const Bound& bound = Find(name);
+    const StoredTensor& stored = *bound.stored;
+    const size_t size = SizeOf(stored.dtype);
+    TensorView view{stored.data, stored.dtype, bound.spec.shape};
+
+    // A merged qkv's third begins `third` rows down; rows may be strided, so the offset counts in strides.
+    std::vector<int64_t> dims = stored.dims;
+    if (const int64_t third = Third(bound.spec.transform);
+        config_.layout == Layout::kOriginal && third >= 0) {
+      dims[0] = bound.spec.shape[0];
+      view.data = stored.data + third * dims[0] * stored.strides[0] * static_cast<int64_t>(size);
+    }
+    // Files may place tensors at odd addresses.
+    const bool aligned = reinterpret_cast<uintptr_t>(view.data) % size == 0;
+    if (!aligned || !stored.contiguous()) {
+      Tensor copy(stored.dtype, bound.spec.shape);
+      uint8_t* to = static_cast<uint8_t*>(copy.data());
+      CopyStrided(static_cast<const uint8_t*>(view.data), dims, stored.strides, 0, size, to);
+      if (bound.dtype == stored.dtype)
+        return made_.insert_or_assign(name, std::move(copy)).first->second.view();
+      return made_.insert_or_assign(name, Widened(copy.view())).first->second.view();
+    }
+    if (bound.dtype == stored.dtype) return view;
+    return made_.insert_or_assign(name, Widened(view)).first->second.view();
+  }
+
+  Result<std::string> Hash() const override {
+    std::vector<std::string> files = checkpoint_.files();
+    for (const char* name : {"config.json", "tokenizer.json"}) {
+      const fs::path path = fs::path(folder_) / name;
+      if (std::error_code error; fs::exists(path, error)) files.push_back(path.string());
+    }
+    return HashFiles(std::move(files));
+  }
+
+ private:
+  struct Bound {
+    TensorSpec spec;
+    const StoredTensor* stored = nullptr;
+    DType dtype = DType::kF32;  // what Get returns
+  };
+
+  const Bound& Find(const std::string& name) const {
+    const auto it = bound_.find(name);
+    BIFRONS_CHECK(it != bound_.end(), "no tensor %s", name.c_str());
+    return it->second;
+  }
+
+  static int64_t Third(Transform transform) {
+    switch (transform) {
+      case Transform::kQueryOfQkv:
+        return 0;
+      case Transform::kKeyOfQkv:
+        return 1;
+      case Transform::kValueOfQkv:
+        return 2;
+      default:
+        return -1;
+    }
+  }
+
+  // q, k, v and gate, up are packed into one matrix each, which has one type: mixed ones are widened.
+  void UnifyStackedTypes() {
+    for (int64_t layer = 0; layer < config_.llama.layers; layer++) {
+      const std::string prefix = "llama.layers." + std::to_string(layer) + ".";
+      for (const std::vector<const char*>& group : {std::vector{"q", "k", "v"}, std::vector{"gate", "up"}}) {
+        const DType first = bound_.at(prefix + group[0]).dtype;
+        const bool mixed = std::any_of(group.begin(), group.end(), [&](const char* member) {
+          return bound_.at(prefix + member).dtype != first;
+        });
+        if (!mixed) continue;
+        for (const char* member : group) bound_.at(prefix + member).dtype = DType::kF32;
+      }
+    }
+  }
+
+  void WarnOfExtras(const std::set<std::string>& known) const {
+    constexpr size_t kShown = 3;
+    std::vector<std::string> extras;
+    for (const auto& [name, tensor] : checkpoint_.tensors()) {
+      if (!known.contains(name) && !IsDropped(name)) extras.push_back(name);
+    }
+    if (extras.empty()) return;
+    std::string list;
+    for (size_t i = 0; i < std::min(extras.size(), kShown); i++) list += (i ? ", " : "") + extras[i];
+    if (extras.size() > kShown) list += ", …";
+    std::fprintf(stderr,
+                 "bifrons: warning: %s: ignored %zu tensor%s that a Janus of this config does not have: %s\n",
+                 folder_.c_str(), extras.size(), extras.size() == 1 ? "" : "s", list.c_str());
+  }
+
+  JanusConfig config_;
+  Checkpoint checkpoint_;
+  std::string folder_;
+  std::map<std::string, Bound> bound_;
+  std::map<std::string, Tensor> made_;  // copies: transposed, misaligned or widened tensors
+};
+
+}  // namespace
+
+Result<std::unique_ptr<WeightSource>> OpenWeights(const std::string& model) {
+  if (model.starts_with("random:")) return OpenRandomWeights(model);
+  std::error_code error;
+  if (!fs::is_directory(model, error)) {
+    return DataError(
+        model +
+        ": is not a folder; --model takes a model's folder or random:janus-pro-1b, random:janus-pro-7b");
+  }
+  BIFRONS_TRY(Checkpoint checkpoint, Checkpoint::Open(model));
+  BIFRONS_TRY(JanusConfig config, LoadConfig(model, checkpoint));
+  auto source = std::make_unique<CheckpointWeights>(std::move(config), std::move(checkpoint), model);
+  BIFRONS_RETURN_IF_ERROR(source->Bind());
+  return std::unique_ptr<WeightSource>(std::move(source));
+}
+
+}  // namespace bifrons
