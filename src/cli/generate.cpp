@@ -14,7 +14,7 @@
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
 #include "src/model/memory_plan.h"
-#include "src/model/model_path.h"
+#include "src/model/text/utf8.h"
 #include "vision/png.h"
 
 namespace bifrons {

@@ -11,19 +11,18 @@ Result<std::string> BundledModel() {
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
   if (error) return Failure("cannot find the program's own folder: " + error.message());
-  // bin/../share/bifrons of an installation; build/<preset>/[tests/] of a checkout
-  for (const char* relative :
-       {"../share/bifrons/janus-mini", "../../assets/janus-mini", "../../../assets/janus-mini"}) {
-    const fs::path folder = (program.parent_path() / relative).lexically_normal();
+  const fs::path beside = program.parent_path();
+  const fs::path candidates[] = {
+      beside / "../share/bifrons",  // bin/ of an installation, wherever it was moved
+      beside / "../../assets",      // build/<preset>/ of a checkout
+      BIFRONS_INSTALLED_ASSETS,     // a program that embeds the engine
+      BIFRONS_SOURCE_ASSETS,
+  };
+  for (const fs::path& candidate : candidates) {
+    const fs::path folder = (candidate / "janus-mini").lexically_normal();
     if (fs::exists(folder / "config.json", error)) return folder.string();
   }
-#ifdef BIFRONS_SOURCE_DIR
-  if (const fs::path folder = fs::path(BIFRONS_SOURCE_DIR) / "assets/janus-mini";
-      fs::exists(folder / "config.json", error)) {
-    return folder.string();
-  }
-#endif
-  return DataError("the bundled model (janus-mini) was not found near " + program.parent_path().string() +
+  return DataError("the bundled model (janus-mini) was not found near " + beside.string() +
                    "; name a model folder with --model");
 }
 

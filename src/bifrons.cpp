@@ -1,0 +1,98 @@
+#include "src/bifrons.h"
+
+#include <cmath>
+
+#include "src/engine/draw.h"
+#include "src/engine/metadata.h"
+#include "src/model/janus.h"
+#include "src/model/text/utf8.h"
+#include "vision/png.h"
+
+namespace bifrons {
+
+struct Engine::Impl {
+  std::unique_ptr<Janus> janus;
+  PictureSettings settings;  // what the model decides
+};
+
+namespace {
+
+Result<LoadOptions> Convert(const EngineOptions& o) {
+  LoadOptions load;
+  load.model = o.model, load.backend = o.backend, load.isa = o.instruction_set, load.threads = o.threads;
+  if (o.dtype == "f32") {
+    load.compute = DType::kF32;
+  } else if (o.dtype == "bf16") {
+    load.compute = DType::kBF16;
+  } else if (!o.dtype.empty()) {
+    return UsageError("dtype \"" + o.dtype + "\": f32 and bf16 are known");
+  }
+  if (o.threads < 0) return UsageError("threads must not be negative");
+  return load;
+}
+
+Status Check(const DrawOptions& o) {
+  const auto within = [](float v, float least, float most) { return v >= least && v <= most; };
+  if (o.images < 1) return UsageError("images must be at least 1");
+  if (o.seed > static_cast<uint64_t>(kMaxSeed - (o.images - 1)))
+    return UsageError("seed + images − 1 must stay below 2^53");
+  if (!std::isfinite(o.guidance)) return UsageError("guidance must be a number");
+  if (!within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
+  if (o.top_k < 0) return UsageError("top_k must not be negative");
+  if (!within(o.top_p, 0, 1) || !within(o.min_p, 0, 1))
+    return UsageError("top_p and min_p must lie between 0 and 1");
+  return {};
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+
+std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, std::string* error) {
+  const auto load = [&]() -> Result<std::unique_ptr<Impl>> {
+    BIFRONS_TRY(const LoadOptions converted, Convert(options));
+    auto impl = std::make_unique<Impl>();
+    BIFRONS_TRY(impl->janus, Janus::Load(converted));
+    BIFRONS_TRY(impl->settings, DescribeModel(*impl->janus));
+    return impl;
+  };
+  auto impl = load();
+  if (impl.ok()) return std::unique_ptr<Engine>(new Engine(std::move(*impl)));
+  if (error) *error = impl.error().message;
+  return nullptr;
+}
+
+std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool(double)>& progress,
+                                  std::string* error) {
+  const auto draw = [&]() -> Result<std::vector<Picture>> {
+    BIFRONS_RETURN_IF_ERROR(Check(o));
+    const std::string prompt = ReplaceInvalidUtf8(o.prompt);
+    BIFRONS_RETURN_IF_ERROR(CheckPrompt(*impl_->janus, prompt));
+    Sampling sampling{impl_->janus->config().guidance_default, o.temperature, o.top_k, o.top_p, o.min_p};
+    if (o.guidance >= 0) sampling.guidance = o.guidance;
+    std::vector<DrawRequest> requests;
+    for (int k = 0; k < o.images; k++)
+      requests.push_back({prompt, o.seed + static_cast<uint64_t>(k), sampling});
+    const auto callback = [&](const DrawProgress& p) {
+      return !progress ||
+             progress(static_cast<double>(p.step + p.decoded) / static_cast<double>(p.steps + p.pictures));
+    };
+    BIFRONS_TRY(auto drawn, bifrons::Draw(*impl_->janus, requests, callback, nullptr));
+    std::vector<Picture> pictures;
+    for (size_t i = 0; i < drawn.size(); i++) {
+      PictureSettings settings = impl_->settings;
+      settings.prompt = prompt, settings.seed = requests[i].seed, settings.sampling = sampling;
+      pictures.push_back({static_cast<int>(settings.width), static_cast<int>(settings.height),
+                          ToRgb8(drawn[i].pixels.view()), std::move(drawn[i].codes),
+                          FormatParameters(settings)});
+    }
+    return pictures;
+  };
+  auto pictures = draw();
+  if (pictures.ok()) return std::move(*pictures);
+  if (error) *error = pictures.error().message;
+  return {};
+}
+
+}  // namespace bifrons

@@ -1,0 +1,59 @@
+// bifrons for programs that embed it: load a Janus model once, draw from prompts. samples/embed/ shows it in
+// use. This header stands alone: nothing else of the source tree is needed to compile against it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace bifrons {
+
+/// How to load a model. The defaults are those of the program `bifrons`.
+struct EngineOptions {
+  std::string model;  // folder, "random:janus-pro-1b", or "" for $BIFRONS_MODEL or the bundled model
+  std::string backend = "cpu";  // "cpu", or "ref" (slow scalar reference)
+  std::string instruction_set;  // "" = the best this processor has
+  std::string dtype;            // "f32", "bf16", or "" = bf16 where the processor multiplies it
+  int threads = 0;              // 0 = what affinity and cgroups allow
+};
+
+/// What to draw. Picture k of `images` has seed + k; its pixels depend on nothing else that is being drawn.
+struct DrawOptions {
+  std::string prompt;  // UTF-8
+  int images = 1;
+  uint64_t seed = 0;      // 0 … 2⁵³ − images
+  float guidance = -1;    // classifier-free guidance weight; negative = the model's default
+  float temperature = 1;  // 0 = greedy
+  int top_k = 0;          // 0 = all
+  float top_p = 1;        // 1 = all
+  float min_p = 0;        // 0 = none
+};
+
+struct Picture {
+  int width = 0, height = 0;
+  std::vector<uint8_t> rgb;    // [height, width, 3]
+  std::vector<int32_t> codes;  // image tokens, row by row
+  std::string parameters;      // the text that `bifrons generate` stores in its PNG files
+};
+
+/// One loaded model. Calls on one Engine must not overlap.
+class Engine {
+ public:
+  /// nullptr on failure, with one line in *error that names the file, tensor or option.
+  static std::unique_ptr<Engine> Load(const EngineOptions& options, std::string* error);
+  ~Engine();
+
+  /// Empty on failure, with one line in *error. `progress`, if given, is called with a share from 0 to 1;
+  /// returning false stops the drawing.
+  std::vector<Picture> Draw(const DrawOptions& options, const std::function<bool(double)>& progress,
+                            std::string* error);
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bifrons
