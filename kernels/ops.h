@@ -108,10 +108,10 @@ struct Ops {
 
   // ---- feature maps --------------------------------------------------------------------------------------
   /// out = conv(in) (+ residual, when not empty, of out's shape; it may be out's memory). Types equal conv.compute,
-  /// except that `out` may be f32 when out_channels is 3 (the picture itself).
+  /// except that with 3 out_channels (the picture itself) `out` is f32 and there is no residual.
   void (*conv2d)(ThreadPool&, const Conv2d&, TensorView in, TensorView residual, Tensor& out);
   /// Group normalisation over (height, width, channels/groups), then swish when `silu`. gamma, beta f32
-  /// [channels]. Statistics and arithmetic in f32. `out` has in's shape and type.
+  /// [channels]. Statistics and arithmetic in f32. `out` has in's shape and type and may be in's memory.
   void (*group_norm)(ThreadPool&, TensorView in, const float* gamma, const float* beta, int groups, float eps, bool silu, Tensor& out);
   /// out [2h, 2w, c] = nearest-neighbour doubling of in [h, w, c].
   void (*upsample2x)(ThreadPool&, TensorView in, Tensor& out);

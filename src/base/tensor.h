@@ -67,7 +67,7 @@ struct TensorView {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(shape) {
+  Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(shape), capacity_(bytes()) {
     const size_t size = (bytes() + 63) / 64 * 64;
     data_.reset(std::aligned_alloc(64, size ? size : 64));
     BIFRONS_CHECK(data_ != nullptr, "out of memory: %zu bytes", size);
@@ -76,6 +76,12 @@ class Tensor {
     Tensor t(dtype, shape);
     std::memset(t.data(), 0, t.bytes());
     return t;
+  }
+
+  /// Another shape over the same memory, which must be large enough for it.
+  void Reshape(Shape shape) {
+    shape_ = shape;
+    BIFRONS_CHECK(bytes() <= capacity_, "%s does not fit %zu bytes", shape.ToString().c_str(), capacity_);
   }
 
   DType dtype() const { return dtype_; }
@@ -102,6 +108,7 @@ class Tensor {
   std::unique_ptr<void, Free> data_;
   DType dtype_ = DType::kF32;
   Shape shape_;
+  size_t capacity_ = 0;  // bytes of the first shape
 };
 
 }  // namespace bifrons

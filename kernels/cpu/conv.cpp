@@ -1,0 +1,260 @@
+#include "kernels/cpu/conv.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cpu/onednn.h"
+#include "src/base/check.h"
+
+namespace bifrons::cpu {
+namespace {
+
+using dnnl::memory;
+
+struct CpuConv : Conv2d {
+  virtual void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const = 0;
+};
+
+float At(TensorView t, int64_t i) {
+  switch (t.dtype) {
+    case DType::kF32: return t.as<float>()[i];
+    case DType::kBF16: return ToFloat(t.as<BF16>()[i]);
+    case DType::kF16: return ToFloat(t.as<F16>()[i]);
+    case DType::kI32: break;
+  }
+  BIFRONS_CHECK(false, "not a floating-point tensor");
+}
+
+std::vector<float> Floats(TensorView t, int64_t n) {
+  std::vector<float> values(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n && !t.empty(); i++) values[static_cast<size_t>(i)] = At(t, i);
+  return values;
+}
+
+// ---- to three channels -------------------------------------------------------------------------------------
+
+// The picture itself: oneDNN pads three output channels to a whole vector and wastes the rest.
+struct ConvTo3 : CpuConv {
+  const MapKernels* kernels;
+  std::vector<float> weight;  // [taps, 3, in_channels]
+  std::vector<float> bias;    // [3]
+
+  void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
+    BIFRONS_CHECK(residual.empty() && out.dtype() == DType::kF32);
+    const size_t line = static_cast<size_t>(shape.width * shape.in_channels) * SizeOf(in.dtype);
+    pool.ParallelFor(shape.height, [&](int64_t begin, int64_t end, int) {
+      for (int64_t y = begin; y < end; y++) {
+        const void* rows[3] = {};
+        for (int k = 0; k < shape.kernel; k++) {
+          const int64_t source = y + k - shape.kernel / 2;
+          if (source < 0 || source >= shape.height) continue;
+          rows[k] = static_cast<const uint8_t*>(in.data) + static_cast<size_t>(source) * line;
+        }
+        kernels->conv_to_3(rows, in.dtype, shape.width, shape.in_channels, shape.kernel, weight.data(), bias.data(),
+                           out.as<float>() + y * shape.width * 3);
+      }
+    });
+  }
+};
+
+std::unique_ptr<CpuConv> PackConvTo3(const MapKernels& kernels, const ConvShape& shape, TensorView weight,
+                                     TensorView bias) {
+  auto conv = std::make_unique<ConvTo3>();
+  conv->kernels = &kernels;
+  conv->bias = Floats(bias, 3);
+  const int64_t taps = int64_t{shape.kernel} * shape.kernel;
+  conv->weight.resize(static_cast<size_t>(taps * 3 * shape.in_channels));
+  for (int64_t o = 0; o < 3; o++) {
+    for (int64_t c = 0; c < shape.in_channels; c++) {
+      for (int64_t t = 0; t < taps; t++) {
+        conv->weight[static_cast<size_t>((t * 3 + o) * shape.in_channels + c)] =
+            At(weight, (o * shape.in_channels + c) * taps + t);
+      }
+    }
+  }
+  conv->bytes = (conv->weight.size() + conv->bias.size()) * sizeof(float);
+  return conv;
+}
+
+// ---- oneDNN ------------------------------------------------------------------------------------------------
+
+// One primitive serves all stripes of the same height and padding.
+struct StripeKind {
+  int64_t rows;
+  bool top, bottom;  // whether the map's own edge is here; elsewhere a neighbouring line is read instead
+  memory::desc source, target;
+  dnnl::convolution_forward plain, adding;  // `adding` adds to what the target holds
+  memory::desc plain_scratch, adding_scratch;
+};
+
+struct Stripe {
+  int64_t row, rows;
+  size_t kind;
+};
+
+struct OneDnnConv : CpuConv {
+  const MapKernels* kernels;
+  bool widened;  // bf16 maps, f32 primitives
+  memory weight, bias;
+  std::vector<StripeKind> kinds;
+  std::vector<Stripe> stripes;
+  int64_t widest = 0;  // lines of the highest stripe with its neighbours
+
+  void Execute(const Stripe& stripe, void* source, void* target, bool add, std::vector<uint8_t>& scratch) const {
+    const StripeKind& kind = kinds[stripe.kind];
+    const memory::desc& scratch_desc = add ? kind.adding_scratch : kind.plain_scratch;
+    if (scratch.size() < scratch_desc.get_size() + 64) scratch.resize(scratch_desc.get_size() + 64);
+    auto aligned = (reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64;
+    const dnnl::engine& engine = OneDnnEngine();
+    (add ? kind.adding : kind.plain)
+        .execute(OneDnnStream(), {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
+                                  {DNNL_ARG_WEIGHTS, weight},
+                                  {DNNL_ARG_BIAS, bias},
+                                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
+                                  {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, reinterpret_cast<void*>(aligned))}});
+  }
+
+  void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
+    BIFRONS_CHECK(out.dtype() == compute);
+    const int64_t line_in = shape.width * shape.in_channels, line_out = shape.width * shape.out_channels;
+    const int64_t reach = shape.kernel / 2;
+    pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int) {
+      const SingleThreaded single_threaded;
+      std::vector<uint8_t> scratch;
+      Tensor wide_in, wide_out;
+      if (widened) {
+        wide_in = Tensor(DType::kF32, {widest, line_in});
+        wide_out = Tensor(DType::kF32, {widest, line_out});
+      }
+      for (int64_t s = begin; s < end; s++) {
+        const Stripe& stripe = stripes[static_cast<size_t>(s)];
+        const int64_t first = std::max<int64_t>(stripe.row - reach, 0);
+        const int64_t last = std::min(stripe.row + stripe.rows + reach, shape.height);
+        if (widened) {
+          const BF16* source = in.as<BF16>() + first * line_in;
+          const BF16* add = residual.empty() ? nullptr : residual.as<BF16>() + stripe.row * line_out;
+          kernels->widen(source, (last - first) * line_in, wide_in.as<float>());
+          Execute(stripe, wide_in.data(), wide_out.data(), false, scratch);
+          kernels->add_and_round(wide_out.as<float>(), add, stripe.rows * line_out,
+                                 out.as<BF16>() + stripe.row * line_out);
+          continue;
+        }
+        const size_t element = SizeOf(compute);
+        // oneDNN's handles are not const; a source is only read.
+        auto* source = static_cast<uint8_t*>(const_cast<void*>(in.data)) + static_cast<size_t>(first * line_in) * element;
+        const size_t offset = static_cast<size_t>(stripe.row * line_out) * element;
+        auto* target = static_cast<uint8_t*>(out.data()) + offset;
+        if (!residual.empty() && residual.data != out.data()) {
+          std::memcpy(target, static_cast<const uint8_t*>(residual.data) + offset,
+                      static_cast<size_t>(stripe.rows * line_out) * element);
+        }
+        Execute(stripe, source, target, !residual.empty(), scratch);
+      }
+    });
+  }
+};
+
+memory::data_type OneDnnType(DType type) { return type == DType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32; }
+
+// Lines of a stripe: a power-of-two share of the map while enough pixels are left for a primitive to run well.
+int64_t StripeRows(const ConvShape& shape) {
+  constexpr int64_t kShares = 8, kMaxPixels = 2048;
+  return std::clamp(shape.height / kShares, int64_t{1}, std::max<int64_t>(1, kMaxPixels / shape.width));
+}
+
+dnnl::convolution_forward::primitive_desc Describe(const ConvShape& shape, const StripeKind& kind,
+                                                   const memory::desc& weight, const memory::desc& bias, bool add) {
+  const memory::dim reach = shape.kernel / 2;
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (add) {
+    dnnl::post_ops sum;
+    sum.append_sum(1.0f);
+    attributes.set_post_ops(sum);
+  }
+  const memory::dims padding_before = {kind.top ? reach : 0, reach}, padding_after = {kind.bottom ? reach : 0, reach};
+  const dnnl::convolution_forward::desc description(dnnl::prop_kind::forward_inference,
+                                                    dnnl::algorithm::convolution_direct, kind.source, weight, bias,
+                                                    kind.target, {1, 1}, padding_before, padding_after);
+  return {description, attributes, OneDnnEngine()};
+}
+
+bool RepresentableInBF16(const std::vector<float>& values) {
+  return std::all_of(values.begin(), values.end(), [](float x) { return ToFloat(ToBF16(x)) == x; });
+}
+
+std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16, const ConvShape& shape,
+                                    TensorView weight, TensorView bias, DType compute) {
+  auto conv = std::make_unique<OneDnnConv>();
+  std::vector<float> values = Floats(weight, shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
+  std::vector<float> bias_values = Floats(bias, shape.out_channels);
+  conv->kernels = &kernels;
+  conv->widened = compute == DType::kBF16 && !(native_bf16 && RepresentableInBF16(values));
+  const auto type = OneDnnType(conv->widened ? DType::kF32 : compute);
+
+  const SingleThreaded single_threaded;  // primitives remember the thread count that they are made under
+  const memory::dims weight_dims = {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel};
+  memory::desc weight_desc(weight_dims, type, memory::format_tag::any);
+  const memory::desc bias_desc({shape.out_channels}, memory::data_type::f32, memory::format_tag::x);
+
+  const int64_t height = StripeRows(shape), reach = shape.kernel / 2;
+  for (int64_t row = 0; row < shape.height; row += height) {
+    const int64_t rows = std::min(height, shape.height - row);
+    const bool top = row == 0, bottom = row + rows == shape.height;
+    size_t index = 0;
+    while (index < conv->kinds.size() && !(conv->kinds[index].rows == rows && conv->kinds[index].top == top &&
+                                           conv->kinds[index].bottom == bottom)) {
+      index++;
+    }
+    conv->stripes.push_back({row, rows, index});
+    if (index < conv->kinds.size()) continue;
+    StripeKind kind;
+    kind.rows = rows, kind.top = top, kind.bottom = bottom;
+    const int64_t source_rows = rows + (top ? 0 : reach) + (bottom ? 0 : reach);
+    conv->widest = std::max(conv->widest, source_rows);
+    kind.source = memory::desc({1, shape.in_channels, source_rows, shape.width}, type, memory::format_tag::nhwc);
+    kind.target = memory::desc({1, shape.out_channels, rows, shape.width}, type, memory::format_tag::nhwc);
+    const auto plain = Describe(shape, kind, weight_desc, bias_desc, false);
+    weight_desc = plain.weights_desc();  // the first primitive's choice binds the others
+    const auto adding = Describe(shape, kind, weight_desc, bias_desc, true);
+    kind.plain = dnnl::convolution_forward(plain), kind.plain_scratch = plain.scratchpad_desc();
+    kind.adding = dnnl::convolution_forward(adding), kind.adding_scratch = adding.scratchpad_desc();
+    conv->kinds.push_back(std::move(kind));
+  }
+
+  const dnnl::engine& engine = OneDnnEngine();
+  memory plain(memory::desc(weight_dims, memory::data_type::f32, memory::format_tag::oihw), engine, values.data());
+  conv->weight = memory(weight_desc, engine);
+  dnnl::reorder(plain, conv->weight).execute(OneDnnStream(), plain, conv->weight);
+  conv->bias = memory(bias_desc, engine);
+  OneDnnStream().wait();
+  std::copy(bias_values.begin(), bias_values.end(), static_cast<float*>(conv->bias.get_data_handle()));
+  conv->bytes = weight_desc.get_size() + bias_desc.get_size();
+  return conv;
+}
+
+}  // namespace
+
+std::unique_ptr<Conv2d> PackConv(ThreadPool&, const MapKernels& kernels, bool native_bf16, const ConvShape& shape,
+                                 TensorView weight, TensorView bias, DType compute) {
+  BIFRONS_CHECK(shape.kernel == 1 || shape.kernel == 3);
+  BIFRONS_CHECK(weight.shape.elements() == shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
+  BIFRONS_CHECK(bias.empty() || bias.shape.elements() == shape.out_channels);
+  std::unique_ptr<CpuConv> conv = shape.out_channels == 3
+                                      ? PackConvTo3(kernels, shape, weight, bias)
+                                      : PackOneDnn(kernels, native_bf16, shape, weight, bias, compute);
+  conv->shape = shape;
+  conv->compute = compute;
+  return conv;
+}
+
+void Convolve(ThreadPool& pool, const Conv2d& conv, TensorView in, TensorView residual, Tensor& out) {
+  const ConvShape& shape = conv.shape;
+  BIFRONS_CHECK((in.shape == Shape{shape.height, shape.width, shape.in_channels}) && in.dtype == conv.compute);
+  BIFRONS_CHECK((out.shape() == Shape{shape.height, shape.width, shape.out_channels}));
+  BIFRONS_CHECK(residual.empty() || (residual.shape == out.shape() && residual.dtype == conv.compute));
+  static_cast<const CpuConv&>(conv).Run(pool, in, residual, out);
+}
+
+}  // namespace bifrons::cpu

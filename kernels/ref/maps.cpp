@@ -1,0 +1,147 @@
+#include "kernels/ref/maps.h"
+
+#include <cmath>
+#include <vector>
+
+#include "src/base/check.h"
+
+namespace bifrons::ref {
+namespace {
+
+float At(TensorView t, int64_t i) {
+  switch (t.dtype) {
+    case DType::kF32: return t.as<float>()[i];
+    case DType::kBF16: return ToFloat(t.as<BF16>()[i]);
+    case DType::kF16: return ToFloat(t.as<F16>()[i]);
+    case DType::kI32: break;
+  }
+  BIFRONS_CHECK(false, "not a floating-point tensor");
+}
+
+void Put(Tensor& t, int64_t i, double x) {
+  if (t.dtype() == DType::kBF16) {
+    t.as<BF16>()[i] = ToBF16(static_cast<float>(x));
+  } else {
+    t.as<float>()[i] = static_cast<float>(x);
+  }
+}
+
+struct RefConv : Conv2d {
+  std::vector<float> weight;  // [out, in, kernel, kernel]
+  std::vector<float> bias;    // [out]
+};
+
+}  // namespace
+
+std::unique_ptr<Conv2d> PackConv(ThreadPool&, const ConvShape& shape, TensorView weight, TensorView bias,
+                                 DType compute) {
+  auto conv = std::make_unique<RefConv>();
+  conv->shape = shape;
+  conv->compute = compute;
+  const int64_t n = shape.out_channels * shape.in_channels * shape.kernel * shape.kernel;
+  BIFRONS_CHECK(weight.shape.elements() == n);
+  conv->weight.resize(static_cast<size_t>(n));
+  for (int64_t i = 0; i < n; i++) conv->weight[static_cast<size_t>(i)] = At(weight, i);
+  conv->bias.resize(static_cast<size_t>(shape.out_channels));
+  for (int64_t i = 0; i < shape.out_channels && !bias.empty(); i++) conv->bias[static_cast<size_t>(i)] = At(bias, i);
+  conv->bytes = (conv->weight.size() + conv->bias.size()) * sizeof(float);
+  return conv;
+}
+
+void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView residual, Tensor& out) {
+  const auto& conv = static_cast<const RefConv&>(packed);
+  const auto [in_channels, out_channels, height, width, kernel] = conv.shape;
+  BIFRONS_CHECK((in.shape == Shape{height, width, in_channels}) && in.dtype == conv.compute);
+  BIFRONS_CHECK((out.shape() == Shape{height, width, out_channels}));
+  const int64_t reach = kernel / 2;
+  pool.ParallelFor(height, [&, in_channels = in_channels, out_channels = out_channels, height = height,
+                            width = width, kernel = kernel](int64_t begin, int64_t end, int) {
+    for (int64_t y = begin; y < end; y++) {
+      for (int64_t x = 0; x < width; x++) {
+        for (int64_t o = 0; o < out_channels; o++) {
+          double sum = conv.bias[static_cast<size_t>(o)];
+          for (int64_t ky = 0; ky < kernel; ky++) {
+            for (int64_t kx = 0; kx < kernel; kx++) {
+              const int64_t iy = y + ky - reach, ix = x + kx - reach;
+              if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
+              for (int64_t c = 0; c < in_channels; c++) {
+                const float w = conv.weight[static_cast<size_t>(((o * in_channels + c) * kernel + ky) * kernel + kx)];
+                sum += static_cast<double>(At(in, (iy * width + ix) * in_channels + c)) * w;
+              }
+            }
+          }
+          const int64_t i = (y * width + x) * out_channels + o;
+          Put(out, i, residual.empty() ? sum : sum + At(residual, i));
+        }
+      }
+    }
+  });
+}
+
+void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups, float eps,
+               bool silu, Tensor& out) {
+  BIFRONS_CHECK(in.shape == out.shape() && in.dtype == out.dtype());
+  const int64_t pixels = in.shape[0] * in.shape[1], channels = in.shape[2], width = channels / groups;
+  BIFRONS_CHECK(channels % groups == 0);
+  pool.ParallelFor(groups, [&](int64_t begin, int64_t end, int) {
+    for (int64_t g = begin; g < end; g++) {
+      const auto for_each = [&](const auto& body) {
+        for (int64_t p = 0; p < pixels; p++) {
+          for (int64_t c = g * width; c < (g + 1) * width; c++) body(p * channels + c, c);
+        }
+      };
+      double sum = 0, squares = 0;
+      for_each([&](int64_t i, int64_t) { sum += At(in, i); });
+      const double n = static_cast<double>(pixels * width), mean = sum / n;
+      for_each([&](int64_t i, int64_t) { squares += (At(in, i) - mean) * (At(in, i) - mean); });
+      const double scale = 1.0 / std::sqrt(squares / n + static_cast<double>(eps));
+      for_each([&](int64_t i, int64_t c) {
+        const double y = (At(in, i) - mean) * scale * gamma[c] + beta[c];
+        Put(out, i, silu ? y / (1.0 + std::exp(-y)) : y);
+      });
+    }
+  });
+}
+
+void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out) {
+  const int64_t height = in.shape[0], width = in.shape[1], channels = in.shape[2];
+  BIFRONS_CHECK((out.shape() == Shape{2 * height, 2 * width, channels}) && in.dtype == out.dtype());
+  pool.ParallelFor(2 * height, [&](int64_t begin, int64_t end, int) {
+    for (int64_t y = begin; y < end; y++) {
+      for (int64_t x = 0; x < 2 * width; x++) {
+        for (int64_t c = 0; c < channels; c++) {
+          Put(out, (y * 2 * width + x) * channels + c, At(in, ((y / 2) * width + x / 2) * channels + c));
+        }
+      }
+    }
+  });
+}
+
+void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, int64_t heads, Tensor& out) {
+  const int64_t n = q.shape[0] * q.shape[1], channels = q.shape[2], head_dim = channels / heads;
+  BIFRONS_CHECK(k.shape == q.shape && v.shape == q.shape && out.shape() == q.shape && channels % heads == 0);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
+  pool.ParallelFor(heads * n, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> weights(static_cast<size_t>(n));
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t first = task / n * head_dim, row = task % n;
+      double largest = -INFINITY, sum = 0;
+      for (int64_t j = 0; j < n; j++) {
+        double dot = 0;
+        for (int64_t d = first; d < first + head_dim; d++) {
+          dot += static_cast<double>(At(q, row * channels + d)) * At(k, j * channels + d);
+        }
+        weights[static_cast<size_t>(j)] = dot * scale;
+        largest = std::max(largest, dot * scale);
+      }
+      for (double& w : weights) sum += w = std::exp(w - largest);
+      for (int64_t d = first; d < first + head_dim; d++) {
+        double y = 0;
+        for (int64_t j = 0; j < n; j++) y += weights[static_cast<size_t>(j)] * At(v, j * channels + d);
+        Put(out, row * channels + d, y / sum);
+      }
+    }
+  });
+}
+
+}  // namespace bifrons::ref
