@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,13 +14,13 @@ namespace bifrons {
 
 /// A tensor as a file stores it: its bytes lie in a mapped file and were bounds-checked when it was opened.
 struct StoredTensor {
-  std::string type;                  // as the file calls it: "BF16", "F32", "I64", "BoolStorage", …
-  bool loadable = false;             // type is one of f32, bf16, f16: `dtype` holds
+  std::string type;       // as the file calls it: "BF16", "F32", "I64", "BoolStorage", …
+  bool loadable = false;  // type is one of f32, bf16, f16: `dtype` holds
   DType dtype = DType::kF32;
-  std::vector<int64_t> dims;
-  std::vector<int64_t> strides;      // in elements; a pickled tensor may be transposed
-  const uint8_t* data = nullptr;     // first element
-  std::string file;                  // for messages
+  std::vector<int64_t> dims;      // not negative; their product fits
+  std::vector<int64_t> strides;   // in elements, not negative; a pickled tensor may be transposed
+  const uint8_t* data = nullptr;  // first element; no promise of alignment
+  std::string file;               // for messages
 
   bool contiguous() const;
 };
@@ -29,16 +28,26 @@ struct StoredTensor {
 /// What every reader (safetensors.h, pytorch_zip.h) produces.
 using TensorMap = std::map<std::string, StoredTensor>;
 
+/// `name`'s elements one after another: in place where the file has them so, and aligned; otherwise copied
+/// into
+/// `*owner`, which must live as long as the view. Errors: a type that is not loadable, more than four
+/// dimensions.
+Result<TensorView> Materialise(const std::string& name, const StoredTensor& stored, Tensor* owner);
+
 /// All files of a model folder: `*.safetensors` or `pytorch_model*.bin`, single or sharded by `*.index.json`.
 class Checkpoint {
  public:
+  /// Which files to read in a folder that has both kinds; the other kind serves if there is only that.
+  enum class Prefer { kSafetensors, kPytorch };
+
   /// Errors name the file and the tensor. A name that stands in two shards, or a shard of the index that is
-  /// missing, is an error.
-  static Result<Checkpoint> Open(const std::string& folder);
+  /// missing, or lacks what the index promises, is an error.
+  static Result<Checkpoint> Open(const std::string& folder, Prefer prefer = Prefer::kSafetensors);
 
   const TensorMap& tensors() const { return tensors_; }
   /// nullptr when there is none.
   const StoredTensor* Find(const std::string& name) const;
+  /// Paths, in the order of their names.
   const std::vector<std::string>& files() const { return paths_; }
 
  private:
