@@ -1,0 +1,66 @@
+"""Writes the trained parts as a model directory in the converted layout that transformers and the engine read."""
+import argparse
+import json
+import pathlib
+
+import torch
+from tokenizers import Tokenizer
+from transformers import GenerationConfig, PreTrainedTokenizerFast
+
+import model
+import scenes
+import tokenizer as words
+
+GUIDANCE = 5.0
+# The published models' single-turn template, as a transformers chat template.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<|User|>: ' if message['role'] == 'user' else '<|Assistant|>: ' if message['role'] == 'assistant' else '' }}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}{{ '<image_placeholder>\n' }}{% elif part['type'] == 'text' %}"
+    "{{ part['text'] | trim }}{% endif %}{% endfor %}"
+    "{{ '<｜end▁of▁sentence｜>' if message['role'] == 'assistant' else '\n\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|Assistant|>:' }}{% endif %}")
+
+
+def _parts(janus, work):
+    """Loads the averaged weights of both trainings into the whole model."""
+    inner, figures = janus.model, {}
+    for name, part in (('drawer', model.Drawer(janus)), ('painter', model.Painter(janus, torch.zeros_like(inner.vqmodel.quantize.embedding.weight)))):
+        state = torch.load(work / f'{name}.pt', weights_only=False)
+        part.load_state_dict(state['averaged'])
+        figures[name] = {key: round(state[key]) for key in ('step', 'seen', 'seconds')}
+    return figures
+
+
+def _write(path, content):
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('work', type=pathlib.Path)
+    parser.add_argument('out', type=pathlib.Path)
+    options = parser.parse_args()
+    vocabulary = Tokenizer.from_file(str(options.work / 'tokenizer.json'))
+    janus = model.build(vocabulary)
+    figures = _parts(janus, options.work)
+    ids = {k: vocabulary.token_to_id(t) for k, t in dict(bos_token_id=words.BOS, eos_token_id=words.EOS, pad_token_id=words.PAD).items()}
+    janus.generation_config = GenerationConfig(**ids, guidance_scale=GUIDANCE)
+    janus.generation_config.generation_kwargs = {'boi_token_id': vocabulary.token_to_id(words.BOI)}
+    options.out.mkdir(parents=True, exist_ok=True)
+    janus.to(torch.bfloat16).save_pretrained(options.out)
+    PreTrainedTokenizerFast(
+        tokenizer_object=vocabulary, bos_token=words.BOS, eos_token=words.EOS, pad_token=words.PAD, model_max_length=1024,
+        additional_special_tokens=[words.PLACEHOLDER, words.BOI, words.EOI, words.USER, words.ASSISTANT],
+        extra_special_tokens=dict(image_token=words.PLACEHOLDER, boi_token=words.BOI, eoi_token=words.EOI)).save_pretrained(options.out)
+    (options.out / 'model.safetensors').chmod(0o644)
+    _write(options.out / 'preprocessor_config.json', dict(
+        image_processor_type='JanusImageProcessor', processor_class='JanusProcessor', size=dict(height=scenes.SIDE, width=scenes.SIDE), min_size=14,
+        do_resize=True, resample=3, do_rescale=True, rescale_factor=1 / 255, do_normalize=True, image_mean=[0.5] * 3, image_std=[0.5] * 3,
+        do_convert_rgb=True, do_pad=True, background_color=[127, 127, 127]))
+    _write(options.out / 'processor_config.json', dict(processor_class='JanusProcessor', num_image_tokens=scenes.GRID ** 2))
+    (options.out / 'chat_template.jinja').write_text(CHAT_TEMPLATE, encoding='utf-8')
+    print(figures, {f.name: f.stat().st_size for f in sorted(options.out.iterdir())})
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,30 @@
+"""Prints the gallery's sixteen prompts, one a line: captions the training never saw, of every kind the world knows."""
+import random
+
+import scenes
+
+KINDS = (  # how many, and what the caption's subject contains
+    (5, lambda s: len(s.sprites) == 1 and s.sprites[0][0].colour is None and s.sprites[0][3] == 56),
+    (2, lambda s: len(s.sprites) == 1 and s.sprites[0][0].colour is not None and s.sprites[0][3] == 56),
+    (1, lambda s: s.subject.startswith('a big ')),
+    (2, lambda s: len(s.sprites) == 1 and s.sprites[0][3] == 40),
+    (3, lambda s: len(s.sprites) > 1 and s.sprites[0][0] is s.sprites[1][0]),
+    (3, lambda s: len(s.sprites) == 2 and s.sprites[0][0] is not s.sprites[1][0]),
+)
+
+
+def prompts():
+    r, chosen, things = random.Random(2026), [], set()
+    for count, fits in KINDS:
+        wanted = len(chosen) + count
+        while len(chosen) < wanted:
+            scene = scenes.scene(r)
+            names = {thing.name for thing, *_ in scene.sprites}
+            if scene.held_out and fits(scene) and not names & things:
+                chosen.append(scene.caption)
+                things |= names
+    return chosen
+
+
+if __name__ == '__main__':
+    print('\n'.join(prompts()))

@@ -1,0 +1,84 @@
+"""The model's shape, in transformers' terms, and the two parts of it that are trained apart."""
+import torch
+from transformers import JanusConfig, JanusForConditionalGeneration
+
+import codebook
+import scenes
+import tokenizer as words
+
+HIDDEN = 256
+
+
+def config(vocabulary):
+    """`vocabulary` is the tokenizer. Everything that a quantised file cuts into blocks is a multiple of 256 wide."""
+    ids = {name: vocabulary.token_to_id(token) for name, token in
+           dict(bos_token_id=words.BOS, eos_token_id=words.EOS, pad_token_id=words.PAD).items()}
+    tokens = scenes.GRID ** 2
+    return JanusConfig(
+        text_config=dict(model_type='llama', hidden_size=HIDDEN, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=4,
+                         vocab_size=words.VOCABULARY, max_position_embeddings=1024, rms_norm_eps=1e-6, tie_word_embeddings=False, **ids),
+        vision_config=dict(hidden_size=192, num_hidden_layers=4, num_attention_heads=3, mlp_ratio=4.0, image_size=scenes.SIDE, patch_size=scenes.PATCH,
+                           projection_dim=HIDDEN, num_image_tokens=tokens, depth=2, use_qk_norm=False, hidden_dropout_rate=0.0, projection_dropout=0.0),
+        vq_config=dict(embed_dim=codebook.DIMENSIONS, num_embeddings=codebook.CODES, double_latent=False, latent_channels=128, num_patches=scenes.GRID,
+                       base_channels=64, channel_multiplier=[1, 1, 2, 2], num_res_blocks=1, dropout=0.0, in_channels=3, out_channels=3,
+                       projection_dim=HIDDEN, image_token_embed_dim=HIDDEN, num_hidden_layers=2),
+        image_token_id=vocabulary.token_to_id(words.PLACEHOLDER), tie_word_embeddings=False, **ids)
+
+
+def build(vocabulary):
+    """The whole model as initialised. Convolutions start as PyTorch starts them: transformers' own start trains slowly."""
+    torch.manual_seed(0)
+    janus = JanusForConditionalGeneration._from_config(config(vocabulary), attn_implementation='eager').float()
+    for module in janus.model.vqmodel.modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            module.reset_parameters()
+    return janus
+
+
+class Drawer(torch.nn.Module):
+    """The part that turns a prompt into image tokens."""
+
+    def __init__(self, janus):
+        super().__init__()
+        inner = janus.model
+        self.language_model, self.generation_embeddings = inner.language_model, inner.generation_embeddings
+        self.generation_aligner, self.generation_head = inner.generation_aligner, inner.generation_head
+        for module in self.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.reset_parameters()
+        torch.nn.init.normal_(self.language_model.embed_tokens.weight, std=0.5)
+        torch.nn.init.normal_(self.generation_embeddings.weight)
+        for layer in self.language_model.layers:
+            # Each block starts by adding nothing.
+            torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+            torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+
+    def forward(self, prompt, codes):
+        """Logits of each image token, given the prompt [b, p] and the tokens before it [b, n]."""
+        inputs = torch.cat([self.language_model.embed_tokens(prompt), self.generation_aligner(self.generation_embeddings(codes))], 1)
+        hidden = self.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
+        return self.generation_head(hidden[:, prompt.shape[1] - 1:])
+
+    def matrices(self):
+        """What Muon trains."""
+        linear = [m for part in (self.language_model.layers, self.generation_aligner) for m in part.modules() if isinstance(m, torch.nn.Linear)]
+        return [m.weight for m in linear if m.weight.shape[1] > codebook.DIMENSIONS] + [self.generation_head.proj_out.weight]
+
+
+class Painter(torch.nn.Module):
+    """The part that turns image tokens into pixels."""
+
+    def __init__(self, janus, vectors):
+        super().__init__()
+        vq = janus.model.vqmodel
+        self.codes, self.post_quant_conv, self.decoder = vq.quantize.embedding, vq.post_quant_conv, vq.decoder
+        self.codes.weight.data.copy_(torch.nn.functional.normalize(vectors, dim=-1))
+
+    def forward(self, codes):
+        """Pixels in -1..1 [b, 3, 8h, 8w] from codes [b, h, w]."""
+        vectors = torch.nn.functional.normalize(self.codes(codes), dim=-1)
+        return self.decoder(self.post_quant_conv(vectors.permute(0, 3, 1, 2).contiguous()))
+
+    def matrices(self):
+        """What Muon trains: all but the convolutions at either end."""
+        return [p for n, p in self.decoder.named_parameters() if p.ndim == 4 and not n.startswith('conv_out')]

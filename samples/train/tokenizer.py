@@ -1,0 +1,63 @@
+"""Trains the byte-level BPE: the DeepSeek-LLM pre-tokenizer and special tokens of the published models, a small vocabulary."""
+import csv
+import json
+import pathlib
+import random
+import sys
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+import scenes
+import wording
+
+HERE = pathlib.Path(__file__).parent
+VOCABULARY = 2048
+BOS, EOS, PAD = '<｜begin▁of▁sentence｜>', '<｜end▁of▁sentence｜>', '<｜▁pad▁｜>'
+USER, ASSISTANT, BOI, EOI, PLACEHOLDER = '<|User|>', '<|Assistant|>', '<begin_of_image>', '<end_of_image>', '<image_placeholder>'
+SPECIAL = (BOS, EOS, PAD, USER, ASSISTANT, BOI, EOI, PLACEHOLDER)
+ENGLISH = """You are a helpful language and vision assistant. You are able to understand the visual content that the user provides, and assist the
+user with a variety of tasks using natural language. What is in this picture? Describe the image, please. How many things are there? Which colour does the
+background have? Is there something on the left side, on the right, at the top or at the bottom? There are two of them. It is not there. Yes, it is. No, there is no
+such thing. I see one thing and nothing else. The picture shows them in the middle, next to each other, in front of the background. Where is it? This one is bigger
+than that one, with another below. Count all of the objects and say what they are. Can you tell me who, when, why and how? They have been here before, but now we
+want to make some more, from small to large, about as far as we could go. Would you like to know which one of these it was? Hello! Thank you very much."""
+
+
+def _corpus():
+    """Captions as they are trained on, then every name of the whole list: later versions know more of it and keep these tokens."""
+    r = random.Random(11)
+    for _ in range(20000):
+        scene = scenes.scene(r)
+        yield scene.caption if r.random() < 0.75 else wording.reword(scene, r)
+    with open(HERE / 'objects.tsv', encoding='utf-8') as file:
+        for row in csv.DictReader(file, delimiter='\t'):
+            for name in (row['singular'], row['plural']):
+                yield from [f'a {name}', f'{name.capitalize()} two {name}'] * 15
+    yield from [ENGLISH] * 40
+
+
+def build():
+    """A tokenizers.Tokenizer whose special tokens follow the learned entries, as in the published files."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.decoder = decoders.ByteLevel()
+    # The library reads a pre-tokenizer only as part of a whole file.
+    description = json.loads(tokenizer.to_str())
+    description['pre_tokenizer'] = json.loads((HERE / 'pretokenizer.json').read_text(encoding='utf-8'))
+    tokenizer = Tokenizer.from_str(json.dumps(description))
+    tokenizer.train_from_iterator(_corpus(), trainers.BpeTrainer(
+        vocab_size=VOCABULARY - len(SPECIAL), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    tokenizer.add_special_tokens([AddedToken(t, normalized=False, special=True) for t in SPECIAL])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f'{BOS} $A', pair=f'{BOS} $A {BOS} $B', special_tokens=[(BOS, tokenizer.token_to_id(BOS))])
+    return tokenizer
+
+
+def prompt(caption):
+    """The text in front of the image tokens, without BOS: the reference's single-turn template."""
+    return f'{USER}: {caption.strip()}\n\n{ASSISTANT}:{BOI}'
+
+
+if __name__ == '__main__':
+    built = build()
+    built.save(sys.argv[1])
+    print(f'{built.get_vocab_size()} entries, for instance', built.encode(prompt('two dogs on an orange background')).tokens)

@@ -1,0 +1,108 @@
+"""What both trainings share: optimisers, schedule, averaged weights, checkpoints one can stop at and continue from, a CSV log.
+
+The schedule follows the process's CPU time, so that a training which shares its core, or is stopped and continued, still ends
+where it was meant to. SIGTERM saves and leaves; `--minutes` may differ on the next start (more trains further)."""
+import argparse
+import os
+import pathlib
+import random
+import signal
+import time
+
+import torch
+
+from muon import Muon
+
+SAVE_EVERY = 180  # seconds
+
+
+def arguments(description):
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument('work', type=pathlib.Path, help='directory of codebook.pt, tokenizer.json and the checkpoints')
+    parser.add_argument('--minutes', type=float, required=True, help='CPU minutes the whole training takes, including those before a continuation')
+    parser.add_argument('--batch', type=int, required=True)
+    parser.add_argument('--lr', type=float, default=3e-3, help='of AdamW: embeddings, the layers that read or write codes and pixels, biases, norms')
+    parser.add_argument('--muon', type=float, default=0.02, help="Muon's learning rate; 0 leaves everything to AdamW")
+    parser.add_argument('--name', help='of the checkpoint and the log')
+    return parser
+
+
+class Run:
+    """One training: `module` holds all that is trained. Use: while run.going(): loss = ...; run.update(loss)."""
+
+    def __init__(self, options, name, module, matrices, columns, average=0.998):
+        torch.manual_seed(0)
+        self.options, self.module, self.average = options, module, average
+        name = options.name or name
+        self.path, self.log_path, self.columns = options.work / f'{name}.pt', options.work / f'{name}.csv', columns
+        self.random = random.Random(3)
+        self.step = self.seen = 0
+        self.seconds_before, self.stopped = 0.0, False
+        matrices = list(matrices) if options.muon else []
+        chosen = {id(p) for p in matrices}
+        rest = [p for p in module.parameters() if id(p) not in chosen]
+        self.optimisers = [torch.optim.AdamW(rest, lr=options.lr, betas=(0.9, 0.97), weight_decay=0.0)]
+        if matrices:
+            self.optimisers.append(Muon(matrices, lr=options.muon))
+        self.peaks = [o.param_groups[0]['lr'] for o in self.optimisers]
+        self.averaged = {k: v.clone() for k, v in module.state_dict().items()}
+        if self.path.exists():
+            self._load()
+        self.saved = time.time()
+        signal.signal(signal.SIGTERM, lambda *_: setattr(self, 'stopped', True))
+
+    @property
+    def seconds(self):
+        return self.seconds_before + time.process_time()
+
+    @property
+    def progress(self):
+        return self.seconds / (self.options.minutes * 60)
+
+    def going(self):
+        if self.stopped or self.progress >= 1:
+            self.save()
+            return False
+        if time.time() - self.saved > SAVE_EVERY:
+            self.save()
+        factor = min(1, (self.step + 1) / 50, max(0.01, (1 - self.progress) / 0.75))
+        for optimiser, peak in zip(self.optimisers, self.peaks):
+            optimiser.param_groups[0]['lr'] = peak * factor
+        return True
+
+    def update(self, loss, pictures, *figures):
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.module.zero_grad(set_to_none=True)
+        self.step += 1
+        self.seen += pictures
+        with torch.no_grad():
+            # A short memory at first: an average over the whole start would only show the start.
+            keep = min(self.average, self.step / (self.step + 10))
+            for k, v in self.module.state_dict().items():
+                self.averaged[k].lerp_(v, 1 - keep) if v.is_floating_point() else self.averaged[k].copy_(v)
+        if self.step % 10 == 0:
+            new = not self.log_path.exists()
+            with open(self.log_path, 'a') as log:
+                if new:
+                    log.write(','.join(('step', 'pictures', 'cpu_seconds', 'loss', *self.columns)) + '\n')
+                log.write(','.join((str(self.step), str(self.seen), f'{self.seconds:.0f}', f'{loss.item():.4f}', *(f'{f:.4f}' for f in figures))) + '\n')
+
+    def save(self):
+        state = dict(module=self.module.state_dict(), averaged=self.averaged, optimisers=[o.state_dict() for o in self.optimisers],
+                     random=self.random.getstate(), torch_random=torch.get_rng_state(), step=self.step, seen=self.seen, seconds=self.seconds)
+        torch.save(state, self.path.with_suffix('.new'))
+        os.replace(self.path.with_suffix('.new'), self.path)
+        self.saved = time.time()
+
+    def _load(self):
+        state = torch.load(self.path, weights_only=False)
+        self.module.load_state_dict(state['module'])
+        self.averaged = state['averaged']
+        for optimiser, saved in zip(self.optimisers, state['optimisers']):
+            optimiser.load_state_dict(saved)
+        self.random.setstate(state['random'])
+        torch.set_rng_state(state['torch_random'])
+        self.step, self.seen, self.seconds_before = state['step'], state['seen'], state['seconds']
