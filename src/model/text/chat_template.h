@@ -11,8 +11,8 @@
 
 namespace bifrons {
 
-/// janus/utils/conversation.py: Janus-Pro's roles are tokens `<|User|>`, `<|Assistant|>`; Janus-1.3B's are the words
-/// `User`, `Assistant`.
+/// janus/utils/conversation.py: Janus-Pro's roles are tokens `<|User|>`, `<|Assistant|>`; Janus-1.3B's are
+/// the words `User`, `Assistant`.
 enum class ChatTemplate { kJanusPro, kJanus13B };
 
 /// As --template takes it: "janus-pro", "janus-1.3b".
@@ -23,7 +23,10 @@ constexpr const char* NameOf(ChatTemplate chat_template) {
 /// "auto" (by whether the vocabulary holds `<|User|>`), "janus-pro" or "janus-1.3b".
 Result<ChatTemplate> ChooseTemplate(std::string_view name, const Tokenizer&);
 
-/// Ids of special tokens, looked up by name in the tokenizer, never hard-coded. Missing ones are an error by name.
+/// Ids of special tokens, looked up by name in the tokenizer, never hard-coded. Missing ones are an error by
+/// name. BOS is the tokenizer's own or, where it adds none, `<｜begin▁of▁sentence｜>`: a prompt begins with
+/// exactly one. Pad is
+/// `<｜▁pad▁｜>` (janus/models/processing_vlm.py: pad_id), else tokenizer_config.json's pad_token.
 struct SpecialTokens {
   int32_t bos = 0, pad = 0, begin_of_image = 0;
 };
@@ -33,7 +36,11 @@ struct DrawingPrompt {
   std::vector<int32_t> conditional;    // BOS … <begin_of_image>
   std::vector<int32_t> unconditional;  // same length; everything between the first and the last id is pad
 };
-/// The generation format: no system prompt, the prompt stripped (Unicode white space).
-DrawingPrompt EncodeDrawingPrompt(const Tokenizer&, ChatTemplate, const SpecialTokens&, std::string_view prompt);
+/// The generation format: no system prompt, the prompt stripped (Python's idea of white space), invalid UTF-8
+/// replaced. The text between two role tokens is encoded in one go, as the reference does; nothing in
+/// `prompt` becomes a token of the template. // generation_inference.py, janus/models/processing_vlm.py:
+/// apply_sft_template_for_multi_turn_prompts
+DrawingPrompt EncodeDrawingPrompt(const Tokenizer&, ChatTemplate, const SpecialTokens&,
+                                  std::string_view prompt);
 
 }  // namespace bifrons

@@ -1,0 +1,44 @@
+// tokenizer.json and tokenizer_config.json as plain data, checked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/model/text/added_tokens.h"
+#include "src/model/text/bpe.h"
+#include "src/model/text/normalizer.h"
+#include "src/model/text/pre_tokenizer.h"
+
+namespace bifrons {
+
+/// What tokenizer.json says. Every id is at least 0 and below 2³¹−1; no two entries share an id.
+struct TokenizerFile {
+  struct Merge {
+    int32_t left, right, merged;  // ids; the rank is the place in the list
+  };
+  Vocabulary vocabulary;
+  std::vector<Merge> merges;
+  Bpe::Options options;
+  std::vector<AddedToken> added_tokens;
+  std::vector<NormalizerStep> normalizer;
+  std::vector<PreTokenizerStep> pre_tokenizer;
+  bool byte_level_decoder = false;          // characters of GPT-2's alphabet stand for bytes
+  bool byte_fallback_decoder = false;       // entries <0x00> … <0xFF> stand for bytes
+  std::optional<std::string> template_bos;  // the entry that the post-processor puts before a text
+};
+
+/// What tokenizer_config.json says; names of entries, empty where it says nothing.
+struct TokenizerSettings {
+  bool add_bos = false;
+  std::string bos, eos, pad, unknown;
+};
+
+/// `path` is for messages: "PATH: model.merges[3]: …".
+Result<TokenizerFile> ParseTokenizerFile(std::string_view text, const std::string& path);
+Result<TokenizerSettings> ParseTokenizerSettings(std::string_view text, const std::string& path);
+
+}  // namespace bifrons
