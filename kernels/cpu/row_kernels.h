@@ -1,0 +1,82 @@
+// The SIMD bodies of the row ops: plain functions without threads, one set per instruction set. rows.cpp and
+// linear.cpp deal the work to the pool.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/isa.h"
+
+namespace bifrons::cpu {
+
+/// Output rows of a matrix that are packed, and multiplied, together: see Linear's layout in linear.h.
+constexpr int kStripe = 32;
+
+/// Rows of one StripeProduct; more are cut into chunks. Large enough that re-reading the weights for the next
+/// chunk costs nothing beside the arithmetic, small enough that a chunk's activations stay in the L2 cache.
+constexpr int kMaxProductRows = 96;
+
+/// How a stripe's weights meet the activations.
+enum class ProductKind : uint8_t {
+  kF32,      // [in][32] f32
+  kF16,      // [in][32] f16, widened in registers
+  kBF16,     // [in/2][32][2] bf16, widened in registers
+  kBF16Dot,  // [in/2][32][2] bf16 times pairs of bf16 activations; kAvx512, kAmx only
+};
+
+/// y[rows, columns] = x · stripe + bias, or y += …. Every output is a sum over `in` in ascending order in one
+/// accumulator, whatever the number of rows.
+struct StripeProduct {
+  const void* weights;  // 64-byte aligned
+  int64_t in;
+  const void* x;      // pack_rows's result
+  int64_t rows;       // 1…kMaxProductRows
+  const float* bias;  // [columns], or null
+  float* y;           // first column of the stripe in the first row
+  int64_t y_stride;   // floats between rows
+  int columns;        // 1…kStripe
+  bool accumulate;
+};
+
+/// Queries of one AttentionTask; wider groups are cut.
+constexpr int kMaxAttentionQueries = 16;
+
+/// A task of attention: `queries` heads of one row, which share the head of keys and values.
+struct AttentionTask {
+  const float* q;             // [queries, head_dim]
+  int64_t queries, head_dim;  // queries: 1…kMaxAttentionQueries
+  const void *keys, *values;  // [positions, head_dim]
+  int64_t positions;
+  float scale;
+  float* scores;  // scratch [queries, positions rounded up to 16]
+  float* y;       // [queries, head_dim]
+};
+
+struct RowKernels {
+  /// Rearranges columns [begin, end) (both even, or end = in) of x [rows, in] for product(kind): tiles of
+  /// rows, inside a tile column-major, values rounded to bf16 on request. packed holds rows · (in rounded up
+  /// to even) floats.
+  void (*pack_rows)(ProductKind, bool round_to_bf16, const float* x, int64_t rows, int64_t in, int64_t begin,
+                    int64_t end, void* packed);
+  void (*product)(ProductKind, const StripeProduct&);
+
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t dim, float* y);
+  void (*silu_mul)(const float* gate, const float* up, int64_t n, float* y);
+  void (*gelu)(float* x, int64_t n);
+  /// One head: low and high halves of n elements each.
+  void (*rotate)(float* low, float* high, const float* cos, const float* sin, int64_t n);
+  void (*to_bf16)(const float* x, int64_t n, uint16_t* y);
+  void (*attention_f32)(const AttentionTask&);
+  void (*attention_bf16)(const AttentionTask&);
+
+  /// Multiply-accumulates done by a loop that never leaves the registers, `rounds` times: f32, and bf16 where
+  /// native (else null). Returns their number.
+  int64_t (*peak_f32)(int64_t rounds);
+  int64_t (*peak_bf16)(int64_t rounds);
+};
+
+// Defined in rows_*.cpp, each compiled for its instruction set; call through GetRowKernels.
+extern const RowKernels kRowKernelsBaseline, kRowKernelsAvx2, kRowKernelsAvx512, kRowKernelsNeon;
+
+const RowKernels& GetRowKernels(Isa);
+
+}  // namespace bifrons::cpu

@@ -1,0 +1,216 @@
+// The other row ops. Included like vec-inl.h, after product-inl.h; ends with the table of this instruction
+// set.
+//
+// Every sum has one order per row: lane i adds the elements i, i + kLanes, …, the lanes are paired
+// (SumLanes), the elements after the last whole vector follow one by one.
+
+void RmsNorm(const float* x, const float* weight, float eps, int64_t dim, float* y) {
+  F32s squares = {};
+  int64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) {
+    const F32s v = Load(x + i);
+    squares = MulAdd(v, v, squares);
+  }
+  float sum = SumLanes(squares);
+  for (int64_t j = i; j < dim; j++) sum += x[j] * x[j];
+  const float scale = 1.0f / __builtin_sqrtf(sum / static_cast<float>(dim) + eps);
+  for (i = 0; i + kLanes <= dim; i += kLanes) Store(y + i, Load(x + i) * scale * Load(weight + i));
+  for (; i < dim; i++) y[i] = x[i] * scale * weight[i];
+}
+
+// Runs `f` over vectors of x; the last, partial one passes through a padded copy, so that an element's result
+// does not depend on where it stands.
+template <class F>
+BIFRONS_INLINE void ForVectors(int64_t n, const float* a, const float* b, float* y, F f) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, f(Load(a + i), Load(b + i)));
+  if (i < n) {
+    float last_a[kLanes] = {}, last_b[kLanes] = {};
+    for (int64_t j = i; j < n; j++) last_a[j - i] = a[j], last_b[j - i] = b[j];
+    Store(last_a, f(Load(last_a), Load(last_b)));
+    for (int64_t j = i; j < n; j++) y[j] = last_a[j - i];
+  }
+}
+
+void SiluMul(const float* gate, const float* up, int64_t n, float* y) {
+  ForVectors(n, gate, up, y, [](F32s g, F32s u) BIFRONS_LAMBDA_INLINE {
+    // Below −88 e^-g leaves f32; the quotient is as good as 0 there.
+    const F32s e = Exp(-Max(g, Set(-88.0f)));
+    return g / (1.0f + e) * u;
+  });
+}
+
+// x/2·erfc(−x/√2): for negative x the small value itself, without the cancellation of 1 + erf.
+void Gelu(float* x, int64_t n) {
+  ForVectors(n, x, x, x, [](F32s v, F32s) BIFRONS_LAMBDA_INLINE {
+    const F32s magnitude = (F32s)((U32s)v & 0x7FFFFFFFu);
+    const F32s tail = Erfc(magnitude * 0.70710678118654752f);
+    return 0.5f * v * (v > 0.0f ? 2.0f - tail : tail);
+  });
+}
+
+void Rotate(float* low, float* high, const float* cos, const float* sin, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const float a = low[i], b = high[i];
+    low[i] = a * cos[i] - b * sin[i];
+    high[i] = b * cos[i] + a * sin[i];
+  }
+}
+
+void ToBF16s(const float* x, int64_t n, uint16_t* y) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) StoreAs(y + i, RoundToBF16(Load(x + i)));
+  for (; i < n; i++) y[i] = static_cast<uint16_t>(RoundedBits(x[i]) >> 16);
+}
+
+// ---- attention
+// ---------------------------------------------------------------------------------------------
+
+BIFRONS_INLINE F32s LoadCached(const float* p) { return Load(p); }
+BIFRONS_INLINE F32s LoadCached(const uint16_t* p) { return LoadBF16(p); }
+BIFRONS_INLINE float ToF32(float x) { return x; }
+BIFRONS_INLINE float ToF32(uint16_t x) {
+  const uint32_t bits = static_cast<uint32_t>(x) << 16;
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+
+// q · k for kKeys consecutive keys at once, to have that many independent sums; each has the same order.
+template <int kKeys, class Cached>
+BIFRONS_INLINE void Dots(const float* q, const Cached* keys, int64_t dim, float scale, float* scores) {
+  F32s sums[kKeys] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) {
+    const F32s query = Load(q + i);
+#pragma GCC unroll 4
+    for (int k = 0; k < kKeys; k++) sums[k] = MulAdd(query, LoadCached(keys + k * dim + i), sums[k]);
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < kKeys; k++) {
+    float dot = SumLanes(sums[k]);
+    for (int64_t j = i; j < dim; j++) dot += q[j] * ToF32(keys[k * dim + j]);
+    scores[k] = dot * scale;
+  }
+}
+
+// Softmax of scores[n], which is padded to whole vectors; returns the sum of the exponentials it leaves
+// there.
+BIFRONS_INLINE float Exponentials(float* scores, int64_t n) {
+  const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
+  for (int64_t i = n; i < padded; i++) scores[i] = -__builtin_inff();
+  F32s largest = Load(scores);
+  for (int64_t i = kLanes; i < padded; i += kLanes) largest = Max(largest, Load(scores + i));
+  const F32s top = Set(MaxLane(largest));
+  F32s sum = {};
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    const F32s e = Exp(Load(scores + i) - top);
+    sum += e;
+    Store(scores + i, e);
+  }
+  return SumLanes(sum);
+}
+
+// y[dim] += Σ weights[p] · values[p], p ascending; kVectors vectors of y stay in registers.
+template <int kVectors, class Cached>
+BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_t positions, int64_t dim,
+                              float* y) {
+  F32s sums[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; v++) sums[v] = Load(y + v * kLanes);
+  for (int64_t p = 0; p < positions; p++) {
+    const F32s weight = Set(weights[p]);
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; v++)
+      sums[v] = MulAdd(weight, LoadCached(values + p * dim + v * kLanes), sums[v]);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; v++) Store(y + v * kLanes, sums[v]);
+}
+
+// Keys or values of this many positions stay in L1 while all queries of the task pass over them.
+constexpr int64_t kPositionBlock = 64;
+
+template <class Cached>
+void AttentionOf(const AttentionTask& task) {
+  const int64_t dim = task.head_dim, positions = task.positions;
+  const int64_t stride = (positions + 15) / 16 * 16;
+  const auto* keys = static_cast<const Cached*>(task.keys);
+  const auto* values = static_cast<const Cached*>(task.values);
+  for (int64_t begin = 0; begin < positions; begin += kPositionBlock) {
+    const int64_t end = begin + kPositionBlock < positions ? begin + kPositionBlock : positions;
+    for (int64_t h = 0; h < task.queries; h++) {
+      const float* q = task.q + h * dim;
+      float* scores = task.scores + h * stride;
+      int64_t p = begin;
+      for (; p + 4 <= end; p += 4) Dots<4>(q, keys + p * dim, dim, task.scale, scores + p);
+      for (; p < end; p++) Dots<1>(q, keys + p * dim, dim, task.scale, scores + p);
+    }
+  }
+  float sums[kMaxAttentionQueries];
+  for (int64_t h = 0; h < task.queries; h++) {
+    sums[h] = Exponentials(task.scores + h * stride, positions);
+    for (int64_t i = 0; i < dim; i++) task.y[h * dim + i] = 0;
+  }
+  for (int64_t begin = 0; begin < positions; begin += kPositionBlock) {
+    const int64_t n = begin + kPositionBlock < positions ? kPositionBlock : positions - begin;
+    for (int64_t h = 0; h < task.queries; h++) {
+      const float* weights = task.scores + h * stride + begin;
+      const Cached* v = values + begin * dim;
+      float* y = task.y + h * dim;
+      int64_t i = 0;
+      for (; i + 8 * kLanes <= dim; i += 8 * kLanes) AddValues<8>(weights, v + i, n, dim, y + i);
+      for (; i + kLanes <= dim; i += kLanes) AddValues<1>(weights, v + i, n, dim, y + i);
+      for (; i < dim; i++) {
+        for (int64_t p = 0; p < n; p++) y[i] += weights[p] * ToF32(v[p * dim + i]);
+      }
+    }
+  }
+  for (int64_t h = 0; h < task.queries; h++) {
+    for (int64_t i = 0; i < dim; i++) task.y[h * dim + i] /= sums[h];
+  }
+}
+
+// ---- the processor's limits
+// --------------------------------------------------------------------------------
+
+// The inner loop of a product whose operands never leave the registers: 24 (or 10) independent sums.
+constexpr int kPeakSums = 2 * kMaxTile;
+
+template <class Step>
+BIFRONS_INLINE void PeakLoop(int64_t rounds, Step step) {
+  F32s sums[kPeakSums];
+#pragma GCC unroll 24
+  for (int i = 0; i < kPeakSums; i++) sums[i] = Set(static_cast<float>(i));
+  for (int64_t round = 0; round < rounds; round++) {
+#pragma GCC unroll 24
+    for (int i = 0; i < kPeakSums; i++) {
+      sums[i] = step(sums[i]);
+      asm volatile("" : "+" BIFRONS_VECTOR_REGISTER(sums[i]));  // a sum that is not computed measures nothing
+    }
+  }
+}
+
+int64_t PeakF32(int64_t rounds) {
+  F32s a = Set(0.5f), b = Set(0.25f);
+  asm volatile("" : "+" BIFRONS_VECTOR_REGISTER(a), "+" BIFRONS_VECTOR_REGISTER(b));
+  PeakLoop(rounds, [&](F32s sum) BIFRONS_LAMBDA_INLINE { return MulAdd(a, b, sum); });
+  return rounds * kPeakSums * kLanes;
+}
+
+#if defined(__AVX512BF16__)
+int64_t PeakBF16(int64_t rounds) {
+  F32s a = Set(0.5f), b = Set(0.25f);
+  asm volatile("" : "+" BIFRONS_VECTOR_REGISTER(a), "+" BIFRONS_VECTOR_REGISTER(b));
+  PeakLoop(rounds,
+           [&](F32s sum) BIFRONS_LAMBDA_INLINE { return _mm512_dpbf16_ps(sum, (__m512bh)a, (__m512bh)b); });
+  return rounds * kPeakSums * kLanes * 2;
+}
+#else
+constexpr int64_t (*PeakBF16)(int64_t) = nullptr;
+#endif
+
+constexpr RowKernels kKernels = {
+    PackRows, Product,  RmsNorm, SiluMul, Gelu, Rotate, ToBF16s, AttentionOf<float>, AttentionOf<uint16_t>,
+    PeakF32,  PeakBF16,
+};

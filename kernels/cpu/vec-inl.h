@@ -1,0 +1,142 @@
+// One vector type per instruction set, on GCC's vector extensions, so that every SIMD body is written once.
+//
+// For files named *_avx2.cpp, *_avx512.cpp, *_neon.cpp, *_baseline.cpp only, included once per file, inside
+// an anonymous namespace: code compiled with wider instructions must not have external linkage, or the linker
+// could hand it to the baseline. For the same reason nothing here calls inline functions of other headers or
+// of the standard library. The including file must have included <cstdint> and its intrinsics header.
+
+#define BIFRONS_INLINE inline __attribute__((always_inline))
+#define BIFRONS_LAMBDA_INLINE __attribute__((always_inline))
+#if defined(__x86_64__)
+#define BIFRONS_VECTOR_REGISTER "v"
+#else
+#define BIFRONS_VECTOR_REGISTER "w"
+#endif
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX2__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;  // SSE2, NEON
+#endif
+
+typedef float F32s __attribute__((vector_size(kLanes * 4)));
+typedef int32_t I32s __attribute__((vector_size(kLanes * 4)));
+typedef uint32_t U32s __attribute__((vector_size(kLanes * 4)));
+typedef uint16_t U16s __attribute__((vector_size(kLanes * 2)));
+
+template <class V>
+BIFRONS_INLINE V LoadAs(const void* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof(V));
+  return v;
+}
+template <class V>
+BIFRONS_INLINE void StoreAs(void* p, V v) {
+  __builtin_memcpy(p, &v, sizeof(V));
+}
+BIFRONS_INLINE F32s Load(const float* p) { return LoadAs<F32s>(p); }
+BIFRONS_INLINE void Store(float* p, F32s v) { StoreAs(p, v); }
+BIFRONS_INLINE F32s Set(float x) { return F32s{} + x; }
+
+/// a·b + c: one rounding where the instruction set has it, else two.
+BIFRONS_INLINE F32s MulAdd(F32s a, F32s b, F32s c) {
+#if defined(__AVX512F__)
+  return _mm512_fmadd_ps(a, b, c);
+#elif defined(__FMA__)
+  return _mm256_fmadd_ps(a, b, c);
+#elif defined(__aarch64__)
+  return vfmaq_f32(c, a, b);
+#else
+  return a * b + c;
+#endif
+}
+
+BIFRONS_INLINE F32s Max(F32s a, F32s b) { return a > b ? a : b; }
+
+/// Sum of the lanes, pairing i with i + kLanes/2, then i + kLanes/4, …
+BIFRONS_INLINE float SumLanes(F32s v) {
+  float lane[kLanes];
+  StoreAs(lane, v);
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
+  }
+  return lane[0];
+}
+
+BIFRONS_INLINE float MaxLane(F32s v) {
+  float lane[kLanes];
+  StoreAs(lane, v);
+  float largest = lane[0];
+  for (int i = 1; i < kLanes; i++) largest = lane[i] > largest ? lane[i] : largest;
+  return largest;
+}
+
+/// The f32 whose upper half is the bf16.
+BIFRONS_INLINE F32s LoadBF16(const uint16_t* p) {
+  return (F32s)(__builtin_convertvector(LoadAs<U16s>(p), U32s) << 16);
+}
+
+/// To nearest, ties to even; NaN stays NaN: ToBF16 of src/base/dtype.h.
+BIFRONS_INLINE U16s RoundToBF16(F32s v) {
+  const U32s bits = (U32s)v;
+  const U32s nearest = bits + 0x7FFFu + ((bits >> 16) & 1);
+  const U32s quiet = bits | 0x400000u;
+  const U32s nan = (U32s)((bits & 0x7FFFFFFFu) > 0x7F800000u);
+  return __builtin_convertvector(((nan & quiet) | (~nan & nearest)) >> 16, U16s);
+}
+BIFRONS_INLINE F32s RoundedToBF16(F32s v) {
+  return (F32s)(__builtin_convertvector(RoundToBF16(v), U32s) << 16);
+}
+
+BIFRONS_INLINE F32s LoadF16(const uint16_t* p) {
+#if defined(__AVX512F__)
+  return _mm512_maskz_cvtph_ps(0xFFFF, LoadAs<__m256i>(p));  // GCC 12 warns of the unmasked one
+#elif defined(__F16C__)
+  return _mm256_cvtph_ps(LoadAs<__m128i>(p));
+#elif defined(__aarch64__)
+  return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)));
+#else
+  // An f16's exponent field counts from 2^-15, an f32's from 2^-127: scaling by 2^112 repairs it, subnormals
+  // too.
+  const U32s bits = __builtin_convertvector(LoadAs<U16s>(p), U32s);
+  const F32s magnitude = (F32s)((bits & 0x7FFFu) << 13) * 0x1p112f;
+  const U32s special = (U32s)((bits & 0x7C00u) == 0x7C00u) & 0x7F800000u;
+  return (F32s)((U32s)magnitude | special | ((bits & 0x8000u) << 16));
+#endif
+}
+
+/// e^x within 2 ulp where the result is a normal f32, 0 below; x at most 88. The same formula on every
+/// instruction set: e^x = 2^n · e^r with |r| ≤ ln2/2 and e^r = 1 + r + r²·q(r), q fitted for least relative
+/// error (3e-9).
+BIFRONS_INLINE F32s Exp(F32s x) {
+  const F32s clamped = Max(x, Set(-87.0f));
+  const F32s shifter = Set(12582912.0f);  // 1.5·2^23: adding it rounds to an integer
+  const F32s n_shifted = MulAdd(clamped, Set(1.44269504f), shifter);
+  const F32s n = n_shifted - shifter;
+  F32s r = MulAdd(n, Set(-0.693359375f), clamped);  // ln 2 in two parts, the first exact times n
+  r = MulAdd(n, Set(2.12194440e-4f), r);
+  F32s q = MulAdd(Set(0.001381459878757596f), r, Set(0.008368716575205326f));
+  q = MulAdd(q, r, Set(0.04166838899254799f));
+  q = MulAdd(q, r, Set(0.1666652113199234f));
+  q = MulAdd(q, r, Set(0.4999999403953552f));
+  const F32s e = MulAdd(q * r, r, r) + 1.0f;
+  const I32s power = ((I32s)n_shifted) << 23;  // n sits in the low bits of the mantissa
+  const F32s result = (F32s)((I32s)e + power);
+  return x < -87.0f ? F32s{} : result;
+}
+
+/// erfc(x) for x ≥ 0, relative error below 4e-7 while erfc is normal: e^(-x²) · t·p(t), t = 1/(1 + 0.44x),
+/// with p fitted to erfcx on [0, 15].
+BIFRONS_INLINE F32s Erfc(F32s x) {
+  const F32s t = 1.0f / MulAdd(Set(0.44f), x, Set(1.0f));
+  F32s p = MulAdd(Set(0.07149778782891586f), t, Set(-0.27914540774081503f));
+  p = MulAdd(p, t, Set(0.2988560004056302f));
+  p = MulAdd(p, t, Set(-0.02228526971109059f));
+  p = MulAdd(p, t, Set(0.21698944712820697f));
+  p = MulAdd(p, t, Set(0.21693577371311487f));
+  p = MulAdd(p, t, Set(0.2489352739506736f));
+  p = MulAdd(p, t, Set(0.24821653946111713f));
+  return Exp(-x * x) * p * t;
+}

@@ -1,0 +1,73 @@
+#include "kernels/limits.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/weight_memory.h"
+
+namespace bifrons {
+namespace {
+
+double Seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+double MeasureBandwidth(ThreadPool& pool, size_t arena_bytes) {
+  constexpr size_t kPart = size_t{1} << 20;
+  const int64_t parts = std::max<size_t>(1, arena_bytes / kPart);
+  cpu::WeightMemory arena(parts * kPart);
+  pool.ParallelFor(parts, [&](int64_t begin, int64_t end, int) {
+    std::fill(arena.data() + begin * kPart, arena.data() + end * kPart, uint8_t{1});
+  });
+  double best = 0;
+  for (int pass = 0; pass < 5; pass++) {
+    const double start = Seconds();
+    pool.ParallelFor(parts, [&](int64_t begin, int64_t end, int) {
+      const auto* words = reinterpret_cast<const uint64_t*>(arena.data() + begin * kPart);
+      const int64_t n = (end - begin) * static_cast<int64_t>(kPart / sizeof(uint64_t));
+      // One word of every cache line moves the whole line.
+      uint64_t a = 0, b = 0, c = 0, d = 0;
+      for (int64_t i = 0; i < n; i += 32) {
+        __builtin_prefetch(words + i + 1024);
+        __builtin_prefetch(words + i + 1032);
+        __builtin_prefetch(words + i + 1040);
+        __builtin_prefetch(words + i + 1048);
+        a += words[i], b += words[i + 8], c += words[i + 16], d += words[i + 24];
+      }
+      asm volatile("" : : "r"(a + b + c + d));  // the sum is not wanted, reading is
+    });
+    best = std::max(best, static_cast<double>(parts * kPart) / (Seconds() - start));
+  }
+  return best;
+}
+
+double MeasureMacRate(ThreadPool& pool, const Ops& ops, DType compute) {
+  const auto isa = cpu::IsaFromName(ops.isa);
+  double best = 0;
+  for (int pass = 0; pass < 5; pass++) {
+    std::atomic<int64_t> macs{0};
+    const double start = Seconds();
+    pool.ParallelFor(pool.threads(), [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; t++) {
+        if (isa) {
+          macs += cpu::PeakMacs(*isa, compute, int64_t{1} << 20);
+        } else {
+          constexpr int64_t kMacs = int64_t{1} << 24;
+          float sum = 0, a = 0.5f, b = 0.25f;
+          for (int64_t i = 0; i < kMacs; i++) {
+            sum += a * b;
+            asm volatile("" : "+m"(sum));
+          }
+          macs += kMacs;
+        }
+      }
+    });
+    best = std::max(best, static_cast<double>(macs.load()) / (Seconds() - start));
+  }
+  return best;
+}
+
+}  // namespace bifrons
