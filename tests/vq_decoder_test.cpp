@@ -91,7 +91,8 @@ class Weights {
       const int64_t level = body[prefix.size()] - '0';
       out = LevelOut(level);
       const bool first = body.find(".res.0.") != std::string::npos;
-      in = first && level > 0 && !EndsWith(body, "conv2") && !EndsWith(body, "norm2") ? LevelOut(level - 1) : out;
+      in = first && level > 0 && !EndsWith(body, "conv2") && !EndsWith(body, "norm2") ? LevelOut(level - 1)
+                                                                                      : out;
     }
     if (body.find(".norm") != std::string::npos) return {in};
     for (const char* narrow : {".q", ".k", ".v", ".out", ".shortcut"}) {
@@ -157,7 +158,8 @@ TEST_CASE("f32 pixels are the reference's") {
         REQUIRE(pixels.shape() == golden.shape());
         double largest = 0;
         for (int64_t i = 0; i < pixels.shape().elements(); i++) {
-          largest = std::max(largest, std::abs(static_cast<double>(pixels.as<float>()[i]) - golden.as<float>()[i]));
+          largest =
+              std::max(largest, std::abs(static_cast<double>(pixels.as<float>()[i]) - golden.as<float>()[i]));
         }
         CHECK(largest < 1e-4);
       }
@@ -171,7 +173,8 @@ TEST_CASE("bf16 pixels are at least as close to f32 as PyTorch's bf16") {
       INFO(c.name << " " << backend);
       const Tensor exact = Golden(c, "f32");
       const double theirs = RmsDifference(Golden(c, "bf16"), exact);
-      const double ours = RmsDifference(DecodeWith(Backend(backend), c, DType::kBF16, DType::kBF16, 2), exact);
+      const double ours =
+          RmsDifference(DecodeWith(Backend(backend), c, DType::kBF16, DType::kBF16, 2), exact);
       CHECK(ours > 0);
       CHECK(ours < 1.25 * theirs);
     }
@@ -224,10 +227,11 @@ TEST_CASE("codes and shapes that cannot be are errors") {
     if (field == 2) bad.grid = 0;
     if (field == 3) bad.out_channels = 4;
     if (field == 4) bad.channel_multiplier = {1, 0};
-    auto wrong = VqDecoder::Create(pool, Backend("ref"), bad, DType::kF32, [](const std::string&) -> TensorView {
-      FAIL("asked for a tensor of an impossible network");
-      return {};
-    });
+    auto wrong =
+        VqDecoder::Create(pool, Backend("ref"), bad, DType::kF32, [](const std::string&) -> TensorView {
+          FAIL("asked for a tensor of an impossible network");
+          return {};
+        });
     REQUIRE(!wrong.ok());
     CHECK(wrong.error().kind == ErrorKind::kBadData);
   }

@@ -10,10 +10,17 @@ std::vector<float> ToFloats(TensorView t) {
   std::vector<float> values(static_cast<size_t>(t.shape.elements()));
   for (size_t i = 0; i < values.size(); i++) {
     switch (t.dtype) {
-      case DType::kF32: values[i] = t.as<float>()[i]; break;
-      case DType::kBF16: values[i] = ToFloat(t.as<BF16>()[i]); break;
-      case DType::kF16: values[i] = ToFloat(t.as<F16>()[i]); break;
-      case DType::kI32: BIFRONS_CHECK(false, "not a floating-point tensor");
+      case DType::kF32:
+        values[i] = t.as<float>()[i];
+        break;
+      case DType::kBF16:
+        values[i] = ToFloat(t.as<BF16>()[i]);
+        break;
+      case DType::kF16:
+        values[i] = ToFloat(t.as<F16>()[i]);
+        break;
+      case DType::kI32:
+        BIFRONS_CHECK(false, "not a floating-point tensor");
     }
   }
   return values;
@@ -28,11 +35,13 @@ struct Builder {
 
   VqNorm Norm(const std::string& name, int64_t channels) const {
     VqNorm norm{ToFloats(fetch(name + ".weight")), ToFloats(fetch(name + ".bias"))};
-    BIFRONS_CHECK(static_cast<int64_t>(norm.gamma.size()) == channels && norm.beta.size() == norm.gamma.size());
+    BIFRONS_CHECK(static_cast<int64_t>(norm.gamma.size()) == channels &&
+                  norm.beta.size() == norm.gamma.size());
     return norm;
   }
 
-  std::unique_ptr<Conv2d> Conv(const std::string& name, int64_t in, int64_t out, int64_t side, int kernel) const {
+  std::unique_ptr<Conv2d> Conv(const std::string& name, int64_t in, int64_t out, int64_t side,
+                               int kernel) const {
     const ConvShape shape{in, out, side, side, kernel};
     return ops.pack_conv(pool, shape, fetch(name + ".weight"), fetch(name + ".bias"), compute);
   }
@@ -98,8 +107,7 @@ Result<VqDecoder> VqDecoder::Create(ThreadPool& pool, const Ops& ops, const VqCo
   const Builder build{pool, ops, compute, fetch};
   const auto& multipliers = config.channel_multiplier;
   int64_t side = config.grid, channels = config.base_channels * multipliers.back();
-  d.post_quant_conv_ =
-      build.Conv("vq.post_quant_conv", config.codebook_dim, config.latent_channels, side, 1);
+  d.post_quant_conv_ = build.Conv("vq.post_quant_conv", config.codebook_dim, config.latent_channels, side, 1);
   d.conv_in_ = build.Conv("vq.decoder.conv_in", config.latent_channels, channels, side, 3);
   d.mid_res0_ = build.ResBlock("vq.decoder.mid.res0", channels, channels, side);
   d.mid_attn_ = build.Attention("vq.decoder.mid.attn", channels, side);
@@ -124,7 +132,8 @@ Result<VqDecoder> VqDecoder::Create(ThreadPool& pool, const Ops& ops, const VqCo
   return d;
 }
 
-// ---- memory ------------------------------------------------------------------------------------------------
+// ---- memory
+// ------------------------------------------------------------------------------------------------
 
 template <class Visit>
 void VqDecoder::ForEachConv(const Visit& visit) const {
@@ -145,8 +154,9 @@ void VqDecoder::ForEachConv(const Visit& visit) const {
 int64_t VqDecoder::LargestMap() const {
   int64_t largest = 0;
   ForEachConv([&](const Conv2d& conv) {
-    const int64_t channels =
-        &conv == conv_out_.get() ? conv.shape.in_channels : std::max(conv.shape.in_channels, conv.shape.out_channels);
+    const int64_t channels = &conv == conv_out_.get()
+                                 ? conv.shape.in_channels
+                                 : std::max(conv.shape.in_channels, conv.shape.out_channels);
     largest = std::max(largest, conv.shape.height * conv.shape.width * channels);
   });
   return largest;
@@ -182,12 +192,13 @@ int64_t VqDecoder::ConvolutionMacs() const {
   return macs;
 }
 
-// ---- the forward pass --------------------------------------------------------------------------------------
+// ---- the forward pass
+// --------------------------------------------------------------------------------------
 
 void VqDecoder::Normalise(ThreadPool& pool, const VqNorm& norm, bool swish, TensorView in, Tensor& out) {
   out.Reshape(in.shape);
-  ops_->group_norm(pool, in, norm.gamma.data(), norm.beta.data(), VqConfig::kNormGroups, VqConfig::kNormEps, swish,
-                   out);
+  ops_->group_norm(pool, in, norm.gamma.data(), norm.beta.data(), VqConfig::kNormGroups, VqConfig::kNormEps,
+                   swish, out);
 }
 
 // state = state (or its shortcut) + conv2(swish(norm2(conv1(swish(norm1(state))))))

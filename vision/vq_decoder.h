@@ -37,23 +37,25 @@ struct VqAttention {
 /// One resolution of the decoder.
 struct VqLevel {
   std::vector<VqResBlock> res;
-  std::vector<VqAttention> attn;       // one after every residual block of the lowest level; else none
-  std::unique_ptr<Conv2d> upsample;    // after doubling; none at the last level
+  std::vector<VqAttention> attn;     // one after every residual block of the lowest level; else none
+  std::unique_ptr<Conv2d> upsample;  // after doubling; none at the last level
 };
 
 class VqDecoder {
  public:
-  /// Gives a tensor by our name ("vq.decoder.levels.0.res.1.conv1.weight") with the shape that the tensor table
-  /// promises for it; f32, bf16 or f16.
+  /// Gives a tensor by our name ("vq.decoder.levels.0.res.1.conv1.weight") with the shape that the tensor
+  /// table promises for it; f32, bf16 or f16.
   using Fetch = std::function<TensorView(const std::string& name)>;
 
-  /// Packs all weights; the fetched views may go away afterwards. `ops` must outlive the decoder. `compute` is the
-  /// arithmetic and the type of the maps in between. Errors: a shape that the network cannot have, by field.
+  /// Packs all weights; the fetched views may go away afterwards. `ops` must outlive the decoder. `compute`
+  /// is the arithmetic and the type of the maps in between. Errors: a shape that the network cannot have, by
+  /// field.
   static Result<VqDecoder> Create(ThreadPool& pool, const Ops& ops, const VqConfig& config, DType compute,
                                   const Fetch& fetch);
 
-  /// codes [grid²], row by row, to pixels f32 [image_size, image_size, out_channels], nominally −1…1. One call at
-  /// a time: the maps in between are kept for the next picture. Errors: a code outside the codebook, by position.
+  /// codes [grid²], row by row, to pixels f32 [image_size, image_size, out_channels], nominally −1…1. One
+  /// call at a time: the maps in between are kept for the next picture. Errors: a code outside the codebook,
+  /// by position.
   Result<Tensor> Decode(ThreadPool& pool, std::span<const int32_t> codes);
 
   const VqConfig& config() const { return config_; }
@@ -86,9 +88,9 @@ class VqDecoder {
   std::vector<VqLevel> levels_;  // lowest resolution first
   VqNorm norm_out_;
 
-  Tensor state_;             // the map between two blocks
-  Tensor first_, second_;    // inside a block
-  Tensor q_, k_;             // inside an attention block, which only the lowest resolution has
+  Tensor state_;           // the map between two blocks
+  Tensor first_, second_;  // inside a block
+  Tensor q_, k_;           // inside an attention block, which only the lowest resolution has
 };
 
 }  // namespace bifrons

@@ -18,10 +18,14 @@ struct CpuConv : Conv2d {
 
 float At(TensorView t, int64_t i) {
   switch (t.dtype) {
-    case DType::kF32: return t.as<float>()[i];
-    case DType::kBF16: return ToFloat(t.as<BF16>()[i]);
-    case DType::kF16: return ToFloat(t.as<F16>()[i]);
-    case DType::kI32: break;
+    case DType::kF32:
+      return t.as<float>()[i];
+    case DType::kBF16:
+      return ToFloat(t.as<BF16>()[i]);
+    case DType::kF16:
+      return ToFloat(t.as<F16>()[i]);
+    case DType::kI32:
+      break;
   }
   BIFRONS_CHECK(false, "not a floating-point tensor");
 }
@@ -32,7 +36,8 @@ std::vector<float> Floats(TensorView t, int64_t n) {
   return values;
 }
 
-// ---- to three channels -------------------------------------------------------------------------------------
+// ---- to three channels
+// -------------------------------------------------------------------------------------
 
 // The picture itself: oneDNN pads three output channels to a whole vector and wastes the rest.
 struct ConvTo3 : CpuConv {
@@ -51,8 +56,8 @@ struct ConvTo3 : CpuConv {
           if (source < 0 || source >= shape.height) continue;
           rows[k] = static_cast<const uint8_t*>(in.data) + static_cast<size_t>(source) * line;
         }
-        kernels->conv_to_3(rows, in.dtype, shape.width, shape.in_channels, shape.kernel, weight.data(), bias.data(),
-                           out.as<float>() + y * shape.width * 3);
+        kernels->conv_to_3(rows, in.dtype, shape.width, shape.in_channels, shape.kernel, weight.data(),
+                           bias.data(), out.as<float>() + y * shape.width * 3);
       }
     });
   }
@@ -77,7 +82,8 @@ std::unique_ptr<CpuConv> PackConvTo3(const MapKernels& kernels, const ConvShape&
   return conv;
 }
 
-// ---- oneDNN ------------------------------------------------------------------------------------------------
+// ---- oneDNN
+// ------------------------------------------------------------------------------------------------
 
 // One primitive serves all stripes of the same height and padding.
 struct StripeKind {
@@ -101,18 +107,20 @@ struct OneDnnConv : CpuConv {
   std::vector<Stripe> stripes;
   int64_t widest = 0;  // lines of the highest stripe with its neighbours
 
-  void Execute(const Stripe& stripe, void* source, void* target, bool add, std::vector<uint8_t>& scratch) const {
+  void Execute(const Stripe& stripe, void* source, void* target, bool add,
+               std::vector<uint8_t>& scratch) const {
     const StripeKind& kind = kinds[stripe.kind];
     const memory::desc& scratch_desc = add ? kind.adding_scratch : kind.plain_scratch;
     if (scratch.size() < scratch_desc.get_size() + 64) scratch.resize(scratch_desc.get_size() + 64);
     auto aligned = (reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64;
     const dnnl::engine& engine = OneDnnEngine();
     (add ? kind.adding : kind.plain)
-        .execute(OneDnnStream(), {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
-                                  {DNNL_ARG_WEIGHTS, weight},
-                                  {DNNL_ARG_BIAS, bias},
-                                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
-                                  {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, reinterpret_cast<void*>(aligned))}});
+        .execute(OneDnnStream(),
+                 {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
+                  {DNNL_ARG_WEIGHTS, weight},
+                  {DNNL_ARG_BIAS, bias},
+                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
+                  {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, reinterpret_cast<void*>(aligned))}});
   }
 
   void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
@@ -142,7 +150,8 @@ struct OneDnnConv : CpuConv {
         }
         const size_t element = SizeOf(compute);
         // oneDNN's handles are not const; a source is only read.
-        auto* source = static_cast<uint8_t*>(const_cast<void*>(in.data)) + static_cast<size_t>(first * line_in) * element;
+        auto* source = static_cast<uint8_t*>(const_cast<void*>(in.data)) +
+                       static_cast<size_t>(first * line_in) * element;
         const size_t offset = static_cast<size_t>(stripe.row * line_out) * element;
         auto* target = static_cast<uint8_t*>(out.data()) + offset;
         if (!residual.empty() && residual.data != out.data()) {
@@ -155,16 +164,20 @@ struct OneDnnConv : CpuConv {
   }
 };
 
-memory::data_type OneDnnType(DType type) { return type == DType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32; }
+memory::data_type OneDnnType(DType type) {
+  return type == DType::kBF16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
 
-// Lines of a stripe: a power-of-two share of the map while enough pixels are left for a primitive to run well.
+// Lines of a stripe: a power-of-two share of the map while enough pixels are left for a primitive to run
+// well.
 int64_t StripeRows(const ConvShape& shape) {
   constexpr int64_t kShares = 8, kMaxPixels = 2048;
   return std::clamp(shape.height / kShares, int64_t{1}, std::max<int64_t>(1, kMaxPixels / shape.width));
 }
 
 dnnl::convolution_forward::primitive_desc Describe(const ConvShape& shape, const StripeKind& kind,
-                                                   const memory::desc& weight, const memory::desc& bias, bool add) {
+                                                   const memory::desc& weight, const memory::desc& bias,
+                                                   bool add) {
   const memory::dim reach = shape.kernel / 2;
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
@@ -173,10 +186,11 @@ dnnl::convolution_forward::primitive_desc Describe(const ConvShape& shape, const
     sum.append_sum(1.0f);
     attributes.set_post_ops(sum);
   }
-  const memory::dims padding_before = {kind.top ? reach : 0, reach}, padding_after = {kind.bottom ? reach : 0, reach};
+  const memory::dims padding_before = {kind.top ? reach : 0, reach},
+                     padding_after = {kind.bottom ? reach : 0, reach};
   const dnnl::convolution_forward::desc description(dnnl::prop_kind::forward_inference,
-                                                    dnnl::algorithm::convolution_direct, kind.source, weight, bias,
-                                                    kind.target, {1, 1}, padding_before, padding_after);
+                                                    dnnl::algorithm::convolution_direct, kind.source, weight,
+                                                    bias, kind.target, {1, 1}, padding_before, padding_after);
   return {description, attributes, OneDnnEngine()};
 }
 
@@ -187,7 +201,8 @@ bool RepresentableInBF16(const std::vector<float>& values) {
 std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16, const ConvShape& shape,
                                     TensorView weight, TensorView bias, DType compute) {
   auto conv = std::make_unique<OneDnnConv>();
-  std::vector<float> values = Floats(weight, shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
+  std::vector<float> values =
+      Floats(weight, shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
   std::vector<float> bias_values = Floats(bias, shape.out_channels);
   conv->kernels = &kernels;
   conv->widened = compute == DType::kBF16 && !(native_bf16 && RepresentableInBF16(values));
@@ -213,7 +228,8 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
     kind.rows = rows, kind.top = top, kind.bottom = bottom;
     const int64_t source_rows = rows + (top ? 0 : reach) + (bottom ? 0 : reach);
     conv->widest = std::max(conv->widest, source_rows);
-    kind.source = memory::desc({1, shape.in_channels, source_rows, shape.width}, type, memory::format_tag::nhwc);
+    kind.source =
+        memory::desc({1, shape.in_channels, source_rows, shape.width}, type, memory::format_tag::nhwc);
     kind.target = memory::desc({1, shape.out_channels, rows, shape.width}, type, memory::format_tag::nhwc);
     const auto plain = Describe(shape, kind, weight_desc, bias_desc, false);
     weight_desc = plain.weights_desc();  // the first primitive's choice binds the others
@@ -224,7 +240,8 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
   }
 
   const dnnl::engine& engine = OneDnnEngine();
-  memory plain(memory::desc(weight_dims, memory::data_type::f32, memory::format_tag::oihw), engine, values.data());
+  memory plain(memory::desc(weight_dims, memory::data_type::f32, memory::format_tag::oihw), engine,
+               values.data());
   conv->weight = memory(weight_desc, engine);
   dnnl::reorder(plain, conv->weight).execute(OneDnnStream(), plain, conv->weight);
   conv->bias = memory(bias_desc, engine);
@@ -236,10 +253,11 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
 
 }  // namespace
 
-std::unique_ptr<Conv2d> PackConv(ThreadPool&, const MapKernels& kernels, bool native_bf16, const ConvShape& shape,
-                                 TensorView weight, TensorView bias, DType compute) {
+std::unique_ptr<Conv2d> PackConv(ThreadPool&, const MapKernels& kernels, bool native_bf16,
+                                 const ConvShape& shape, TensorView weight, TensorView bias, DType compute) {
   BIFRONS_CHECK(shape.kernel == 1 || shape.kernel == 3);
-  BIFRONS_CHECK(weight.shape.elements() == shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
+  BIFRONS_CHECK(weight.shape.elements() ==
+                shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
   BIFRONS_CHECK(bias.empty() || bias.shape.elements() == shape.out_channels);
   std::unique_ptr<CpuConv> conv = shape.out_channels == 3
                                       ? PackConvTo3(kernels, shape, weight, bias)
@@ -251,7 +269,8 @@ std::unique_ptr<Conv2d> PackConv(ThreadPool&, const MapKernels& kernels, bool na
 
 void Convolve(ThreadPool& pool, const Conv2d& conv, TensorView in, TensorView residual, Tensor& out) {
   const ConvShape& shape = conv.shape;
-  BIFRONS_CHECK((in.shape == Shape{shape.height, shape.width, shape.in_channels}) && in.dtype == conv.compute);
+  BIFRONS_CHECK((in.shape == Shape{shape.height, shape.width, shape.in_channels}) &&
+                in.dtype == conv.compute);
   BIFRONS_CHECK((out.shape() == Shape{shape.height, shape.width, shape.out_channels}));
   BIFRONS_CHECK(residual.empty() || (residual.shape == out.shape() && residual.dtype == conv.compute));
   static_cast<const CpuConv&>(conv).Run(pool, in, residual, out);

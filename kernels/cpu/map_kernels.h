@@ -1,6 +1,6 @@
-// The inner loops of the feature-map ops, one table per instruction set. They take plain pointers only: a file
-// compiled for a newer instruction set must not instantiate anything inline from elsewhere, because the linker
-// may keep that copy for everybody.
+// The inner loops of the feature-map ops, one table per instruction set. They take plain pointers only: a
+// file compiled for a newer instruction set must not instantiate anything inline from elsewhere, because the
+// linker may keep that copy for everybody.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +18,21 @@ struct MapKernels {
   /// sums[c] = Σ_p in[p, c]; in f32 or bf16 [pixels, channels].
   void (*column_sums)(const void* in, DType, int64_t pixels, int64_t channels, float* sums);
   /// sums[c] = Σ_p (in[p, c] − centre[c])².
-  void (*column_squares)(const void* in, DType, int64_t pixels, int64_t channels, const float* centre, float* sums);
+  void (*column_squares)(const void* in, DType, int64_t pixels, int64_t channels, const float* centre,
+                         float* sums);
   /// out = in · scale[c] + shift[c], then x / (1 + exp(−x)) when `silu`. out has in's type and may be in.
-  void (*scale_shift)(const void* in, DType, int64_t pixels, int64_t channels, const float* scale, const float* shift,
-                      bool silu, void* out);
+  void (*scale_shift)(const void* in, DType, int64_t pixels, int64_t channels, const float* scale,
+                      const float* shift, bool silu, void* out);
   /// c[8, n] = a[8, k] · b[k, n], rows lda, ldb, ldc apart; n a multiple of kColumnAlign.
   void (*multiply)(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
                    int64_t ldc);
   /// row[n] = softmax(row), in place.
   void (*softmax)(float* row, int64_t n);
-  /// out[p, 0…2] = bias + Σ_taps rows[tap's row][p + tap's column − reach, :] · weight[tap, 0…2, :] for the `width`
-  /// pixels of one line; taps = kernel², reach = kernel/2. A null row and pixels outside [0, width) are zeros.
-  /// rows: `kernel` lines of the input map; weight f32 [taps, 3, channels].
-  void (*conv_to_3)(const void* const* rows, DType, int64_t width, int64_t channels, int kernel, const float* weight,
-                    const float* bias, float* out);
+  /// out[p, 0…2] = bias + Σ_taps rows[tap's row][p + tap's column − reach, :] · weight[tap, 0…2, :] for the
+  /// `width` pixels of one line; taps = kernel², reach = kernel/2. A null row and pixels outside [0, width)
+  /// are zeros. rows: `kernel` lines of the input map; weight f32 [taps, 3, channels].
+  void (*conv_to_3)(const void* const* rows, DType, int64_t width, int64_t channels, int kernel,
+                    const float* weight, const float* bias, float* out);
   void (*widen)(const BF16* in, int64_t n, float* out);
   /// out = bf16(in + residual), or bf16(in) when residual is null. out may be residual.
   void (*add_and_round)(const float* in, const BF16* residual, int64_t n, BF16* out);

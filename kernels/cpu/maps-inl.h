@@ -106,12 +106,14 @@ BIFRONS_INLINE Floats Exp(Floats x) {
   return p * (Floats)((Words)((Ints)shifted << 23) + (127u << 23));
 }
 
-// ---- group normalisation -----------------------------------------------------------------------------------
+// ---- group normalisation
+// -----------------------------------------------------------------------------------
 
 // Sums `vectors` neighbouring vectors of channels over all pixels: several, because one chain of additions
 // waits for its own latency.
 template <int vectors, bool squares, class T>
-BIFRONS_INLINE void SumColumns(const T* in, int64_t pixels, int64_t channels, const float* centre, float* sums) {
+BIFRONS_INLINE void SumColumns(const T* in, int64_t pixels, int64_t channels, const float* centre,
+                               float* sums) {
   Floats total[vectors] = {}, middle[vectors] = {};
   if (squares) {
     for (int v = 0; v < vectors; v++) middle[v] = Load(centre + v * kLanes);
@@ -126,7 +128,8 @@ BIFRONS_INLINE void SumColumns(const T* in, int64_t pixels, int64_t channels, co
 }
 
 template <bool squares, class T>
-BIFRONS_INLINE void ColumnTotals(const T* in, int64_t pixels, int64_t channels, const float* centre, float* sums) {
+BIFRONS_INLINE void ColumnTotals(const T* in, int64_t pixels, int64_t channels, const float* centre,
+                                 float* sums) {
   int64_t c = 0;
   for (; c + 4 * kLanes <= channels; c += 4 * kLanes) {
     SumColumns<4, squares>(in + c, pixels, channels, squares ? centre + c : nullptr, sums + c);
@@ -153,7 +156,8 @@ void ColumnSums(const void* in, DType type, int64_t pixels, int64_t channels, fl
   }
 }
 
-void ColumnSquares(const void* in, DType type, int64_t pixels, int64_t channels, const float* centre, float* sums) {
+void ColumnSquares(const void* in, DType type, int64_t pixels, int64_t channels, const float* centre,
+                   float* sums) {
   if (type == DType::kBF16) {
     ColumnTotals<true>(static_cast<const BF16*>(in), pixels, channels, centre, sums);
   } else {
@@ -168,17 +172,17 @@ BIFRONS_INLINE Floats ScaleShiftOne(Floats x, Floats scale, Floats shift) {
 }
 
 template <bool silu, class T>
-BIFRONS_INLINE void ScaleShiftMap(const T* in, int64_t pixels, int64_t channels, const float* scale, const float* shift,
-                                  T* out) {
+BIFRONS_INLINE void ScaleShiftMap(const T* in, int64_t pixels, int64_t channels, const float* scale,
+                                  const float* shift, T* out) {
   for (int64_t p = 0; p < pixels; p++, in += channels, out += channels) {
     int64_t c = 0;
     for (; c + kLanes <= channels; c += kLanes) {
       Store(ScaleShiftOne<silu>(Load(in + c), Load(scale + c), Load(shift + c)), out + c);
     }
     if (const int64_t rest = channels - c; rest > 0) {
-      StoreFirst(
-          ScaleShiftOne<silu>(LoadFirst(in + c, rest), LoadFirst(scale + c, rest), LoadFirst(shift + c, rest)),
-          out + c, rest);
+      StoreFirst(ScaleShiftOne<silu>(LoadFirst(in + c, rest), LoadFirst(scale + c, rest),
+                                     LoadFirst(shift + c, rest)),
+                 out + c, rest);
     }
   }
 }
@@ -193,8 +197,8 @@ BIFRONS_INLINE void ScaleShiftTyped(const void* in, int64_t pixels, int64_t chan
   }
 }
 
-void ScaleShift(const void* in, DType type, int64_t pixels, int64_t channels, const float* scale, const float* shift,
-                bool silu, void* out) {
+void ScaleShift(const void* in, DType type, int64_t pixels, int64_t channels, const float* scale,
+                const float* shift, bool silu, void* out) {
   if (type == DType::kBF16) {
     ScaleShiftTyped<BF16>(in, pixels, channels, scale, shift, silu, out);
   } else {
@@ -202,11 +206,12 @@ void ScaleShift(const void* in, DType type, int64_t pixels, int64_t channels, co
   }
 }
 
-// ---- attention ---------------------------------------------------------------------------------------------
+// ---- attention
+// ---------------------------------------------------------------------------------------------
 
 template <int rows, int vectors>
-BIFRONS_INLINE void MultiplyTile(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, float* c,
-                                 int64_t ldc) {
+BIFRONS_INLINE void MultiplyTile(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k,
+                                 float* c, int64_t ldc) {
   Floats total[rows][vectors] = {};
   for (int64_t i = 0; i < k; i++) {
     Floats line[vectors];
@@ -221,7 +226,8 @@ BIFRONS_INLINE void MultiplyTile(const float* a, int64_t lda, const float* b, in
   }
 }
 
-void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c, int64_t ldc) {
+void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
+              int64_t ldc) {
   // As many accumulators as leave registers for a line of b: 24 of 32, or 12 of 16.
   constexpr int kRows = BIFRONS_VECTOR_BYTES == 64 ? 8 : 4;
   constexpr int kVectors = 3;
@@ -253,13 +259,14 @@ void Softmax(float* row, int64_t n) {
   for (i = 0; i < n; i++) row[i] *= scale;
 }
 
-// ---- convolution to three channels -------------------------------------------------------------------------
+// ---- convolution to three channels
+// -------------------------------------------------------------------------
 
 // `pixels` neighbouring output pixels share every load of a weight. With `edges`, pixels outside the line are
 // skipped (they are zeros).
 template <int pixels, bool edges, class T>
-BIFRONS_INLINE void ConvPixels(const void* const* rows, int64_t x, int64_t width, int64_t channels, int kernel,
-                               const float* weight, const float* bias, float* out) {
+BIFRONS_INLINE void ConvPixels(const void* const* rows, int64_t x, int64_t width, int64_t channels,
+                               int kernel, const float* weight, const float* bias, float* out) {
   Floats total[pixels][3] = {};
   float rest[pixels][3] = {};
   const int reach = kernel / 2;
@@ -300,8 +307,8 @@ BIFRONS_INLINE void ConvPixels(const void* const* rows, int64_t x, int64_t width
 }
 
 template <class T>
-BIFRONS_INLINE void ConvLine(const void* const* rows, int64_t width, int64_t channels, int kernel, const float* weight,
-                             const float* bias, float* out) {
+BIFRONS_INLINE void ConvLine(const void* const* rows, int64_t width, int64_t channels, int kernel,
+                             const float* weight, const float* bias, float* out) {
   constexpr int kTile = BIFRONS_VECTOR_BYTES == 64 ? 8 : 4;
   const int64_t reach = kernel / 2;
   int64_t x = 0;
@@ -316,8 +323,8 @@ BIFRONS_INLINE void ConvLine(const void* const* rows, int64_t width, int64_t cha
   }
 }
 
-void ConvTo3(const void* const* rows, DType type, int64_t width, int64_t channels, int kernel, const float* weight,
-             const float* bias, float* out) {
+void ConvTo3(const void* const* rows, DType type, int64_t width, int64_t channels, int kernel,
+             const float* weight, const float* bias, float* out) {
   if (type == DType::kBF16) {
     ConvLine<BF16>(rows, width, channels, kernel, weight, bias, out);
   } else {
@@ -325,7 +332,8 @@ void ConvTo3(const void* const* rows, DType type, int64_t width, int64_t channel
   }
 }
 
-// ---- bf16 maps for f32 arithmetic --------------------------------------------------------------------------
+// ---- bf16 maps for f32 arithmetic
+// --------------------------------------------------------------------------
 
 void WidenAll(const BF16* in, int64_t n, float* out) {
   int64_t i = 0;

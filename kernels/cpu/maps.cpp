@@ -28,8 +28,8 @@ struct Moments {
   double mean, squares;
 };
 
-void BlockMoments(const MapKernels& kernels, const void* in, DType type, int64_t pixels, int64_t channels, int groups,
-                  float* scratch, Moments* moments) {
+void BlockMoments(const MapKernels& kernels, const void* in, DType type, int64_t pixels, int64_t channels,
+                  int groups, float* scratch, Moments* moments) {
   float* sums = scratch;
   float* centre = scratch + channels;
   const int64_t width = channels / groups;
@@ -55,8 +55,8 @@ void BlockMoments(const MapKernels& kernels, const void* in, DType type, int64_t
 // Pixels of a block: its f32 sums stay short, and the second look at it finds it in the cache.
 constexpr int64_t kNormBlock = 256;
 
-void GroupNormWith(const MapKernels& kernels, ThreadPool& pool, TensorView in, const float* gamma, const float* beta,
-                   int groups, float eps, bool silu, Tensor& out) {
+void GroupNormWith(const MapKernels& kernels, ThreadPool& pool, TensorView in, const float* gamma,
+                   const float* beta, int groups, float eps, bool silu, Tensor& out) {
   BIFRONS_CHECK(in.shape == out.shape() && in.dtype == out.dtype() && in.shape[2] % groups == 0);
   const int64_t pixels = in.shape[0] * in.shape[1], channels = in.shape[2], width = channels / groups;
   const size_t pixel_bytes = static_cast<size_t>(channels) * SizeOf(in.dtype);
@@ -96,22 +96,25 @@ void GroupNormWith(const MapKernels& kernels, ThreadPool& pool, TensorView in, c
   }
   pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int) {
     const size_t offset = static_cast<size_t>(begin * kNormBlock) * pixel_bytes;
-    kernels.scale_shift(source + offset, in.dtype, std::min(end * kNormBlock, pixels) - begin * kNormBlock, channels,
-                        scale.data(), shift.data(), silu, target + offset);
+    kernels.scale_shift(source + offset, in.dtype, std::min(end * kNormBlock, pixels) - begin * kNormBlock,
+                        channels, scale.data(), shift.data(), silu, target + offset);
   });
 }
 
 void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out) {
   const int64_t height = in.shape[0], width = in.shape[1], channels = in.shape[2];
   BIFRONS_CHECK((out.shape() == Shape{2 * height, 2 * width, channels}) && in.dtype == out.dtype());
-  const size_t pixel = static_cast<size_t>(channels) * SizeOf(in.dtype), line = static_cast<size_t>(width) * pixel;
+  const size_t pixel = static_cast<size_t>(channels) * SizeOf(in.dtype),
+               line = static_cast<size_t>(width) * pixel;
   pool.ParallelFor(height, [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
       const uint8_t* source = static_cast<const uint8_t*>(in.data) + static_cast<size_t>(y) * line;
       uint8_t* target = static_cast<uint8_t*>(out.data()) + static_cast<size_t>(y) * 4 * line;
       for (int64_t x = 0; x < width; x++) {
-        std::memcpy(target + static_cast<size_t>(2 * x) * pixel, source + static_cast<size_t>(x) * pixel, pixel);
-        std::memcpy(target + static_cast<size_t>(2 * x + 1) * pixel, source + static_cast<size_t>(x) * pixel, pixel);
+        std::memcpy(target + static_cast<size_t>(2 * x) * pixel, source + static_cast<size_t>(x) * pixel,
+                    pixel);
+        std::memcpy(target + static_cast<size_t>(2 * x + 1) * pixel, source + static_cast<size_t>(x) * pixel,
+                    pixel);
       }
       std::memcpy(target + 2 * line, target, 2 * line);
     }
@@ -125,7 +128,8 @@ void FullAttentionWith(const MapKernels& kernels, ThreadPool& pool, TensorView q
   BIFRONS_CHECK(k.dtype == q.dtype && v.dtype == q.dtype && out.dtype() == q.dtype);
   const int64_t columns = Align(n, kColumnAlign), depth = Align(head_dim, kColumnAlign);
   const auto element = [](TensorView t, int64_t i) {
-    return t.dtype == DType::kBF16 ? ToFloat(static_cast<const BF16*>(t.data)[i]) : static_cast<const float*>(t.data)[i];
+    return t.dtype == DType::kBF16 ? ToFloat(static_cast<const BF16*>(t.data)[i])
+                                   : static_cast<const float*>(t.data)[i];
   };
 
   Tensor keys = Tensor::Zeros(DType::kF32, {heads, head_dim, columns});  // transposed
@@ -155,14 +159,15 @@ void FullAttentionWith(const MapKernels& kernels, ThreadPool& pool, TensorView q
       const int64_t rows = std::min(kMultiplyRows, n - row);
       for (int64_t r = 0; r < rows; r++) {
         for (int64_t d = 0; d < head_dim; d++) {
-          query.as<float>()[r * head_dim + d] = scale * element(q, (row + r) * channels + head * head_dim + d);
+          query.as<float>()[r * head_dim + d] =
+              scale * element(q, (row + r) * channels + head * head_dim + d);
         }
       }
-      kernels.multiply(query.as<float>(), head_dim, key + head * head_dim * columns, columns, head_dim, columns,
-                       weights.as<float>(), columns);
+      kernels.multiply(query.as<float>(), head_dim, key + head * head_dim * columns, columns, head_dim,
+                       columns, weights.as<float>(), columns);
       for (int64_t r = 0; r < rows; r++) kernels.softmax(weights.as<float>() + r * columns, n);
-      kernels.multiply(weights.as<float>(), columns, value + head * n * depth, depth, n, depth, mixed.as<float>(),
-                       depth);
+      kernels.multiply(weights.as<float>(), columns, value + head * n * depth, depth, n, depth,
+                       mixed.as<float>(), depth);
       for (int64_t r = 0; r < rows; r++) {
         const float* line = mixed.as<float>() + r * depth;
         const int64_t first = (row + r) * channels + head * head_dim;
@@ -179,15 +184,16 @@ void FullAttentionWith(const MapKernels& kernels, ThreadPool& pool, TensorView q
 // Ops holds plain functions: one instantiation per instruction set.
 template <Isa isa>
 struct Maps {
-  static std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const ConvShape& shape, TensorView weight, TensorView bias,
-                                          DType compute) {
+  static std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const ConvShape& shape, TensorView weight,
+                                          TensorView bias, DType compute) {
     return cpu::PackConv(pool, Kernels<isa>(), MultipliesBF16(isa), shape, weight, bias, compute);
   }
-  static void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups, float eps,
-                        bool silu, Tensor& out) {
+  static void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups,
+                        float eps, bool silu, Tensor& out) {
     GroupNormWith(Kernels<isa>(), pool, in, gamma, beta, groups, eps, silu, out);
   }
-  static void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, int64_t heads, Tensor& out) {
+  static void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, int64_t heads,
+                            Tensor& out) {
     FullAttentionWith(Kernels<isa>(), pool, q, k, v, heads, out);
   }
   static void Fill(Ops& ops) {
@@ -203,11 +209,16 @@ struct Maps {
 
 void FillMapOps(Isa isa, Ops& ops) {
   switch (isa) {
-    case Isa::kBaseline: return Maps<Isa::kBaseline>::Fill(ops);
-    case Isa::kAvx2: return Maps<Isa::kAvx2>::Fill(ops);
-    case Isa::kAvx512: return Maps<Isa::kAvx512>::Fill(ops);
-    case Isa::kAmx: return Maps<Isa::kAmx>::Fill(ops);
-    case Isa::kNeon: return Maps<Isa::kNeon>::Fill(ops);
+    case Isa::kBaseline:
+      return Maps<Isa::kBaseline>::Fill(ops);
+    case Isa::kAvx2:
+      return Maps<Isa::kAvx2>::Fill(ops);
+    case Isa::kAvx512:
+      return Maps<Isa::kAvx512>::Fill(ops);
+    case Isa::kAmx:
+      return Maps<Isa::kAmx>::Fill(ops);
+    case Isa::kNeon:
+      return Maps<Isa::kNeon>::Fill(ops);
   }
 }
 

@@ -10,10 +10,14 @@ namespace {
 
 float At(TensorView t, int64_t i) {
   switch (t.dtype) {
-    case DType::kF32: return t.as<float>()[i];
-    case DType::kBF16: return ToFloat(t.as<BF16>()[i]);
-    case DType::kF16: return ToFloat(t.as<F16>()[i]);
-    case DType::kI32: break;
+    case DType::kF32:
+      return t.as<float>()[i];
+    case DType::kBF16:
+      return ToFloat(t.as<BF16>()[i]);
+    case DType::kF16:
+      return ToFloat(t.as<F16>()[i]);
+    case DType::kI32:
+      break;
   }
   BIFRONS_CHECK(false, "not a floating-point tensor");
 }
@@ -43,7 +47,8 @@ std::unique_ptr<Conv2d> PackConv(ThreadPool&, const ConvShape& shape, TensorView
   conv->weight.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; i++) conv->weight[static_cast<size_t>(i)] = At(weight, i);
   conv->bias.resize(static_cast<size_t>(shape.out_channels));
-  for (int64_t i = 0; i < shape.out_channels && !bias.empty(); i++) conv->bias[static_cast<size_t>(i)] = At(bias, i);
+  for (int64_t i = 0; i < shape.out_channels && !bias.empty(); i++)
+    conv->bias[static_cast<size_t>(i)] = At(bias, i);
   conv->bytes = (conv->weight.size() + conv->bias.size()) * sizeof(float);
   return conv;
 }
@@ -65,7 +70,8 @@ void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView 
               const int64_t iy = y + ky - reach, ix = x + kx - reach;
               if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
               for (int64_t c = 0; c < in_channels; c++) {
-                const float w = conv.weight[static_cast<size_t>(((o * in_channels + c) * kernel + ky) * kernel + kx)];
+                const float w =
+                    conv.weight[static_cast<size_t>(((o * in_channels + c) * kernel + ky) * kernel + kx)];
                 sum += static_cast<double>(At(in, (iy * width + ix) * in_channels + c)) * w;
               }
             }

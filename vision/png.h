@@ -1,0 +1,38 @@
+// PNG files: the picture and the text that says how it was drawn.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/base/tensor.h"
+
+namespace bifrons {
+
+/// Keyword and text, in the file's order; both UTF-8.
+using PngText = std::vector<std::pair<std::string, std::string>>;
+
+/// The reference's bytes of pixels f32 [height, width, 3]: (x + 1) / 2 · 255 clipped to 0…255 and truncated;
+/// NaN gives 0. janus generation_inference.py: np.clip((dec + 1) / 2 * 255, 0, 255)
+std::vector<uint8_t> ToRgb8(TensorView pixels);
+
+/// An 8-bit RGB file in memory, rgb [height, width, 3]. Texts go into tEXt chunks, or iTXt where Latin-1
+/// cannot hold them. The bytes depend on the arguments only. Errors: a keyword that is not 1–79 printable
+/// Latin-1 characters, a text that is not UTF-8 or holds a zero byte.
+Result<std::vector<uint8_t>> EncodePng(int64_t width, int64_t height, std::span<const uint8_t> rgb,
+                                       const PngText& text);
+
+/// EncodePng, then written atomically.
+Status WritePng(const std::string& path, int64_t width, int64_t height, std::span<const uint8_t> rgb,
+                const PngText& text);
+
+/// The tEXt, zTXt and iTXt chunks of a PNG file, walked without libpng: it would unpack the pixels to get
+/// past them. `name` stands in the errors: not a PNG, truncated, a wrong checksum, a malformed text, more
+/// than 1 MiB of texts.
+Result<PngText> ReadPngText(std::span<const uint8_t> bytes, const std::string& name);
+Result<PngText> ReadPngText(const std::string& path);
+
+}  // namespace bifrons
