@@ -147,9 +147,7 @@ Result<std::vector<DrawnPicture>> Draw(Janus& janus, std::span<const DrawRequest
   clock = Clock::now();
   for (int64_t i = 0; i < pictures; i++) {
     DrawnPicture& picture = results[static_cast<size_t>(i)];
-    picture.pixels =
-        Tensor(DType::kF32, {config.vq.image_size(), config.vq.image_size(), config.vq.out_channels});
-    janus.vq().Decode(janus.pool(), picture.codes, picture.pixels.as<float>());
+    BIFRONS_TRY(picture.pixels, janus.vq().Decode(janus.pool(), picture.codes));
     if (progress && !progress({tokens, tokens, i + 1, pictures})) return Stopped();
   }
   local.vq_seconds = Seconds(clock);

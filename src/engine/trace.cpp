@@ -47,9 +47,7 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
     janus.llama().Forward(spans, x.as<float>());
   }
   if (count == tokens) {
-    trace.pixels =
-        Tensor(DType::kF32, {config.vq.image_size(), config.vq.image_size(), config.vq.out_channels});
-    janus.vq().Decode(janus.pool(), codes, trace.pixels.as<float>());
+    BIFRONS_TRY(trace.pixels, janus.vq().Decode(janus.pool(), codes));
   }
   return trace;
 }

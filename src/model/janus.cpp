@@ -34,9 +34,8 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   janus->llama_ = std::make_unique<Llama>(*ops, *janus->pool_, *janus->source_, janus->compute_);
   janus->PackGeneration();
   WeightSource& source = *janus->source_;
-  janus->vq_ = std::make_unique<VqDecoder>(
-      *ops, *janus->pool_, janus->config().vq,
-      [&source](const std::string& name) { return source.Get(name); }, janus->compute_);
+  BIFRONS_TRY(janus->vq_, VqDecoder::Create(*janus->pool_, *ops, janus->config().vq, janus->compute_,
+                                            [&source](const std::string& name) { return source.Get(name); }));
   return janus;
 }
 

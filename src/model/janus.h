@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -60,7 +61,7 @@ class Janus {
   std::unique_ptr<WeightSource> source_;
   std::unique_ptr<Tokenizer> tokenizer_;
   std::unique_ptr<Llama> llama_;
-  std::unique_ptr<VqDecoder> vq_;
+  std::optional<VqDecoder> vq_;
   ChatTemplate template_ = ChatTemplate::kJanusPro;
   SpecialTokens special_;
   DType compute_ = DType::kF32;
