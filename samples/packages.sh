@@ -1,0 +1,20 @@
+# Sourced by samples/quickstart.sh and tests/run.sh: what Debian 12 has to provide.
+build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev libdnnl-dev libpcre2-dev
+  libutf8proc-dev libpng-dev zlib1g-dev)
+test_packages=(catch2 clang-14 llvm-14 libclang-rt-14-dev)
+
+# install_packages PACKAGE…: those that are missing, as root or through sudo.
+install_packages() {
+  local missing=() package as_root=()
+  for package in "$@"; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "missing packages, and neither root nor sudo: ${missing[*]}" >&2; return 1; }
+    as_root=(sudo)
+  fi
+  echo "installing ${missing[*]}"
+  "${as_root[@]}" apt-get update -q
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+}

@@ -1,0 +1,104 @@
+// Folders are layers: includes point downwards only, kernels know no model, and the top of the tree stays
+// short.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <regex>
+#include <set>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRoot = fs::path(BIFRONS_TEST_DIR).parent_path();
+
+// Lowest first. A file may include its own layer and those below.
+struct Layer {
+  const char* folder;
+  int level;
+};
+constexpr Layer kLayers[] = {{"src/base/", 0},   {"kernels/", 1},     {"vision/", 2},  {"src/model/", 3},
+                             {"src/engine/", 4}, {"src/bifrons.", 5}, {"src/cli/", 6}, {"src/server/", 6}};
+
+int LevelOf(const std::string& path) {
+  for (const Layer& layer : kLayers) {
+    if (path.starts_with(layer.folder)) return layer.level;
+  }
+  return -1;
+}
+
+std::string Read(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::set<std::string> Sources() {
+  std::set<std::string> sources;
+  for (const char* folder : {"src", "kernels", "vision"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
+      const std::string extension = entry.path().extension().string();
+      if (extension == ".h" || extension == ".cpp" || extension == ".cu" || extension == ".cuh")
+        sources.insert(fs::relative(entry.path(), kRoot).string());
+    }
+  }
+  return sources;
+}
+
+TEST_CASE("includes point downwards only") {
+  const auto sources = Sources();
+  REQUIRE(sources.size() > 50);
+  const std::regex include("#include \"([^\"]+)\"");
+  int checked = 0;
+  for (const std::string& source : sources) {
+    const int level = LevelOf(source);
+    INFO(source);
+    CHECK(level >= 0);  // a folder that is no layer
+    const std::string text = Read(kRoot / source);
+    for (std::sregex_iterator it(text.begin(), text.end(), include), end; it != end; ++it) {
+      const std::string included = (*it)[1];
+      INFO("includes " << included);
+      CHECK(fs::exists(kRoot / included));  // paths start at the root
+      CHECK(LevelOf(included) <= level);
+      checked++;
+    }
+  }
+  CHECK(checked > 100);
+}
+
+TEST_CASE("kernels name no model") {
+  const std::regex comment("//[^\n]*"), model("janus|llama|siglip|vqgan", std::regex::icase);
+  for (const std::string& source : Sources()) {
+    if (!source.starts_with("kernels/")) continue;
+    const std::string code = std::regex_replace(Read(kRoot / source), comment, "");
+    std::smatch found;
+    const bool names = std::regex_search(code, found, model);
+    INFO(source << " names " << (names ? found.str() : ""));
+    CHECK(!names);
+  }
+}
+
+TEST_CASE("files stay readable") {
+  for (const std::string& source : Sources()) {
+    const std::string text = Read(kRoot / source);
+    INFO(source);
+    CHECK(std::count(text.begin(), text.end(), '\n') <= 800);
+  }
+}
+
+TEST_CASE("the top of the tree holds what the README says") {
+  const std::set<std::string> allowed = {
+      "CMakeLists.txt", "CMakePresets.json", "README.md", "LICENSE", "src",
+      "vision",         "kernels",           "assets",    "samples", "tests"};
+  for (const auto& entry : fs::directory_iterator(kRoot)) {
+    const std::string name = entry.path().filename().string();
+    // What .gitignore names may lie about.
+    if (name.starts_with(".") || name.starts_with("build") || name.starts_with("out")) continue;
+    INFO(name);
+    CHECK(allowed.contains(name));
+  }
+}
+
+}  // namespace

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# From a bare Debian 12 to tested: bash tests/run.sh
+# Installs the packages that are missing, builds, and runs everything that is not labelled `long`: the tests, and as
+# tests of their own (label `whole`) the suite under ASan and UBSan, the engine under TSan, 20 s of every fuzz target and
+# the search for planted bugs. The last lines are ctest's summary. What is built already is not built again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source samples/packages.sh
+
+install_packages "${build_packages[@]}" "${test_packages[@]}"
+cmake --preset release -DBIFRONS_TESTS=ON
+cmake --build --preset release
+exec ctest --test-dir build/release -LE long -j 2 --output-on-failure

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Builds and runs the tests of a sanitizer preset: bash tests/sanitized.sh asan|tsan [ctest options]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+preset=$1
+shift
+cmake --preset "$preset" -DBIFRONS_TESTS=ON > /dev/null
+cmake --build --preset "$preset"
+# TSan's shadow memory does not fit the address space as recent kernels randomise it.
+setarch "$(uname -m)" -R ctest --preset "$preset" -j 2 "$@"
