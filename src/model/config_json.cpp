@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "src/base/printable.h"
 #include "src/model/config.h"
 
 namespace bifrons {
@@ -448,8 +449,7 @@ Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shape
   } else if (type == "multi_modality") {
     config = ReadOriginal(root, shapes, problem);
   } else {
-    root.Report("model_type",
-                "is \"" + type.substr(0, 60) + "\"; a Janus has \"janus\" or \"multi_modality\"");
+    root.Report("model_type", "is \"" + Printable(type) + "\"; a Janus has \"janus\" or \"multi_modality\"");
   }
   if (problem.error) return *problem.error;
   BIFRONS_RETURN_IF_ERROR(CheckConfig(config, path));

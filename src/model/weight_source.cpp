@@ -8,6 +8,7 @@
 #include <set>
 #include <vector>
 
+#include "src/base/printable.h"
 #include "src/model/checkpoint/checkpoint.h"
 #include "src/model/model_hash.h"
 #include "src/model/random_weights.h"
@@ -87,7 +88,7 @@ class CheckpointWeights : public WeightSource {
       }
       const Shape expected = StoredShape(spec, config_.layout);
       if (!stored->loadable) {
-        return DataError(stored->file + ": tensor " + published + " has type " + stored->type +
+        return DataError(stored->file + ": tensor " + published + " has type " + Printable(stored->type) +
                          ", expected f32, bf16 or f16");
       }
       if (!HasShape(*stored, expected)) {
@@ -194,7 +195,8 @@ class CheckpointWeights : public WeightSource {
     }
     if (extras.empty()) return;
     std::string list;
-    for (size_t i = 0; i < std::min(extras.size(), kShown); i++) list += (i ? ", " : "") + extras[i];
+    for (size_t i = 0; i < std::min(extras.size(), kShown); i++)
+      list += (i ? ", " : "") + Printable(extras[i]);
     if (extras.size() > kShown) list += ", …";
     std::fprintf(stderr,
                  "bifrons: warning: %s: ignored %zu tensor%s that a Janus of this config does not have: %s\n",

@@ -1,0 +1,108 @@
+#include "src/model/export.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
+#include "src/base/atomic_file.h"
+#include "src/base/mapped_file.h"
+#include "src/model/export_files.h"
+#include "src/model/tensor_table.h"
+
+namespace bifrons {
+namespace fs = std::filesystem;
+namespace {
+
+std::span<const uint8_t> Bytes(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+const char* SafetensorsName(DType dtype) {
+  switch (dtype) {
+    case DType::kF32:
+      return "F32";
+    case DType::kBF16:
+      return "BF16";
+    case DType::kF16:
+      return "F16";
+    case DType::kI32:
+      return "I32";
+  }
+  return "?";
+}
+
+// Names are our own (the table's), so they need no escaping.
+std::string Header(const std::vector<TensorSpec>& specs, const WeightSource& source) {
+  std::string header = R"({"__metadata__":{"format":"pt"})";
+  uint64_t offset = 0;
+  for (const TensorSpec& spec : specs) {
+    const DType dtype = source.TypeOf(spec.name);
+    const uint64_t end = offset + static_cast<uint64_t>(spec.shape.elements()) * SizeOf(dtype);
+    header += ",\"" + spec.converted + "\":{\"dtype\":\"" + SafetensorsName(dtype) +
+              "\",\"shape\":" + spec.shape.ToString() + ",\"data_offsets\":[" + std::to_string(offset) + "," +
+              std::to_string(end) + "]}";
+    offset = end;
+  }
+  header += "}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');  // the data begins aligned
+  return header;
+}
+
+Status WriteWeights(WeightSource& source, const std::string& path) {
+  std::vector<TensorSpec> specs = TensorTable(source.config());
+  // Wider types first keep every tensor aligned.
+  std::stable_sort(specs.begin(), specs.end(), [&](const TensorSpec& a, const TensorSpec& b) {
+    return SizeOf(source.TypeOf(a.name)) > SizeOf(source.TypeOf(b.name));
+  });
+  BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));
+  const std::string header = Header(specs, source);
+  uint8_t length[8];
+  for (int i = 0; i < 8; i++) length[i] = static_cast<uint8_t>(uint64_t{header.size()} >> (8 * i));
+  BIFRONS_RETURN_IF_ERROR(file.Write(length));
+  BIFRONS_RETURN_IF_ERROR(file.Write(Bytes(header)));
+  for (const TensorSpec& spec : specs) {
+    const TensorView view = source.Get(spec.name);
+    BIFRONS_RETURN_IF_ERROR(file.Write({static_cast<const uint8_t*>(view.data), view.bytes()}));
+    source.Release(spec.name);
+  }
+  return file.Commit();
+}
+
+}  // namespace
+
+Status ExportModel(WeightSource& source, const std::string& tokenizer_folder, const std::string& out_folder) {
+  const fs::path out(out_folder), tokenizer(tokenizer_folder);
+  std::error_code error;
+  if (fs::exists(out, error) && !(fs::is_directory(out, error) && fs::is_empty(out, error))) {
+    return UsageError(out_folder + ": exists and is not an empty folder; name a new one");
+  }
+  const JanusConfig& config = source.config();
+  const std::string tokenizer_path = (tokenizer / "tokenizer.json").string();
+  BIFRONS_TRY(const MappedFile tokenizer_file, MappedFile::Open(tokenizer_path));
+  const std::string_view tokenizer_text(reinterpret_cast<const char*>(tokenizer_file.bytes().data()),
+                                        tokenizer_file.bytes().size());
+  BIFRONS_TRY(const PaddedTokenizer padded,
+              PadTokenizer(tokenizer_text, config.llama.vocabulary, tokenizer_path));
+  BIFRONS_TRY(const std::string config_json,
+              ConvertedConfig(config, padded.tokens, source.TypeOf("llama.embed")));
+
+  fs::create_directories(out, error);
+  if (error) return Failure(out_folder + ": cannot create the folder: " + error.message());
+  const auto write = [&](const char* name, std::string_view text) {
+    return WriteFileAtomically((out / name).string(), Bytes(text));
+  };
+  BIFRONS_RETURN_IF_ERROR(write("tokenizer.json", padded.json));
+  for (const char* name :
+       {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"}) {
+    if (!fs::exists(tokenizer / name, error)) continue;
+    BIFRONS_TRY(const MappedFile file, MappedFile::Open((tokenizer / name).string()));
+    BIFRONS_RETURN_IF_ERROR(WriteFileAtomically((out / name).string(), file.bytes()));
+  }
+  BIFRONS_RETURN_IF_ERROR(write("generation_config.json", GenerationConfig(config, padded.tokens)));
+  BIFRONS_RETURN_IF_ERROR(write("preprocessor_config.json", PreprocessorConfig(config)));
+  BIFRONS_RETURN_IF_ERROR(write("processor_config.json", ProcessorConfig(config)));
+  BIFRONS_RETURN_IF_ERROR(WriteWeights(source, (out / "model.safetensors").string()));
+  return write("config.json", config_json);
+}
+
+}  // namespace bifrons

@@ -1,0 +1,196 @@
+#include "src/model/export_files.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace bifrons {
+namespace {
+
+using Json = nlohmann::json;
+using OrderedJson = nlohmann::ordered_json;
+
+std::string Pretty(const OrderedJson& json) { return json.dump(2) + "\n"; }
+
+// The vision tower's shape; a drawing-only model gets the smallest tower whose grid agrees, which
+// transformers then fills with random numbers and never uses for drawing.
+SiglipConfig VisionOf(const JanusConfig& c) {
+  if (c.has_vision) return c.vision;
+  return {.hidden = 64, .layers = 1, .heads = 1, .mlp = 256, .patch = 8, .image_size = 8 * c.vq.grid};
+}
+
+// The one number of mlp_ratio that gives exactly this width after truncation.
+double MlpRatio(const SiglipConfig& vision) {
+  const double hidden = static_cast<double>(vision.hidden);
+  const double ratio = static_cast<double>(vision.mlp) / hidden;
+  return static_cast<int64_t>(hidden * ratio) == vision.mlp
+             ? ratio
+             : (static_cast<double>(vision.mlp) + 0.5) / hidden;
+}
+
+const char* TorchName(DType dtype) {
+  return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
+}
+
+// f32 → the shortest double that reads back as the same f32, so that 1e-6f is written as 1e-06.
+double Shortest(float value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.8g", static_cast<double>(value));
+  for (int digits = 1; digits < 9; digits++) {
+    char candidate[32];
+    std::snprintf(candidate, sizeof candidate, "%.*g", digits, static_cast<double>(value));
+    if (std::strtof(candidate, nullptr) == value) return std::strtod(candidate, nullptr);
+  }
+  return std::strtod(text, nullptr);
+}
+
+}  // namespace
+
+Result<PaddedTokenizer> PadTokenizer(std::string_view text, int64_t vocabulary, const std::string& path) {
+  const auto wrong = [&](const std::string& what) { return DataError(path + ": " + what); };
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("model") || !json["model"].is_object() ||
+      !json["model"].contains("vocab") || !json["model"]["vocab"].is_object()) {
+    return wrong("is not a BPE tokenizer.json (field model.vocab)");
+  }
+  Json& vocab = json["model"]["vocab"];
+  // An added token that the model's vocabulary lacks would be numbered after the fillers by the tokenizers
+  // library.
+  if (json.contains("added_tokens") && json["added_tokens"].is_array()) {
+    for (const Json& token : json["added_tokens"]) {
+      if (!token.is_object() || !token.contains("content") || !token["content"].is_string() ||
+          !token.contains("id") || !token["id"].is_number_integer()) {
+        return wrong("field added_tokens holds an entry without content or id");
+      }
+      vocab[token["content"].get<std::string>()] = token["id"];
+    }
+  }
+  std::vector<bool> taken(static_cast<size_t>(vocabulary), false);
+  for (const auto& [token, id] : vocab.items()) {
+    if (!id.is_number_integer() || id.get<int64_t>() < 0)
+      return wrong("field model.vocab has an id that is no number");
+    if (id.get<int64_t>() >= vocabulary) {
+      return wrong("has the id " + std::to_string(id.get<int64_t>()) +
+                   ", but the model's vocabulary has only " + std::to_string(vocabulary) + " entries");
+    }
+    taken[static_cast<size_t>(id.get<int64_t>())] = true;
+  }
+
+  PaddedTokenizer padded;
+  for (const auto& [token, id] :
+       {std::pair("<｜begin▁of▁sentence｜>", &padded.tokens.bos),
+        std::pair("<｜end▁of▁sentence｜>", &padded.tokens.eos), std::pair("<｜▁pad▁｜>", &padded.tokens.pad),
+        std::pair("<begin_of_image>", &padded.tokens.begin_of_image),
+        std::pair("<image_placeholder>", &padded.tokens.image_placeholder)}) {
+    if (!vocab.contains(token)) return wrong(std::string("lacks the token ") + token);
+    *id = vocab[token].get<int64_t>();
+  }
+  for (size_t id = 0; id < taken.size(); id++) {
+    if (!taken[id]) vocab["<filler_" + std::to_string(id) + ">"] = id;
+  }
+  padded.json = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return padded;
+}
+
+Result<std::string> ConvertedConfig(const JanusConfig& c, const ExportTokens& tokens, DType dtype) {
+  const auto cannot = [&](const std::string& what) {
+    return Failure("cannot export " + c.name + ": the converted layout has no field for " + what);
+  };
+  const SiglipConfig vision = VisionOf(c);
+  if (c.gen_head_hidden != c.llama.hidden)
+    return cannot("a generation head of another width than the model's");
+  if (c.gen_embed_dim != c.vq.codebook_dim)
+    return cannot("generation embeddings of another width than the codebook's");
+  if (vision.image_size / vision.patch != c.vq.grid)
+    return cannot("a vision grid that differs from the picture's");
+  const LlamaConfig& llama = c.llama;
+  const OrderedJson text = {
+      {"model_type", "llama"},
+      {"vocab_size", llama.vocabulary},
+      {"hidden_size", llama.hidden},
+      {"intermediate_size", llama.intermediate},
+      {"num_hidden_layers", llama.layers},
+      {"num_attention_heads", llama.heads},
+      {"num_key_value_heads", llama.kv_heads},
+      {"head_dim", llama.head_dim},
+      {"hidden_act", "silu"},
+      {"max_position_embeddings", llama.max_positions},
+      {"rms_norm_eps", Shortest(llama.norm_eps)},
+      // Both spellings: transformers 5 reads the second, older versions the first.
+      {"rope_theta", Shortest(llama.rope_theta)},
+      {"rope_parameters", {{"rope_theta", Shortest(llama.rope_theta)}, {"rope_type", "default"}}},
+      {"attention_bias", false},
+      {"mlp_bias", false},
+      {"tie_word_embeddings", c.tied_lm_head},
+      {"bos_token_id", tokens.bos},
+      {"eos_token_id", tokens.eos},
+      {"pad_token_id", tokens.pad}};
+  const OrderedJson vision_config = {{"model_type", "janus_vision_model"},
+                                     {"hidden_size", vision.hidden},
+                                     {"num_hidden_layers", vision.layers},
+                                     {"num_attention_heads", vision.heads},
+                                     {"mlp_ratio", MlpRatio(vision)},
+                                     {"image_size", vision.image_size},
+                                     {"patch_size", vision.patch},
+                                     {"num_image_tokens", vision.patches()},
+                                     {"layer_norm_eps", Shortest(vision.norm_eps)},
+                                     {"hidden_act", "gelu"},
+                                     {"projection_dim", llama.hidden},
+                                     {"depth", c.has_vision ? c.aligner.depth : 2}};
+  const OrderedJson vq_config = {{"model_type", "janus_vqgan"},
+                                 {"num_embeddings", c.vq.codebook_size},
+                                 {"embed_dim", c.vq.codebook_dim},
+                                 {"latent_channels", c.vq.latent_channels},
+                                 {"base_channels", c.vq.base_channels},
+                                 {"channel_multiplier", c.vq.channel_multiplier},
+                                 {"num_res_blocks", c.vq.res_blocks},
+                                 {"num_patches", c.vq.grid},
+                                 {"num_hidden_layers", c.gen_aligner.depth},
+                                 {"projection_dim", llama.hidden},
+                                 {"image_token_embed_dim", llama.hidden},
+                                 {"hidden_act", "gelu"}};
+  return Pretty({{"architectures", {"JanusForConditionalGeneration"}},
+                 {"model_type", "janus"},
+                 {"torch_dtype", TorchName(dtype)},
+                 {"dtype", TorchName(dtype)},
+                 {"image_token_id", tokens.image_placeholder},
+                 {"bos_token_id", tokens.bos},
+                 {"eos_token_id", tokens.eos},
+                 {"pad_token_id", tokens.pad},
+                 {"tie_word_embeddings", c.tied_lm_head},
+                 {"text_config", text},
+                 {"vision_config", vision_config},
+                 {"vq_config", vq_config}});
+}
+
+std::string GenerationConfig(const JanusConfig& c, const ExportTokens& tokens) {
+  return Pretty({{"bos_token_id", tokens.bos},
+                 {"eos_token_id", tokens.eos},
+                 {"pad_token_id", tokens.pad},
+                 {"guidance_scale", Shortest(c.guidance_default)},
+                 {"generation_kwargs", {{"boi_token_id", tokens.begin_of_image}}}});
+}
+
+std::string PreprocessorConfig(const JanusConfig& c) {
+  const int64_t side = VisionOf(c).image_size;
+  return Pretty({{"image_processor_type", "JanusImageProcessor"},
+                 {"processor_class", "JanusProcessor"},
+                 {"size", {{"height", side}, {"width", side}}},
+                 {"min_size", 14},
+                 {"do_resize", true},
+                 {"resample", 3},
+                 {"do_rescale", true},
+                 {"rescale_factor", 1 / 255.0},
+                 {"do_normalize", true},
+                 {"image_mean", {0.5, 0.5, 0.5}},
+                 {"image_std", {0.5, 0.5, 0.5}},
+                 {"do_convert_rgb", true},
+                 {"do_pad", true},
+                 {"background_color", {127, 127, 127}}});
+}
+
+std::string ProcessorConfig(const JanusConfig& c) {
+  return Pretty({{"processor_class", "JanusProcessor"}, {"num_image_tokens", VisionOf(c).patches()}});
+}
+
+}  // namespace bifrons
