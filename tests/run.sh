@@ -10,4 +10,4 @@ source samples/packages.sh
 install_packages "${build_packages[@]}" "${test_packages[@]}"
 cmake --preset release -DBIFRONS_TESTS=ON
 cmake --build --preset release
-exec ctest --test-dir build/release -LE long -j 2 --output-on-failure
+exec ctest --test-dir build/release -LE long -j 2 --output-on-failure --no-label-summary

@@ -9,3 +9,20 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   endforeach()
 endif()
 set_tests_properties(thread_pool_test PROPERTIES LABELS tsan)
+set_tests_properties(same_picture_test PROPERTIES LABELS tsan TIMEOUT 1200)
+
+# Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
+if(BIFRONS_SANITIZE STREQUAL "")
+  add_test(NAME asan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh asan)
+  add_test(NAME tsan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh tsan)
+  add_test(NAME fuzz COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run.sh 20)
+  add_test(NAME planted_bugs COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/planted.sh)
+  set_tests_properties(asan tsan fuzz planted_bugs PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 2400)
+
+  find_program(RUN_CLANG_TIDY NAMES run-clang-tidy run-clang-tidy-14)
+  if(RUN_CLANG_TIDY AND CMAKE_EXPORT_COMPILE_COMMANDS)
+    add_test(NAME clang_tidy COMMAND ${RUN_CLANG_TIDY} -quiet -p ${CMAKE_BINARY_DIR}
+      "${PROJECT_SOURCE_DIR}/(src|vision|kernels)/")
+    set_tests_properties(clang_tidy PROPERTIES LABELS long TIMEOUT 7200)
+  endif()
+endif()
