@@ -1,7 +1,7 @@
 # Sourced by samples/quickstart.sh and tests/run.sh: what Debian 12 has to provide.
 build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev libdnnl-dev libpcre2-dev
   libutf8proc-dev libpng-dev zlib1g-dev)
-test_packages=(catch2 clang-14 llvm-14 libclang-rt-14-dev)
+test_packages=(catch2 clang llvm libclang-rt-14-dev)
 
 # install_packages PACKAGE…: those that are missing, as root or through sudo.
 install_packages() {
