@@ -11,7 +11,7 @@
 namespace bifrons {
 namespace {
 
-constexpr size_t kMaxObjects = 4'000'000;  // a model of 10,000 tensors makes 0.2 million
+constexpr size_t kMaxObjects = 1'000'000;  // a model of 10,000 tensors makes 0.2 million
 constexpr size_t kMaxRank = 16;
 
 enum class Kind : uint8_t {
@@ -108,7 +108,7 @@ class Unpickler {
     uint8_t opcode = 0;
     do {
       if (!reader_.Read(&opcode)) return Damaged("ends too early");
-      if (objects_.size() > kMaxObjects) return Damaged("has more than 4 million objects");
+      if (objects_.size() > kMaxObjects) return Damaged("has more than a million objects");
       if (!Execute(opcode)) return Damaged(problem_.empty() ? "is damaged" : problem_);
     } while (opcode != '.');
     if (stack_.empty()) return Damaged("is empty");

@@ -1,0 +1,10 @@
+# Sourced by run.sh and planted.sh: configures build/fuzz, builds the targets named; shows the log only on failure.
+build=${BIFRONS_FUZZ_BUILD:-build/fuzz}
+build_fuzz() {
+  mkdir -p "$build"
+  { cmake -S tests/fuzz -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=clang++ \
+      -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" &&
+    cmake --build "$build" --target "$@"; } >"$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
+}
+# What every target runs under: a finding is a crash, 5 s on one input, or more than 512 MB.
+limits=(-rss_limit_mb=512 -timeout=5 -max_len=16384 -verbosity=1)
