@@ -26,3 +26,7 @@ if(BIFRONS_SANITIZE STREQUAL "")
     set_tests_properties(clang_tidy PROPERTIES LABELS long TIMEOUT 7200)
   endif()
 endif()
+
+add_test(NAME full_tokenizers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/full_tokenizers.sh $<TARGET_FILE:tokenizer_test>
+                                      ${CMAKE_CURRENT_BINARY_DIR}/full_tokenizers)
+set_tests_properties(full_tokenizers PROPERTIES LABELS long)

@@ -1,18 +1,44 @@
-// Any bytes as tokenizer.json; a tokenizer that was accepted must then survive a text.
+// tokenizer.json as an attacker writes it: reading ends in a tokenizer or an error, and a tokenizer encodes.
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <vector>
 
+#include "src/base/check.h"
+#include "src/model/text/chat_template.h"
 #include "src/model/text/tokenizer.h"
 
+namespace bifrons {
+namespace {
+
+constexpr std::string_view kTexts[] = {
+    "", "a cat", "  two  dogs\r\n\n12345 don't ",
+    "\xE4\xB8\xAD\xE6\x96\x87 <|User|><s>\xF0\x9F\x98\x80 e\xCC\x81",
+    "\xFF\xE4\xB8 ab abc aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab"};
+
+}  // namespace
+}  // namespace bifrons
+
+// The first byte divides the input: that many 256ths of it are tokenizer_config.json.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
-  const auto tokenizer = bifrons::Tokenizer::Parse(text, "", "fuzz");
-  (void)bifrons::Tokenizer::Parse("{}", text, "fuzz");
-  if (!tokenizer.ok()) return 0;
-  const std::vector<int32_t> ids = tokenizer->Encode(
-      "a red  fox\n12 <|User|> \xC3\xA9\xFF"
-      "don't");
-  (void)tokenizer->Decode(ids, true);
+  using namespace bifrons;
+  if (size == 0) return 0;
+  const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
+  // A readable '#' (35) begins most of the corpus: no configuration.
+  const size_t config_size = data[0] == '#' ? 0 : rest.size() * data[0] / 256;
+  const auto tokenizer =
+      Tokenizer::Parse(rest.substr(config_size), rest.substr(0, config_size), "fuzz/tokenizer.json");
+  if (!tokenizer) {
+    BIFRONS_CHECK(tokenizer.error().message.find('\n') == std::string::npos);
+    return 0;
+  }
+  for (const std::string_view text : kTexts) {
+    const auto ids = tokenizer.value().Encode(text);
+    for (const int32_t id : ids) BIFRONS_CHECK(id >= 0 && id < tokenizer.value().size());
+    (void)tokenizer.value().Decode(ids, true);
+  }
+  if (const auto special = FindSpecialTokens(tokenizer.value()); special.ok()) {
+    (void)EncodeDrawingPrompt(tokenizer.value(), ChooseTemplate("auto", tokenizer.value()).value(),
+                              special.value(), "x");
+  }
   return 0;
 }

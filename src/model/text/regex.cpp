@@ -272,6 +272,8 @@ Result<Regex> Regex::CompileTranslated(const std::string& pattern) {
     pcre2_get_error_message(code, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof message);
     return Failure(message);
   }
+  // Where the processor has no compiler of PCRE2's, matching interprets.
+  pcre2_jit_compile(compiled, PCRE2_JIT_COMPLETE);
   Regex regex;
   regex.code_.reset(compiled, [](void* p) { pcre2_code_free(static_cast<pcre2_code*>(p)); });
   return regex;
@@ -294,14 +296,19 @@ void Regex::Matcher::Reset(std::string_view text) {
   last_end_.reset();
 }
 
+int Regex::Matcher::Search(uint32_t options) {
+  return pcre2_match(static_cast<const pcre2_code*>(regex_.code_.get()),
+                     reinterpret_cast<PCRE2_SPTR>(text_.data()), text_.size(), position_, options,
+                     DataOf(match_data_), static_cast<pcre2_match_context*>(match_context_.get()));
+}
+
 std::optional<ByteRange> Regex::Matcher::Next() {
   if (regex_.trailing_space_) return NextTrailingSpace();
   // The rule on empty matches is that of the library's binding (onig: FindMatches).
   while (position_ <= text_.size()) {
-    const int found =
-        pcre2_match(static_cast<const pcre2_code*>(regex_.code_.get()),
-                    reinterpret_cast<PCRE2_SPTR>(text_.data()), text_.size(), position_, PCRE2_NO_UTF_CHECK,
-                    DataOf(match_data_), static_cast<pcre2_match_context*>(match_context_.get()));
+    int found = Search(PCRE2_NO_UTF_CHECK);
+    // The compiled form has a fixed stack, the interpreter a heap with a limit.
+    if (found == PCRE2_ERROR_JIT_STACKLIMIT) found = Search(PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT);
     if (found < 0) break;
     const size_t* range = pcre2_get_ovector_pointer(DataOf(match_data_));
     const size_t begin = range[0], end = range[1];

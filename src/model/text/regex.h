@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ class Regex {
     std::optional<ByteRange> Next();
 
    private:
+    int Search(uint32_t options);
     std::optional<ByteRange> NextTrailingSpace();
 
     const Regex& regex_;
