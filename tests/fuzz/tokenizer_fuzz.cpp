@@ -18,15 +18,15 @@ constexpr std::string_view kTexts[] = {
 }  // namespace
 }  // namespace bifrons
 
-// The first byte divides the input: that many 256ths of it are tokenizer_config.json.
+// What follows the first NUL byte, if there is one, is tokenizer_config.json.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace bifrons;
-  if (size == 0) return 0;
-  const std::string_view rest(reinterpret_cast<const char*>(data) + 1, size - 1);
-  // A readable '#' (35) begins most of the corpus: no configuration.
-  const size_t config_size = data[0] == '#' ? 0 : rest.size() * data[0] / 256;
-  const auto tokenizer =
-      Tokenizer::Parse(rest.substr(config_size), rest.substr(0, config_size), "fuzz/tokenizer.json");
+  const std::string_view input(reinterpret_cast<const char*>(data), size);
+  const size_t split = input.find('\0');
+  const std::string_view file = input.substr(0, split);
+  const std::string_view config =
+      split == std::string_view::npos ? std::string_view() : input.substr(split + 1);
+  const auto tokenizer = Tokenizer::Parse(file, config, "fuzz/tokenizer.json");
   if (!tokenizer) {
     BIFRONS_CHECK(tokenizer.error().message.find('\n') == std::string::npos);
     return 0;

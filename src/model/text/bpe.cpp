@@ -139,7 +139,8 @@ void Bpe::MergeByScan(std::vector<Symbol>& symbols) const {
 }
 
 void Bpe::MergeByHeap(Scratch& scratch) const {
-  auto& [symbols, heap] = scratch;
+  std::vector<Symbol>& symbols = scratch.symbols;
+  std::vector<Candidate>& heap = scratch.heap;
   const auto later = [](const Candidate& a, const Candidate& b) {
     return a.rank != b.rank ? a.rank > b.rank : a.position > b.position;
   };
