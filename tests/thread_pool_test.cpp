@@ -1,6 +1,7 @@
 // The pool under the thread sanitizer too: plain, non-atomic data must be handed over by its barriers alone.
 #include "src/base/thread_pool.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <numeric>

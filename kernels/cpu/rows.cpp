@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/prefill.h"
 #include "kernels/cpu/row_kernels.h"
 
 namespace bifrons::cpu {
@@ -93,9 +94,14 @@ const std::vector<BatchRow>& RowsOf(std::span<const KvSpan> spans) {
 // The members of Ops have no context, so the instruction set is part of the function's type.
 template <Isa isa>
 struct RowOps {
-  static void LinearRows(ThreadPool& pool, const Linear& linear, const float* x, int64_t rows, RowClass,
-                         bool accumulate, float* y) {
-    MultiplyRows(isa, pool, static_cast<const PackedLinear&>(linear), x, rows, accumulate, y);
+  static void LinearRows(ThreadPool& pool, const Linear& linear, const float* x, int64_t rows,
+                         RowClass row_class, bool accumulate, float* y) {
+    const auto& packed = static_cast<const PackedLinear&>(linear);
+    if (row_class == RowClass::kPrefill && PrefillsWithOneDnn(isa, packed, rows)) {
+      PrefillRows(isa, pool, packed, x, rows, accumulate, y);
+    } else {
+      MultiplyRows(isa, pool, packed, x, rows, accumulate, y);
+    }
   }
 
   static void RmsNorm(ThreadPool& pool, const float* x, const float* weight, float eps, int64_t rows,

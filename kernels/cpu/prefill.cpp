@@ -1,0 +1,129 @@
+#include "kernels/cpu/prefill.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+
+#include "kernels/cpu/onednn.h"
+
+namespace bifrons::cpu {
+namespace {
+
+using dnnl::memory;
+
+// Output columns of one single-threaded oneDNN call. Fixed, so that the shapes oneDNN sees, and with them its
+// order of summation, do not depend on the thread count; wide enough for its blocking, few enough to be
+// dealt.
+constexpr int64_t kColumnsPerCall = 4 * kStripe;
+
+// Fewer rows are the decode product's: oneDNN gains nothing on them.
+constexpr int64_t kMinRows = 16;
+
+struct Shape {
+  int64_t rows, in, columns;
+  auto operator<=>(const Shape&) const = default;
+};
+
+memory::desc Activations(const Shape& s) {
+  return {{s.rows, s.in}, memory::data_type::bf16, memory::format_tag::ab};
+}
+memory::desc PackedWeights(const Shape& s) {
+  return {{s.in, s.columns}, memory::data_type::bf16, memory::format_tag::BA16a32b2a};
+}
+// Contiguous: with y's row length as stride oneDNN 2.6.3 has nothing but its reference loop for packed
+// weights.
+memory::desc Outputs(const Shape& s) {
+  return {{s.rows, s.columns}, memory::data_type::f32, memory::format_tag::ab};
+}
+
+struct Primitive {
+  dnnl::matmul matmul;
+  memory::desc scratchpad;
+};
+
+Primitive MakePrimitive(const Shape& s) {
+  const SingleThreaded single;  // oneDNN plans for the threads it sees when it makes a primitive
+  dnnl::primitive_attr attr;
+  // The scratchpad is ours, so that several threads may run one primitive at once.
+  attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::matmul::desc desc(Activations(s), PackedWeights(s), Outputs(s));
+  const dnnl::matmul::primitive_desc plan(desc, attr, OneDnnEngine());
+  return {dnnl::matmul(plan), plan.scratchpad_desc()};
+}
+
+Primitive CachedPrimitive(const Shape& shape) {
+  // A model has about ten shapes; prompts of many lengths would collect without end.
+  constexpr size_t kMaxCached = 128;
+  static std::mutex mutex;
+  static std::map<Shape, Primitive> cache;
+  const std::lock_guard lock(mutex);
+  auto found = cache.find(shape);
+  if (found == cache.end()) {
+    if (cache.size() >= kMaxCached) cache.clear();
+    found = cache.emplace(shape, MakePrimitive(shape)).first;
+  }
+  return found->second;
+}
+
+// y[n] = products + bias, or y += ….
+void AddBias(const float* products, const float* bias, int64_t n, bool accumulate, float* y) {
+  for (int64_t i = 0; i < n; i++) {
+    const float value = bias ? products[i] + bias[i] : products[i];
+    y[i] = accumulate ? y[i] + value : value;
+  }
+}
+
+// products [rows, columns] = x · weights.
+void Multiply(const Primitive& primitive, const Shape& shape, const uint8_t* weights, const BF16* x,
+              float* products) {
+  const dnnl::engine& engine = OneDnnEngine();
+  thread_local std::vector<uint8_t> scratch;
+  scratch.resize(std::max(scratch.size(), primitive.scratchpad.get_size()));
+  primitive.matmul.execute(
+      OneDnnStream(),
+      {{DNNL_ARG_SRC, memory(Activations(shape), engine, const_cast<BF16*>(x))},
+       {DNNL_ARG_WEIGHTS, memory(PackedWeights(shape), engine, const_cast<uint8_t*>(weights))},
+       {DNNL_ARG_DST, memory(Outputs(shape), engine, products)},
+       {DNNL_ARG_SCRATCHPAD, memory(primitive.scratchpad, engine, scratch.data())}});
+}
+
+}  // namespace
+
+// Only where oneDNN has what the own product lacks: AMX tiles, and on AVX-512 its blocking of bf16 matrices.
+// It has no mixed types and, below AVX-512, no bf16; f32 FMA is the own product's peak as well.
+bool PrefillsWithOneDnn(Isa isa, const PackedLinear& linear, int64_t rows) {
+  return MultipliesBF16(isa) && linear.stored == DType::kBF16 && linear.compute == DType::kBF16 &&
+         linear.in % 16 == 0 && rows >= kMinRows;
+}
+
+void PrefillRows(Isa isa, ThreadPool& pool, const PackedLinear& linear, const float* x, int64_t rows,
+                 bool accumulate, float* y) {
+  const int64_t in = linear.in, out = linear.out;
+  thread_local std::vector<BF16> rounded_scratch;
+  rounded_scratch.resize(std::max<size_t>(rounded_scratch.size(), rows * in));
+  BF16* rounded = rounded_scratch.data();
+  pool.ParallelFor(rows, [&](int64_t begin, int64_t end, int) {
+    GetRowKernels(isa).to_bf16(x + begin * in, (end - begin) * in, &rounded[begin * in].bits);
+  });
+  const Shape full = {rows, in, kColumnsPerCall}, last = {rows, in, out % kColumnsPerCall};
+  const int64_t calls = (out + kColumnsPerCall - 1) / kColumnsPerCall;
+  const Primitive full_primitive = out >= kColumnsPerCall ? CachedPrimitive(full) : Primitive{};
+  const Primitive last_primitive = last.columns != 0 ? CachedPrimitive(last) : Primitive{};
+  pool.ParallelFor(calls, [&](int64_t begin, int64_t end, int) {
+    const SingleThreaded single;
+    thread_local std::vector<float> products;
+    products.resize(std::max<size_t>(products.size(), rows * kColumnsPerCall));
+    for (int64_t call = begin; call < end; call++) {
+      const int64_t first = call * kColumnsPerCall, columns = std::min(kColumnsPerCall, out - first);
+      const bool whole = columns == kColumnsPerCall;
+      Multiply(whole ? full_primitive : last_primitive, whole ? full : last, linear.stripe(first / kStripe),
+               rounded, products.data());
+      const float* bias = linear.bias.empty() ? nullptr : linear.bias.data() + first;
+      for (int64_t r = 0; r < rows; r++) {
+        AddBias(products.data() + r * columns, bias, columns, accumulate, y + r * out + first);
+      }
+    }
+  });
+}
+
+}  // namespace bifrons::cpu
