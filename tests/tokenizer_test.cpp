@@ -282,6 +282,8 @@ TEST_CASE("malformed files are named by file and field") {
   names(broken("/model/merges/1", json::array({"ab", "d"})), "\"abd\" is not in model.vocab");
   names(broken("/model/merges/1", json::array({"ab"})), "model.merges[1]");
   names(broken("/model/merges/1", 7), "model.merges[1]");
+  names(broken("/model/merges/1", "a\n b"), "\"a?\" is not in model.vocab");
+  CHECK(broken("/model/merges/1", std::string(100000, 'x') + " b").size() < 1000);
   names(broken("/model/unk_token", "nowhere"), "model.unk_token");
   names(broken("/model/dropout", 0.1), "model.dropout");
   names(broken("/model/end_of_word_suffix", "</w>"), "model.end_of_word_suffix");

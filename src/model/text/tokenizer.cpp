@@ -144,13 +144,15 @@ Result<Tokenizer> Tokenizer::Parse(std::string_view tokenizer_json, std::string_
   if (file.template_bos) {
     impl.bos = tokenizer.IdOf(*file.template_bos);
     if (!impl.bos) {
-      return DataError(path + ": post_processor.single: \"" + *file.template_bos + "\" is not an entry");
+      return DataError(
+          OneLine(path + ": post_processor.single: \"" + *file.template_bos + "\" is not an entry"));
     }
   } else if (settings.add_bos) {
     if (settings.bos.empty())
       return DataError(config_path + ": bos_token: missing, but add_bos_token is true");
     impl.bos = tokenizer.IdOf(settings.bos);
-    if (!impl.bos) return DataError(config_path + ": bos_token: \"" + settings.bos + "\" is not an entry");
+    if (!impl.bos)
+      return DataError(OneLine(config_path + ": bos_token: \"" + settings.bos + "\" is not an entry"));
   }
   return tokenizer;
 }

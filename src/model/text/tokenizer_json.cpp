@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "src/model/text/utf8.h"
+
 namespace bifrons {
 namespace {
 
@@ -18,7 +20,7 @@ struct Field {
   std::string where;  // "tokenizer.json: model.vocab"
 
   bool present() const { return value != nullptr; }
-  Error Wrong(const std::string& what) const { return DataError(where + ": " + what); }
+  Error Wrong(const std::string& what) const { return DataError(OneLine(where + ": " + what)); }
   Field At(const char* key) const {
     const std::string inner = where + (where.ends_with(": ") ? "" : ".") + key;
     if (!value || !value->is_object()) return {nullptr, inner};

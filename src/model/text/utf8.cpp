@@ -68,6 +68,18 @@ std::string ReplaceInvalidUtf8(std::string_view bytes) {
   return out;
 }
 
+std::string OneLine(std::string message) {
+  constexpr size_t kLongest = 600, kEnd = 200;
+  if (message.size() > kLongest) {
+    message = ReplaceInvalidUtf8(message.substr(0, kLongest - kEnd) + " ... " +
+                                 message.substr(message.size() - kEnd));
+  }
+  for (char& c : message) {
+    if (static_cast<uint8_t>(c) < 0x20 || c == 0x7F) c = '?';
+  }
+  return message;
+}
+
 bool IsWhiteSpace(char32_t c) {
   return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 ||
          (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||

@@ -25,6 +25,10 @@ void AppendUtf8(char32_t c, std::string& out);
 /// U+FFFD.
 std::string ReplaceInvalidUtf8(std::string_view bytes);
 
+/// A message that quotes a file's text, fit for one line: control characters become `?`, the middle of a very
+/// long one is left out.
+std::string OneLine(std::string message);
+
 /// Python's str.strip() (str.isspace, which includes U+001C–U+001F, U+0085, U+00A0 and U+3000) on valid
 /// UTF-8.
 std::string_view StripPythonWhitespace(std::string_view text);
