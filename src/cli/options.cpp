@@ -1,7 +1,9 @@
 #include "src/cli/options.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 namespace bifrons {
 namespace {
@@ -99,8 +101,10 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
         "  bifrons generate -n 4 --seed 1 -o cat.png \"a cat\"  writes cat_1.png … cat_4.png, seeds 1 … 4\n"
         "  bifrons generate --from out.png -o again.png      draws the same bytes again\n"
         "  bifrons generate -- \"-5 degrees\"                  a prompt that begins with a dash");
+    // This takes the first prompt; the others are what is left over.
     TakeWhole(
         verb->add_option("prompt", generate.prompts, "what to draw; several prompts are several pictures"));
+    verb->allow_extras();
     verb->add_option("-n,--images", generate.images, "pictures per prompt; picture k has seed S+k")
         ->check(CLI::Range(1, kMaxImages));
     AddRanged<int64_t>(verb, "--seed", generate.seed, 0, kMaxSeed,
@@ -188,8 +192,12 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
     verb->add_option("--out", exports.out, "folder to write (must not exist, or be empty)")->required();
   }
 
+  // Taken out first: CLI11 would end the verb at `--` once it has seen one prompt.
+  const char* const* const marker = std::find(argv, argv + argc, std::string_view("--"));
+  const int parsed = static_cast<int>(marker - argv);
+  const std::vector<std::string> after(argv + std::min(parsed + 1, argc), argv + argc);
   try {
-    app.parse(argc, argv);
+    app.parse(parsed, argv);
   } catch (const CLI::Success& e) {
     std::ostringstream out, err;
     app.exit(e, out, err);
@@ -201,7 +209,18 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
                       (verb_known ? app.get_subcommands()[0]->get_name() + " " : "") + "--help");
   }
   const std::string verb = app.get_subcommands()[0]->get_name();
+  if (verb != "generate" && !after.empty())
+    return UsageError(verb + ": unexpected argument " + OneLine(after[0]) + "; see bifrons " + verb +
+                      " --help");
   if (verb == "generate") {
+    for (const std::string& extra : app.get_subcommands()[0]->remaining()) {
+      if (extra.starts_with("-") && extra.size() > 1) {
+        return UsageError("generate: unknown option " + OneLine(extra) +
+                          " (a prompt that begins with a dash goes after --); see bifrons generate --help");
+      }
+      generate.prompts.push_back(extra);
+    }
+    generate.prompts.insert(generate.prompts.end(), after.begin(), after.end());
     BIFRONS_RETURN_IF_ERROR(Check(generate));
     return Command(generate);
   }

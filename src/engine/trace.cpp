@@ -11,13 +11,13 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
   const int64_t hidden = config.llama.hidden, codebook = config.vq.codebook_size, tokens = config.vq.tokens();
   const auto count = static_cast<int64_t>(codes.size());
   if (count < 1 || count > tokens) {
-    return UsageError("codes: " + std::to_string(count) + " of them; this model draws " +
-                      std::to_string(tokens));
+    return DataError("codes: " + std::to_string(count) + " of them; this model draws " +
+                     std::to_string(tokens));
   }
   for (size_t i = 0; i < codes.size(); i++) {
     if (codes[i] < 0 || codes[i] >= codebook) {
-      return UsageError("codes[" + std::to_string(i) + "] is " + std::to_string(codes[i]) +
-                        "; the codebook has entries 0 to " + std::to_string(codebook - 1));
+      return DataError("codes[" + std::to_string(i) + "] is " + std::to_string(codes[i]) +
+                       "; the codebook has entries 0 to " + std::to_string(codebook - 1));
     }
   }
   BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus, prompt));
