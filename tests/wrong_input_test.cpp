@@ -79,9 +79,9 @@ TEST_CASE("wrong usage") {
            {{"--seed", "9007199254740991", "-n", "2", "a dog"}, "seed"},
            {{"--seed", "99999999999999999999999999", "a dog"}, "--seed"},
            {{"--seed", "", "a dog"}, "--seed"},
-           {{"-n", "0", "a dog"}, "-n"},
-           {{"-n", "-3", "a dog"}, "-n"},
-           {{"-n", "99999999999", "a dog"}, "-n"},
+           {{"-n", "0", "a dog"}, "--images"},
+           {{"-n", "-3", "a dog"}, "--images"},
+           {{"-n", "99999999999", "a dog"}, "--images"},
            {{"--cfg", "inf", "a dog"}, "--cfg"},
            {{"--cfg", "nan", "a dog"}, "--cfg"},
            {{"--cfg", "five", "a dog"}, "--cfg"},
@@ -103,7 +103,7 @@ TEST_CASE("wrong usage") {
            {{"--template", "llama", "a dog"}, "llama"},
            {{"--batch", "0", "a dog"}, "--batch"},
            {{"--from", "x.png", "a dog"}, "--from"},
-           {{"-o"}, "-o"},
+           {{"-o"}, "--output"},
        }) {
     Arguments arguments = draw;
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -143,7 +143,8 @@ TEST_CASE("prompts that look like flags, or like nothing") {
 TEST_CASE("output that cannot be written") {
   const TemporaryFolder folder;
   fs::create_directory(folder / "dir.png");
-  for (const std::string out : {folder / "missing/out.png", folder / "dir.png", std::string("/proc/out.png")})
+  for (const std::string& out :
+       {folder / "missing/out.png", folder / "dir.png", std::string("/proc/out.png")})
     CheckRefused({"generate", "--model", kModel, "-o", out, "a dog"}, kFailureExit, out, folder.path());
   CheckRefused({"generate", "--model", kModel, "-o", folder / "a.png", "--codes-out",
                 folder / "missing/codes.npy", "a dog"},
@@ -152,8 +153,7 @@ TEST_CASE("output that cannot be written") {
   CheckRefused({"trace", "--model", kModel, "--prompt", "a", "--codes", codes, "--out", "/proc/trace"},
                kFailureExit, "/proc/trace", folder.path());
   WriteText(folder / "taken", "a file");
-  CheckRefused({"export", "--model", kModel, "--out", folder / "taken"}, kFailureExit, "taken",
-               folder.path());
+  CheckRefused({"export", "--model", kModel, "--out", folder / "taken"}, kUsageExit, "taken", folder.path());
   CheckRefused({"export", "--model", kModel, "--out", "/proc/model"}, kFailureExit, "/proc/model",
                folder.path());
 }
@@ -401,8 +401,8 @@ TEST_CASE("absurd and missing configuration") {
     model.CheckRefused(says);
     WriteText(model / "config.json", good);
   }
-  for (const std::string text : {std::string(), std::string("{"), std::string(1 << 20, '['),
-                                 std::string("\xff\xff"), std::string("{\"model_type\": \"janus\"}")}) {
+  for (const std::string& text : {std::string(), std::string("{"), std::string(1 << 20, '['),
+                                  std::string("\xff\xff"), std::string("{\"model_type\": \"janus\"}")}) {
     WriteText(converted / "config.json", text);
     converted.CheckRefused("");
   }
@@ -417,7 +417,7 @@ TEST_CASE("spoilt tokenizers") {
   const auto refused = [&](const std::string& says) {
     CheckRefused({"tokenize", "--model", folder, "--text", "a dog"}, kBadDataExit, says, folder);
   };
-  for (const std::string text :
+  for (const std::string& text :
        {std::string(), good.substr(0, good.size() / 2), std::string("[]"), std::string(1 << 20, '{')}) {
     WriteText(path, text);
     refused("tokenizer.json");
