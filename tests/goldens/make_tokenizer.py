@@ -136,7 +136,7 @@ def variants():
     result["string"] = sequence(split({"String": "a."}, "Isolated"), split({"String": " "}, "MergedWithNext"))
     result["empty_matches"] = sequence(split({"Regex": r"b*"}, "Isolated"))
     result["lines"] = sequence(split({"Regex": r"^.|.$"}, "Isolated"))
-    result["trailing_space"] = sequence(split({"Regex": r"\s+$"}, "Isolated"))
+    result["trailing_space"] = sequence(split({"Regex": r"\s+$"}, "Removed"))
     result["look_behind"] = sequence(split({"Regex": r"(?<=\s)\S|(?<!a)b"}, "Isolated"))
     result["words"] = sequence(split({"Regex": r"\w+|\bx|[^\w\s]"}, "Isolated"), split({"Regex": r"\h{2}|\D{,3}"}, "Contiguous"))
     result["llama3"] = sequence(split({"Regex": r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"}, "Isolated"))
