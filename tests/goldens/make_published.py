@@ -11,7 +11,6 @@ import re
 import sys
 
 import torch
-import transformers
 from transformers import JanusConfig, JanusForConditionalGeneration, JanusVisionConfig, JanusVQVAEConfig, LlamaConfig
 
 import reference
@@ -23,17 +22,6 @@ ONE_B = {"hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 24
          "num_key_value_heads": 16, "vocab_size": 102400, "max_position_embeddings": 16384}
 SEVEN_B = {"num_hidden_layers": 30, "vocab_size": 102400, "max_position_embeddings": 16384}  # the rest is LlamaConfig's default
 MODELS = {"janus-1.3b": ONE_B, "janus-pro-1b": ONE_B, "janus-pro-7b": SEVEN_B}
-
-
-class PlainConfig:
-    """Stands in for PretrainedConfig: since transformers 5 that is a dataclass, which the reference's classes cannot extend."""
-
-
-def load(checkout):
-    transformers.configuration_utils.PretrainedConfig = PlainConfig
-    for auto in (transformers.AutoConfig, transformers.AutoModelForCausalLM):
-        auto.register = lambda *_, **__: None
-    return reference.load(checkout)
 
 
 def original(checkout_modules, language):
@@ -82,8 +70,7 @@ def write(name, layout, config, model):
 
 
 def main():
-    modules = load(sys.argv[1])
-    modules.siglip.SIGLIP_MODEL_CONFIG = modules.siglip.SigLIP_MODEL_CONFIG
+    modules = reference.load(sys.argv[1])
     linspace = torch.linspace  # the vision tower reads numbers back from one, which meta tensors cannot give
     modules.siglip.torch.linspace = lambda *a, **k: linspace(*a, **{**k, "device": "cpu"})
     with torch.device("meta"):
