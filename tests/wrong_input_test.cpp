@@ -136,8 +136,8 @@ TEST_CASE("prompts that look like flags, or like nothing") {
   }
   std::string long_prompt;
   for (int i = 0; i < 2000; i++) long_prompt += "very ";
-  CheckRefused({"generate", "--model", kModel, "-o", folder / "long.png", long_prompt}, kUsageExit, "512",
-               folder.path());
+  CheckRefused({"generate", "--model", kModel, "-o", folder / "long.png", "--seed", "1", long_prompt},
+               kUsageExit, "512", folder.path());
 }
 
 TEST_CASE("output that cannot be written") {
@@ -145,7 +145,8 @@ TEST_CASE("output that cannot be written") {
   fs::create_directory(folder / "dir.png");
   for (const std::string& out :
        {folder / "missing/out.png", folder / "dir.png", std::string("/proc/out.png")})
-    CheckRefused({"generate", "--model", kModel, "-o", out, "a dog"}, kFailureExit, out, folder.path());
+    CheckRefused({"generate", "--model", kModel, "--seed", "1", "-o", out, "a dog"}, kFailureExit, out,
+                 folder.path());
   CheckRefused({"generate", "--model", kModel, "-o", folder / "a.png", "--codes-out",
                 folder / "missing/codes.npy", "a dog"},
                kFailureExit, "codes.npy", folder.path());
@@ -308,7 +309,8 @@ TEST_CASE("spoilt safetensors") {
   };
   const auto offsets = [](Json& h) -> Json& { return h[kTensor]["data_offsets"]; };
   for (const auto& [what, change, says] : std::vector<Case>{
-           {"missing", [](Json& h) { h.erase(kTensor); }, kTensor},
+           {"a hole", [](Json& h) { h.erase(kTensor); }, "hole"},
+           {"missing", [](Json& h) { h["layers.9"] = Json(h[kTensor]), h.erase(kTensor); }, kTensor},
            {"overlapping", [&](Json& h) { offsets(h) = h["lm_head.weight"]["data_offsets"]; },
             "model.safetensors"},
            {"beyond the file", [&](Json& h) { offsets(h)[1] = uint64_t{1} << 50; }, kTensor},
@@ -385,12 +387,12 @@ TEST_CASE("absurd and missing configuration") {
            {converted, [](Json& c) { c["vq_config"]["channel_multiplier"] = Json::array(); },
             "channel_multiplier"},
            {converted, [](Json& c) { c["vq_config"]["base_channels"] = 48; }, "base_channels"},
-           {converted, [](Json& c) { c["vq_config"]["num_embeddings"] = 97; }, "embedding"},
+           {converted, [](Json& c) { c["vq_config"]["num_embeddings"] = 97; }, "[96, "},
            {converted, [](Json& c) { c["vision_config"]["image_size"] = 24; }, "grid"},
            {converted, [](Json& c) { c["model_type"] = "llama"; }, "model_type"},
            {converted, [](Json& c) { c = Json::array(); }, "config.json"},
            {original, [](Json& c) { c.erase("gen_vision_config"); }, "gen_vision_config"},
-           {original, [](Json& c) { c["language_config"]["hidden_size"] = 72; }, "hidden_size"},
+           {original, [](Json& c) { c["language_config"]["hidden_size"] = 72; }, "embed_tokens"},
            {original, [](Json& c) { c["language_config"]["num_hidden_layers"] = 0; }, "num_hidden_layers"},
            {original, [](Json& c) { c["vision_config"]["params"]["image_size"] = 13; }, "image_size"},
            {original, [](Json& c) { c["gen_vision_config"]["cls"] = "VQ-99"; }, "VQ-99"},
@@ -513,7 +515,7 @@ TEST_CASE("spoilt PyTorch files") {
   WriteText(path, Zip({{"archive/version", "3\n"}}));
   model.CheckRefused("data.pkl");
   WriteText(path, Zip({{"archive/data.pkl", "\x80\x02}."}, {"archive/version", "3\n"}}));
-  model.CheckRefused("lack");
+  model.CheckRefused("no tensors");
   WriteText(path, Zip({{"archive/data.pkl", "\x80\x02" + std::string(200000, '(') + "."},
                        {"archive/version", "3\n"}}));
   model.CheckRefused("pytorch_model.bin");
