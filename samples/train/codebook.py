@@ -86,6 +86,15 @@ def tokens(scene, tables):
     return grid.reshape(-1)
 
 
+def starts(scene, tables):
+    """Marks each sprite's first token in raster order, [144]: the one that says which thing it is."""
+    marks = np.zeros(scenes.GRID ** 2, bool)
+    for thing, x, y, size in scene.sprites:
+        row, column = np.argwhere(tables[thing.name, size] != TRANSPARENT)[0]
+        marks[(y // scenes.PATCH + row) * scenes.GRID + x // scenes.PATCH + column] = True
+    return marks
+
+
 if __name__ == '__main__':
     torch.set_num_threads(1)
     torch.save(build(), pathlib.Path(sys.argv[1]))

@@ -1,7 +1,10 @@
 """What both trainings share: optimisers, schedule, averaged weights, checkpoints one can stop at and continue from, a CSV log.
 
 The schedule follows the process's CPU time, so that a training which shares its core, or is stopped and continued, still ends
-where it was meant to. SIGTERM saves and leaves; `--minutes` may differ on the next start (more trains further)."""
+where it was meant to. SIGTERM saves and leaves; `--minutes` may differ on the next start (more trains further).
+
+Under torchrun's environment (RANK, WORLD_SIZE, ...) several processes train one model, each on its own examples: a process per
+core, because threads of one process wait for each other at every operation and lose most when cores are shared."""
 import argparse
 import os
 import pathlib
@@ -10,10 +13,12 @@ import signal
 import time
 
 import torch
+import torch.distributed
 
 from muon import Muon
 
 SAVE_EVERY = 180  # seconds
+LOG_EVERY = 5  # steps
 
 
 def arguments(description):
@@ -37,7 +42,7 @@ class Run:
         self.path, self.log_path, self.columns = options.work / f'{name}.pt', options.work / f'{name}.csv', columns
         self.random = random.Random(3)
         self.step = self.seen = 0
-        self.seconds_before, self.stopped = 0.0, False
+        self.seconds, self.clock, self.stopped = 0.0, time.process_time(), False
         matrices = list(matrices) if options.muon else []
         chosen = {id(p) for p in matrices}
         rest = [p for p in module.parameters() if id(p) not in chosen]
@@ -48,12 +53,12 @@ class Run:
         self.averaged = {k: v.clone() for k, v in module.state_dict().items()}
         if self.path.exists():
             self._load()
+        self.rank, self.ranks = int(os.environ.get('RANK', 0)), int(os.environ.get('WORLD_SIZE', 1))
+        if self.ranks > 1:
+            torch.distributed.init_process_group('gloo')
+            self.random.seed(f'{self.step} {self.rank}')
         self.saved = time.time()
         signal.signal(signal.SIGTERM, lambda *_: setattr(self, 'stopped', True))
-
-    @property
-    def seconds(self):
-        return self.seconds_before + time.process_time()
 
     @property
     def progress(self):
@@ -72,25 +77,42 @@ class Run:
 
     def update(self, loss, pictures, *figures):
         loss.backward()
+        self._agree()
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         for optimiser in self.optimisers:
             optimiser.step()
         self.module.zero_grad(set_to_none=True)
         self.step += 1
-        self.seen += pictures
+        self.seen += pictures * self.ranks
         with torch.no_grad():
             # A short memory at first: an average over the whole start would only show the start.
             keep = min(self.average, self.step / (self.step + 10))
             for k, v in self.module.state_dict().items():
                 self.averaged[k].lerp_(v, 1 - keep) if v.is_floating_point() else self.averaged[k].copy_(v)
-        if self.step % 10 == 0:
+        if self.step % LOG_EVERY == 0 and self.rank == 0:
             new = not self.log_path.exists()
             with open(self.log_path, 'a') as log:
                 if new:
                     log.write(','.join(('step', 'pictures', 'cpu_seconds', 'loss', *self.columns)) + '\n')
                 log.write(','.join((str(self.step), str(self.seen), f'{self.seconds:.0f}', f'{loss.item():.4f}', *(f'{f:.4f}' for f in figures))) + '\n')
 
+    def _agree(self):
+        """Averages gradients over the processes, and with them what the schedule depends on."""
+        now = time.process_time()
+        self.seconds, self.clock = self.seconds + now - self.clock, now
+        if self.ranks == 1:
+            return
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        flat = torch.cat([g.flatten() for g in gradients] + [torch.tensor([self.seconds, float(self.stopped)])])
+        torch.distributed.all_reduce(flat)
+        flat /= self.ranks
+        for g, part in zip(gradients, flat[:-2].split([g.numel() for g in gradients])):
+            g.copy_(part.view_as(g))
+        self.seconds, self.stopped = flat[-2].item(), flat[-1].item() > 0
+
     def save(self):
+        if self.rank > 0:
+            return
         state = dict(module=self.module.state_dict(), averaged=self.averaged, optimisers=[o.state_dict() for o in self.optimisers],
                      random=self.random.getstate(), torch_random=torch.get_rng_state(), step=self.step, seen=self.seen, seconds=self.seconds)
         torch.save(state, self.path.with_suffix('.new'))
@@ -105,4 +127,4 @@ class Run:
             optimiser.load_state_dict(saved)
         self.random.setstate(state['random'])
         torch.set_rng_state(state['torch_random'])
-        self.step, self.seen, self.seconds_before = state['step'], state['seen'], state['seconds']
+        self.step, self.seen, self.seconds = state['step'], state['seen'], state['seconds']
