@@ -76,7 +76,8 @@ BIFRONS_INLINE float ToF32(uint16_t x) {
   return value;
 }
 
-// q · k for kKeys consecutive keys at once, to have that many independent sums; each has the same order.
+// q · k for kKeys (4, or 1 at the end) consecutive keys at once, to have that many independent sums; each has
+// the same order.
 template <int kKeys, class Cached>
 BIFRONS_INLINE void Dots(const float* q, const Cached* keys, int64_t dim, float scale, float* scores) {
   F32s sums[kKeys] = {};
@@ -86,9 +87,14 @@ BIFRONS_INLINE void Dots(const float* q, const Cached* keys, int64_t dim, float 
 #pragma GCC unroll 4
     for (int k = 0; k < kKeys; k++) sums[k] = MulAdd(query, LoadCached(keys + k * dim + i), sums[k]);
   }
-#pragma GCC unroll 4
+  float dots[kKeys];
+  if constexpr (kKeys == 4) {
+    StoreAs(dots, SumLanesOfFour(sums[0], sums[1], sums[2], sums[3]));
+  } else {
+    dots[0] = SumLanes(sums[0]);
+  }
   for (int k = 0; k < kKeys; k++) {
-    float dot = SumLanes(sums[k]);
+    float dot = dots[k];
     for (int64_t j = i; j < dim; j++) dot += q[j] * ToF32(keys[k * dim + j]);
     scores[k] = dot * scale;
   }

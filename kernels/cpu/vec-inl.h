@@ -55,14 +55,36 @@ BIFRONS_INLINE F32s MulAdd(F32s a, F32s b, F32s c) {
 
 BIFRONS_INLINE F32s Max(F32s a, F32s b) { return a > b ? a : b; }
 
+typedef float F32x4 __attribute__((vector_size(16)));
+
+/// The upper half of the lanes added to the lower, until four are left.
+BIFRONS_INLINE F32x4 SumToFour(F32s v) {
+#if defined(__AVX512F__)
+  const auto eight = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                     __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#else
+  const auto eight = v;
+#endif
+#if defined(__AVX2__)
+  return __builtin_shufflevector(eight, eight, 0, 1, 2, 3) +
+         __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+  return eight;
+#endif
+}
+
 /// Sum of the lanes, pairing i with i + kLanes/2, then i + kLanes/4, …
 BIFRONS_INLINE float SumLanes(F32s v) {
-  float lane[kLanes];
-  StoreAs(lane, v);
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-  }
-  return lane[0];
+  const F32x4 four = SumToFour(v);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+/// SumLanes of four vectors, in the same order.
+BIFRONS_INLINE F32x4 SumLanesOfFour(F32s a, F32s b, F32s c, F32s d) {
+  const F32x4 a4 = SumToFour(a), b4 = SumToFour(b), c4 = SumToFour(c), d4 = SumToFour(d);
+  const F32x4 ab = __builtin_shufflevector(a4, b4, 0, 1, 4, 5) + __builtin_shufflevector(a4, b4, 2, 3, 6, 7);
+  const F32x4 cd = __builtin_shufflevector(c4, d4, 0, 1, 4, 5) + __builtin_shufflevector(c4, d4, 2, 3, 6, 7);
+  return __builtin_shufflevector(ab, cd, 0, 2, 4, 6) + __builtin_shufflevector(ab, cd, 1, 3, 5, 7);
 }
 
 BIFRONS_INLINE float MaxLane(F32s v) {
