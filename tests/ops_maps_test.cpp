@@ -127,10 +127,11 @@ struct ConvCase {
   int kernel;
 };
 
-const ConvCase kConvs[] = {{32, 32, 1, 1, 3},     {96, 64, 7, 13, 3}, {7, 33, 5, 3, 3},   {33, 7, 17, 11, 1},
-                           {3, 32, 16, 16, 3},    {64, 3, 19, 23, 3}, {33, 3, 5, 4, 3},   {7, 3, 1, 1, 3},
-                           {64, 96, 24, 24, 3},   {8, 64, 9, 9, 1},   {128, 3, 9, 33, 1}, {32, 32, 2, 67, 3},
-                           {128, 128, 31, 96, 3}, {1, 1, 3, 3, 3},    {64, 64, 67, 2, 3}};
+const ConvCase kConvs[] = {
+    {32, 32, 1, 1, 3},    {96, 64, 7, 13, 3},  {7, 33, 5, 3, 3},      {33, 7, 17, 11, 1},  {3, 32, 16, 16, 3},
+    {64, 3, 19, 23, 3},   {33, 3, 5, 4, 3},    {7, 3, 1, 1, 3},       {64, 96, 24, 24, 3}, {8, 64, 9, 9, 1},
+    {128, 3, 9, 33, 1},   {32, 32, 2, 67, 3},  {128, 128, 31, 96, 3}, {1, 1, 3, 3, 3},     {64, 64, 67, 2, 3},
+    {64, 128, 63, 67, 3}, {128, 64, 70, 61, 3}};
 
 }  // namespace
 
@@ -144,6 +145,8 @@ TEST_CASE("convolutions equal ref's") {
         INFO(c.in << "→" << c.out << " " << c.height << "×" << c.width << " k" << c.kernel << " "
                   << NameOf(compute) << " stored " << NameOf(stored) << " " << cpu->isa);
         const ConvShape shape{c.in, c.out, c.height, c.width, c.kernel};
+        const bool large = c.height * c.width > 4000;  // ref takes its time
+        if (large && stored == DType::kF32) continue;
         const int64_t terms = c.in * c.kernel * c.kernel;
         const Input weight(stored, {c.out, c.in, c.kernel, c.kernel},
                            1.0f / std::sqrt(static_cast<float>(terms)));

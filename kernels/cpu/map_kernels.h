@@ -14,6 +14,15 @@ inline constexpr int64_t kMultiplyRows = 8;
 /// Columns of b and c are padded to a multiple of this: at least the lanes of any vector.
 inline constexpr int64_t kColumnAlign = 16;
 
+/// Tiles of 4×4 outputs that share one reading of Winograd weights.
+inline constexpr int64_t kWinogradTiles = 24;
+/// Neighbouring output channels of the packed weights; in_channels and out_channels are multiples of it.
+inline constexpr int64_t kWinogradPanel = 64;
+
+struct WinogradShape {
+  int64_t height, width, in_channels, out_channels;
+};
+
 struct MapKernels {
   /// sums[c] = Σ_p in[p, c]; in f32 or bf16 [pixels, channels].
   void (*column_sums)(const void* in, DType, int64_t pixels, int64_t channels, float* sums);
@@ -36,6 +45,11 @@ struct MapKernels {
   void (*widen)(const BF16* in, int64_t n, float* out);
   /// out = bf16(in + residual), or bf16(in) when residual is null. out may be residual.
   void (*add_and_round)(const float* in, const BF16* residual, int64_t n, BF16* out);
+  /// A 3×3 convolution with f32 arithmetic, + bias, + residual unless null, for `tiles` ≤ kWinogradTiles
+  /// tiles from number `first` on, counted row by row. Maps of type DType; weight as in winograd-inl.h;
+  /// scratch f32 [36, kWinogradTiles + 1, in_channels + out_channels]. residual may be out.
+  void (*winograd)(const void* in, DType, const WinogradShape&, const float* weight, const float* bias,
+                   const void* residual, int64_t first, int64_t tiles, float* scratch, void* out);
 };
 
 const MapKernels& MapKernelsBaseline();

@@ -352,11 +352,13 @@ void AddAndRound(const float* in, const BF16* residual, int64_t n, BF16* out) {
   }
 }
 
+#include "kernels/cpu/winograd-inl.h"
+
 }  // namespace
 
 const MapKernels& BIFRONS_MAP_KERNELS() {
-  static constexpr MapKernels kernels = {ColumnSums, ColumnSquares, ScaleShift, Multiply,
-                                         Softmax,    ConvTo3,       WidenAll,   AddAndRound};
+  static constexpr MapKernels kernels = {ColumnSums, ColumnSquares, ScaleShift,  Multiply, Softmax,
+                                         ConvTo3,    WidenAll,      AddAndRound, Winograd};
   return kernels;
 }
 

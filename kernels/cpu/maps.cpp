@@ -184,9 +184,12 @@ void FullAttentionWith(const MapKernels& kernels, ThreadPool& pool, TensorView q
 // Ops holds plain functions: one instantiation per instruction set.
 template <Isa isa>
 struct Maps {
+  static constexpr BF16Products kProducts = isa == Isa::kAmx      ? BF16Products::kTiles
+                                            : MultipliesBF16(isa) ? BF16Products::kVectors
+                                                                  : BF16Products::kNone;
   static std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const ConvShape& shape, TensorView weight,
                                           TensorView bias, DType compute) {
-    return cpu::PackConv(pool, Kernels<isa>(), MultipliesBF16(isa), shape, weight, bias, compute);
+    return cpu::PackConv(pool, Kernels<isa>(), kProducts, shape, weight, bias, compute);
   }
   static void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups,
                         float eps, bool silu, Tensor& out) {
