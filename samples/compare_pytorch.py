@@ -92,8 +92,10 @@ class PyTorch:
             for layer in range(text.num_hidden_layers):
                 cache.update(torch.randn(shape, dtype=torch.bfloat16), torch.randn(shape, dtype=torch.bfloat16), layer)
             self.caches[rows] = cache
-        self.caches[rows].crop(arguments.position)
-        return self.caches[rows]
+        cache = self.caches[rows]
+        if cache.get_seq_length() > arguments.position:
+            cache.crop(arguments.position - cache.get_seq_length())
+        return cache
 
     def language_model(self, how):
         if how == "compiled":
