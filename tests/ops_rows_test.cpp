@@ -100,8 +100,8 @@ bool SameBits(const float* a, const float* b, int64_t n) { return std::memcmp(a,
 struct LinearCase {
   int64_t out, in;
 };
-const LinearCase kShapes[] = {{1, 1},   {7, 5},    {31, 33},  {32, 16},  {33, 31},  {65, 127},
-                              {96, 64}, {97, 130}, {64, 257}, {130, 96}, {160, 384}};
+const LinearCase kShapes[] = {{1, 1},    {7, 5},    {31, 33},  {32, 16},   {33, 31}, {65, 127}, {96, 64},
+                              {97, 130}, {64, 257}, {130, 96}, {160, 384}, {64, 48}, {96, 112}, {160, 176}};
 const DType kStored[] = {DType::kF32, DType::kBF16, DType::kF16};
 const DType kComputes[] = {DType::kF32, DType::kBF16};
 

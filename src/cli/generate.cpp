@@ -143,8 +143,6 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     sampling.guidance = janus->config().guidance_default;
     const uint64_t seed =
         options.seed ? static_cast<uint64_t>(*options.seed) : std::random_device{}() & 0x7FFFFFFF;
-    if (!options.seed && !options.quiet)
-      std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(seed));
     for (const std::string& prompt : options.prompts)
       job.requests.push_back({ReplaceInvalidUtf8(prompt), seed, sampling});
   } else if (options.seed) {
@@ -158,6 +156,11 @@ Result<int> RunGenerate(const GenerateOptions& options) {
       requests.push_back(request);
       requests.back().seed += static_cast<uint64_t>(k);
     }
+  }
+
+  // Last of all checks, so that an error stays the only line.
+  if (options.from.empty() && !options.seed && !options.quiet) {
+    std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(requests[0].seed));
   }
 
   const auto batch = static_cast<size_t>(BatchSize(*janus, options, requests));

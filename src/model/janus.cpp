@@ -42,7 +42,9 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
 void Janus::PackGeneration() {
   const auto pack = [&](const std::string& name) {
     const TensorView weight = source_->Get(name + ".weight");
-    return ops_->pack_linear(*pool_, {&weight, 1}, source_->Get(name + ".bias"), compute_);
+    auto linear = ops_->pack_linear(*pool_, {&weight, 1}, source_->Get(name + ".bias"), compute_);
+    source_->Release(name + ".weight");
+    return linear;
   };
   gen_embed_ = source_->Get("gen_embed");
   for (int64_t i = 0; i < config().gen_aligner.depth; i++) {

@@ -4,24 +4,6 @@
 #include <string>
 
 namespace bifrons {
-namespace {
-
-// In f32 throughout, as modeling_llama.py: LlamaRotaryEmbedding computes its frequencies and angles.
-void FillRotary(const LlamaConfig& config, Tensor& cos, Tensor& sin) {
-  const int64_t half = config.head_dim / 2;
-  for (int64_t i = 0; i < half; i++) {
-    const float exponent = static_cast<float>(2 * i) / static_cast<float>(config.head_dim);
-    const float frequency = 1.0f / std::pow(config.rope_theta, exponent);
-    for (int64_t p = 0; p < config.max_positions; p++) {
-      const float angle = static_cast<float>(p) * frequency;
-      cos.as<float>()[p * half + i] = std::cos(angle);
-      sin.as<float>()[p * half + i] = std::sin(angle);
-    }
-  }
-}
-
-}  // namespace
-
 std::vector<float> ToF32(TensorView view) {
   std::vector<float> out(static_cast<size_t>(view.shape.elements()));
   for (size_t i = 0; i < out.size(); i++) {
@@ -65,9 +47,25 @@ Llama::Llama(const Ops& ops, ThreadPool& pool, WeightSource& source, DType compu
     layers_.push_back(std::move(layer));
   }
   norm_ = ToF32(source.Get("llama.norm"));
-  cos_ = Tensor(DType::kF32, {config_.max_positions, config_.head_dim / 2});
-  sin_ = Tensor(DType::kF32, cos_.shape());
-  FillRotary(config_, cos_, sin_);
+}
+
+// In f32 throughout, as modeling_llama.py: LlamaRotaryEmbedding computes its frequencies and angles.
+void Llama::ReserveRotary(int64_t positions) {
+  if (positions <= rotary_positions_) return;
+  const int64_t half = config_.head_dim / 2;
+  // Whole blocks, so that a growing sequence does not come here at every step.
+  rotary_positions_ = (positions + kRotaryBlock - 1) / kRotaryBlock * kRotaryBlock;
+  cos_ = Tensor(DType::kF32, {rotary_positions_, half});
+  sin_ = Tensor(DType::kF32, {rotary_positions_, half});
+  for (int64_t i = 0; i < half; i++) {
+    const float exponent = static_cast<float>(2 * i) / static_cast<float>(config_.head_dim);
+    const float frequency = 1.0f / std::pow(config_.rope_theta, exponent);
+    for (int64_t p = 0; p < rotary_positions_; p++) {
+      const float angle = static_cast<float>(p) * frequency;
+      cos_.as<float>()[p * half + i] = std::cos(angle);
+      sin_.as<float>()[p * half + i] = std::sin(angle);
+    }
+  }
 }
 
 void Llama::EmbedText(std::span<const int32_t> ids, float* x) const {
@@ -115,6 +113,7 @@ void Llama::Forward(std::span<const SequenceSpan> spans, float* x) {
     rows += span.rows;
   }
   Reserve(rows);
+  for (const SequenceSpan& span : spans) ReserveRotary(span.start + span.rows);
 
   const AttentionShape shape{config_.heads, config_.kv_heads, config_.head_dim};
   const int64_t q_width = shape.heads * shape.head_dim, kv_width = shape.kv_heads * shape.head_dim;

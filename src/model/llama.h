@@ -54,7 +54,10 @@ class Llama {
     std::vector<KvSpan> spans;
   };
 
+  static constexpr int64_t kRotaryBlock = 1024;
+
   void Reserve(int64_t rows);
+  void ReserveRotary(int64_t positions);
   void Product(const Linear& weight, std::span<const SequenceSpan> spans, const float* x, bool accumulate,
                float* y);
 
@@ -64,7 +67,8 @@ class Llama {
   TensorView embed_;  // [vocabulary, hidden], in the source's memory
   std::vector<Layer> layers_;
   std::vector<float> norm_;  // [hidden]
-  Tensor cos_, sin_;         // f32 [max_positions, head_dim/2]
+  Tensor cos_, sin_;         // f32 [rotary_positions, head_dim/2]
+  int64_t rotary_positions_ = 0;
   Activations activations_;
   size_t weight_bytes_ = 0;
 };
