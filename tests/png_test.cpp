@@ -45,8 +45,11 @@ std::vector<uint8_t> DecodeRgb(const std::vector<uint8_t>& bytes, int64_t width,
 }  // namespace
 
 TEST_CASE("pixels and texts come back") {
-  const PngText text = {
-      {"parameters", kUnicode}, {"latin", kLatin}, {"empty", ""}, {"long", std::string(100000, 'x')}};
+  const PngText text = {{"parameters", kUnicode},
+                        {"beyond Latin-1", "ł"},
+                        {"latin", kLatin},
+                        {"empty", ""},
+                        {"long", std::string(100000, 'x')}};
   for (const auto& [width, height] : {std::pair{1, 1}, {7, 3}, {64, 65}}) {
     const auto rgb = Picture(width, height);
     auto bytes = EncodePng(width, height, rgb, text);
