@@ -31,7 +31,7 @@ void Put(Tensor& t, int64_t i, double x) {
 }
 
 struct RefConv : Conv2d {
-  std::vector<float> weight;  // [out, in, kernel, kernel]
+  std::vector<float> weight;  // [out, kernel, kernel, in]
   std::vector<float> bias;    // [out]
 };
 
@@ -42,10 +42,14 @@ std::unique_ptr<Conv2d> PackConv(ThreadPool&, const ConvShape& shape, TensorView
   auto conv = std::make_unique<RefConv>();
   conv->shape = shape;
   conv->compute = compute;
-  const int64_t n = shape.out_channels * shape.in_channels * shape.kernel * shape.kernel;
+  const int64_t taps = int64_t{shape.kernel} * shape.kernel,
+                n = shape.out_channels * shape.in_channels * taps;
   BIFRONS_CHECK(weight.shape.elements() == n);
   conv->weight.resize(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; i++) conv->weight[static_cast<size_t>(i)] = At(weight, i);
+  for (int64_t i = 0; i < n; i++) {
+    const int64_t tap = i % taps, c = i / taps % shape.in_channels, o = i / taps / shape.in_channels;
+    conv->weight[static_cast<size_t>((o * taps + tap) * shape.in_channels + c)] = At(weight, i);
+  }
   conv->bias.resize(static_cast<size_t>(shape.out_channels));
   for (int64_t i = 0; i < shape.out_channels && !bias.empty(); i++)
     conv->bias[static_cast<size_t>(i)] = At(bias, i);
@@ -59,6 +63,8 @@ void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView 
   BIFRONS_CHECK((in.shape == Shape{height, width, in_channels}) && in.dtype == conv.compute);
   BIFRONS_CHECK((out.shape() == Shape{height, width, out_channels}));
   const int64_t reach = kernel / 2;
+  std::vector<float> wide(static_cast<size_t>(in.shape.elements()));
+  for (size_t i = 0; i < wide.size(); i++) wide[i] = At(in, static_cast<int64_t>(i));
   pool.ParallelFor(height, [&, in_channels = in_channels, out_channels = out_channels, height = height,
                             width = width, kernel = kernel](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
@@ -69,11 +75,9 @@ void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView 
             for (int64_t kx = 0; kx < kernel; kx++) {
               const int64_t iy = y + ky - reach, ix = x + kx - reach;
               if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
-              for (int64_t c = 0; c < in_channels; c++) {
-                const float w =
-                    conv.weight[static_cast<size_t>(((o * in_channels + c) * kernel + ky) * kernel + kx)];
-                sum += static_cast<double>(At(in, (iy * width + ix) * in_channels + c)) * w;
-              }
+              const float* w = conv.weight.data() + ((o * kernel + ky) * kernel + kx) * in_channels;
+              const float* v = wide.data() + (iy * width + ix) * in_channels;
+              for (int64_t c = 0; c < in_channels; c++) sum += static_cast<double>(v[c]) * w[c];
             }
           }
           const int64_t i = (y * width + x) * out_channels + o;
