@@ -41,3 +41,7 @@ endif()
 add_test(NAME full_tokenizers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/full_tokenizers.sh $<TARGET_FILE:tokenizer_test>
                                       ${CMAKE_CURRENT_BINARY_DIR}/full_tokenizers)
 set_tests_properties(full_tokenizers PROPERTIES LABELS long)
+
+if(BIFRONS_SANITIZE STREQUAL "")
+  add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})
+endif()

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# An installed tree works by itself, moved anywhere: bash tests/install.sh BUILD_DIR
+# Installs, draws with the installed program (no $BIFRONS_MODEL, no source tree nearby), builds samples/embed against
+# the installed library and draws with it.
+set -euo pipefail
+source_dir=$(cd "$(dirname "$0")/.." && pwd)
+build_dir=$(cd "$1" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset BIFRONS_MODEL
+
+cmake --install "$build_dir" --prefix "$work/first" > /dev/null
+mv "$work/first" "$work/moved"
+cd "$work"
+moved/bin/bifrons info | head -n 1 | tee info.txt
+grep -q "^$work/moved/share/bifrons/janus-mini," info.txt
+moved/bin/bifrons generate --seed 1 -o picture.png "a dog"
+
+cmake -S "$source_dir/samples/embed" -B embed -DCMAKE_PREFIX_PATH="$work/moved" > /dev/null
+cmake --build embed > /dev/null
+BIFRONS_MODEL="$work/moved/share/bifrons/janus-mini" embed/postcard "a dog" picture.ppm > postcard.txt
+head -n 1 postcard.txt
+[ "$(head -c 2 picture.ppm)" = P6 ]
