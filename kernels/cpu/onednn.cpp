@@ -55,7 +55,7 @@ dnnl::stream& OneDnnStream() {
   return stream;
 }
 
-WithThreads::WithThreads(int threads) : before_(omp_get_max_threads()) { omp_set_num_threads(threads); }
-WithThreads::~WithThreads() { omp_set_num_threads(before_); }
+SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+SingleThreaded::~SingleThreaded() { omp_set_num_threads(before_); }
 
 }  // namespace bifrons::cpu

@@ -1,11 +1,8 @@
 // oneDNN within this program: one engine, one stream per thread, one instruction-set cap per process.
 //
-// Thread rule. oneDNN here runs on libgomp, whose team is chosen per calling thread:
-//   * matrices run single-threaded inside our pool's threads, on parts that do not depend on the thread count
-//     (multi-threaded oneDNN matrices give other bits with other thread counts): hold SingleThreaded inside
-//     the ParallelFor body;
-//   * convolutions, whose bits do not depend on it, run from the thread that owns the pool, on pool.threads()
-//     libgomp threads: hold WithThreads outside of any ParallelFor.
+// Thread rule: oneDNN runs single-threaded inside our pool's threads, on parts that do not depend on the
+// thread count (its multi-threaded matrices give other bits with other thread counts, and libgomp's team
+// would spin beside ours). Hold SingleThreaded where primitives are made and where they run.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.hpp>
@@ -25,19 +22,15 @@ const dnnl::engine& OneDnnEngine();
 /// The calling thread's stream.
 dnnl::stream& OneDnnStream();
 
-/// For its lifetime, libgomp regions that the calling thread opens have `threads` threads.
-class WithThreads {
+/// For its lifetime, libgomp regions that the calling thread opens have one thread.
+class SingleThreaded {
  public:
-  explicit WithThreads(int threads);
-  ~WithThreads();
-  WithThreads(const WithThreads&) = delete;
+  SingleThreaded();
+  ~SingleThreaded();
+  SingleThreaded(const SingleThreaded&) = delete;
 
  private:
   int before_;
-};
-
-struct SingleThreaded : WithThreads {
-  SingleThreaded() : WithThreads(1) {}
 };
 
 }  // namespace bifrons::cpu
