@@ -20,7 +20,8 @@ def prompts():
         while len(chosen) < wanted:
             scene = scenes.scene(r)
             names = {thing.name for thing, *_ in scene.sprites}
-            if scene.held_out and fits(scene) and not names & things:
+            # An orange on orange could not be seen.
+            if scene.held_out and fits(scene) and not names & things and scene.background not in names:
                 chosen.append(scene.caption)
                 things |= names
     return chosen

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Trains janus-mini from nothing to assets/janus-mini: about 70 minutes on two cores without a GPU. Interrupted, it continues
+# Trains janus-mini from nothing to assets/janus-mini: somewhat over an hour on two idle cores without a GPU. Interrupted, it continues
 # where it was. Needs python3 (3.11 or newer) and Noto Color Emoji (Debian: fonts-noto-color-emoji).
 # Usage: run.sh [work directory]        MINUTES=120 run.sh trains longer, also from a finished state
 set -euo pipefail
