@@ -6,26 +6,6 @@
 namespace bifrons {
 namespace {
 
-std::vector<float> ToFloats(TensorView t) {
-  std::vector<float> values(static_cast<size_t>(t.shape.elements()));
-  for (size_t i = 0; i < values.size(); i++) {
-    switch (t.dtype) {
-      case DType::kF32:
-        values[i] = t.as<float>()[i];
-        break;
-      case DType::kBF16:
-        values[i] = ToFloat(t.as<BF16>()[i]);
-        break;
-      case DType::kF16:
-        values[i] = ToFloat(t.as<F16>()[i]);
-        break;
-      case DType::kI32:
-        BIFRONS_CHECK(false, "not a floating-point tensor");
-    }
-  }
-  return values;
-}
-
 /// Everything that building the network needs to know.
 struct Builder {
   ThreadPool& pool;

@@ -16,23 +16,9 @@ struct CpuConv : Conv2d {
   virtual void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const = 0;
 };
 
-float At(TensorView t, int64_t i) {
-  switch (t.dtype) {
-    case DType::kF32:
-      return t.as<float>()[i];
-    case DType::kBF16:
-      return ToFloat(t.as<BF16>()[i]);
-    case DType::kF16:
-      return ToFloat(t.as<F16>()[i]);
-    case DType::kI32:
-      break;
-  }
-  BIFRONS_CHECK(false, "not a floating-point tensor");
-}
-
 std::vector<float> Floats(TensorView t, int64_t n) {
   std::vector<float> values(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n && !t.empty(); i++) values[static_cast<size_t>(i)] = At(t, i);
+  for (int64_t i = 0; i < n && !t.empty(); i++) values[static_cast<size_t>(i)] = ElementAt(t, i);
   return values;
 }
 
@@ -73,7 +59,7 @@ std::unique_ptr<CpuConv> PackConvTo3(const MapKernels& kernels, const ConvShape&
     for (int64_t c = 0; c < shape.in_channels; c++) {
       for (int64_t t = 0; t < taps; t++) {
         conv->weight[static_cast<size_t>((t * 3 + o) * shape.in_channels + c)] =
-            At(weight, (o * shape.in_channels + c) * taps + t);
+            ElementAt(weight, (o * shape.in_channels + c) * taps + t);
       }
     }
   }
@@ -132,7 +118,7 @@ std::unique_ptr<CpuConv> PackWinograd(ThreadPool& pool, const MapKernels& kernel
     for (int64_t c = begin; c < end; c++) {
       for (int64_t o = 0; o < shape.out_channels; o++) {
         double w[9], half[6][3];
-        for (int64_t k = 0; k < 9; k++) w[k] = At(weight, (o * shape.in_channels + c) * 9 + k);
+        for (int64_t k = 0; k < 9; k++) w[k] = ElementAt(weight, (o * shape.in_channels + c) * 9 + k);
         for (int i = 0; i < 6; i++) {
           for (int j = 0; j < 3; j++)
             half[i][j] = kG[i][0] * w[j] + kG[i][1] * w[3 + j] + kG[i][2] * w[6 + j];

@@ -8,20 +8,6 @@
 namespace bifrons::ref {
 namespace {
 
-float At(TensorView t, int64_t i) {
-  switch (t.dtype) {
-    case DType::kF32:
-      return t.as<float>()[i];
-    case DType::kBF16:
-      return ToFloat(t.as<BF16>()[i]);
-    case DType::kF16:
-      return ToFloat(t.as<F16>()[i]);
-    case DType::kI32:
-      break;
-  }
-  BIFRONS_CHECK(false, "not a floating-point tensor");
-}
-
 void Put(Tensor& t, int64_t i, double x) {
   if (t.dtype() == DType::kBF16) {
     t.as<BF16>()[i] = ToBF16(static_cast<float>(x));
@@ -48,11 +34,11 @@ std::unique_ptr<Conv2d> PackConv(ThreadPool&, const ConvShape& shape, TensorView
   conv->weight.resize(static_cast<size_t>(n));
   for (int64_t i = 0; i < n; i++) {
     const int64_t tap = i % taps, c = i / taps % shape.in_channels, o = i / taps / shape.in_channels;
-    conv->weight[static_cast<size_t>((o * taps + tap) * shape.in_channels + c)] = At(weight, i);
+    conv->weight[static_cast<size_t>((o * taps + tap) * shape.in_channels + c)] = ElementAt(weight, i);
   }
   conv->bias.resize(static_cast<size_t>(shape.out_channels));
   for (int64_t i = 0; i < shape.out_channels && !bias.empty(); i++)
-    conv->bias[static_cast<size_t>(i)] = At(bias, i);
+    conv->bias[static_cast<size_t>(i)] = ElementAt(bias, i);
   conv->bytes = (conv->weight.size() + conv->bias.size()) * sizeof(float);
   return conv;
 }
@@ -64,7 +50,7 @@ void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView 
   BIFRONS_CHECK((out.shape() == Shape{height, width, out_channels}));
   const int64_t reach = kernel / 2;
   std::vector<float> wide(static_cast<size_t>(in.shape.elements()));
-  for (size_t i = 0; i < wide.size(); i++) wide[i] = At(in, static_cast<int64_t>(i));
+  for (size_t i = 0; i < wide.size(); i++) wide[i] = ElementAt(in, static_cast<int64_t>(i));
   pool.ParallelFor(height, [&, in_channels = in_channels, out_channels = out_channels, height = height,
                             width = width, kernel = kernel](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
@@ -81,7 +67,7 @@ void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView 
             }
           }
           const int64_t i = (y * width + x) * out_channels + o;
-          Put(out, i, residual.empty() ? sum : sum + At(residual, i));
+          Put(out, i, residual.empty() ? sum : sum + ElementAt(residual, i));
         }
       }
     }
@@ -101,12 +87,12 @@ void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float*
         }
       };
       double sum = 0, squares = 0;
-      for_each([&](int64_t i, int64_t) { sum += At(in, i); });
+      for_each([&](int64_t i, int64_t) { sum += ElementAt(in, i); });
       const double n = static_cast<double>(pixels * width), mean = sum / n;
-      for_each([&](int64_t i, int64_t) { squares += (At(in, i) - mean) * (At(in, i) - mean); });
+      for_each([&](int64_t i, int64_t) { squares += (ElementAt(in, i) - mean) * (ElementAt(in, i) - mean); });
       const double scale = 1.0 / std::sqrt(squares / n + static_cast<double>(eps));
       for_each([&](int64_t i, int64_t c) {
-        const double y = (At(in, i) - mean) * scale * gamma[c] + beta[c];
+        const double y = (ElementAt(in, i) - mean) * scale * gamma[c] + beta[c];
         Put(out, i, silu ? y / (1.0 + std::exp(-y)) : y);
       });
     }
@@ -120,7 +106,8 @@ void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out) {
     for (int64_t y = begin; y < end; y++) {
       for (int64_t x = 0; x < 2 * width; x++) {
         for (int64_t c = 0; c < channels; c++) {
-          Put(out, (y * 2 * width + x) * channels + c, At(in, ((y / 2) * width + x / 2) * channels + c));
+          Put(out, (y * 2 * width + x) * channels + c,
+              ElementAt(in, ((y / 2) * width + x / 2) * channels + c));
         }
       }
     }
@@ -139,7 +126,7 @@ void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, i
       for (int64_t j = 0; j < n; j++) {
         double dot = 0;
         for (int64_t d = first; d < first + head_dim; d++) {
-          dot += static_cast<double>(At(q, row * channels + d)) * At(k, j * channels + d);
+          dot += static_cast<double>(ElementAt(q, row * channels + d)) * ElementAt(k, j * channels + d);
         }
         weights[static_cast<size_t>(j)] = dot * scale;
         largest = std::max(largest, dot * scale);
@@ -147,7 +134,7 @@ void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, i
       for (double& w : weights) sum += w = std::exp(w - largest);
       for (int64_t d = first; d < first + head_dim; d++) {
         double y = 0;
-        for (int64_t j = 0; j < n; j++) y += weights[static_cast<size_t>(j)] * At(v, j * channels + d);
+        for (int64_t j = 0; j < n; j++) y += weights[static_cast<size_t>(j)] * ElementAt(v, j * channels + d);
         Put(out, row * channels + d, y / sum);
       }
     }

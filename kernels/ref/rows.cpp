@@ -13,21 +13,6 @@ struct RefLinear : Linear {
   Tensor bias;    // f32 [out], or empty
 };
 
-float At(TensorView tensor, int64_t i) {
-  switch (tensor.dtype) {
-    case DType::kF32:
-      return tensor.as<float>()[i];
-    case DType::kBF16:
-      return ToFloat(tensor.as<BF16>()[i]);
-    case DType::kF16:
-      return ToFloat(tensor.as<F16>()[i]);
-    case DType::kI32:
-      break;
-  }
-  BIFRONS_CHECK(false, "no %s here", NameOf(tensor.dtype));
-  return 0;
-}
-
 float Rounded(float x, DType type) { return type == DType::kBF16 ? ToFloat(ToBF16(x)) : x; }
 
 float CacheAt(const void* cache, DType type, int64_t i) {
@@ -57,12 +42,12 @@ std::unique_ptr<Linear> PackLinear(ThreadPool&, std::span<const TensorView> part
   float* w = linear->weight.as<float>();
   for (const TensorView& part : parts) {
     BIFRONS_CHECK(part.shape.rank() == 2 && part.shape[1] == linear->in && part.dtype == linear->stored);
-    for (int64_t i = 0; i < part.shape.elements(); i++) *w++ = At(part, i);
+    for (int64_t i = 0; i < part.shape.elements(); i++) *w++ = ElementAt(part, i);
   }
   if (!bias.empty()) {
     BIFRONS_CHECK(bias.shape.elements() == linear->out);
     linear->bias = Tensor(DType::kF32, {linear->out});
-    for (int64_t i = 0; i < linear->out; i++) linear->bias.as<float>()[i] = At(bias, i);
+    for (int64_t i = 0; i < linear->out; i++) linear->bias.as<float>()[i] = ElementAt(bias, i);
   }
   linear->bytes = linear->weight.bytes() + (bias.empty() ? 0 : linear->bias.bytes());
   return linear;
@@ -94,7 +79,7 @@ void GatherRows(ThreadPool&, TensorView table, const int32_t* ids, int64_t rows,
   for (int64_t r = 0; r < rows; r++) {
     BIFRONS_CHECK(ids[r] >= 0 && ids[r] < table.shape[0], "id %d of %lld", ids[r],
                   static_cast<long long>(table.shape[0]));
-    for (int64_t i = 0; i < dim; i++) y[r * dim + i] = At(table, ids[r] * dim + i);
+    for (int64_t i = 0; i < dim; i++) y[r * dim + i] = ElementAt(table, ids[r] * dim + i);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "src/base/check.h"
 #include "src/base/dtype.h"
@@ -62,6 +63,28 @@ struct TensorView {
     return static_cast<const T*>(data);
   }
 };
+
+/// One floating-point element, widened.
+inline float ElementAt(const TensorView& view, int64_t i) {
+  switch (view.dtype) {
+    case DType::kF32:
+      return static_cast<const float*>(view.data)[i];
+    case DType::kBF16:
+      return ToFloat(static_cast<const BF16*>(view.data)[i]);
+    case DType::kF16:
+      return ToFloat(static_cast<const F16*>(view.data)[i]);
+    case DType::kI32:
+      break;
+  }
+  BIFRONS_CHECK(false, "an integer tensor where numbers were expected");
+}
+
+/// All elements of a small tensor (a norm's weight, a bias), widened.
+inline std::vector<float> ToFloats(const TensorView& view) {
+  std::vector<float> values(static_cast<size_t>(view.shape.elements()));
+  for (size_t i = 0; i < values.size(); i++) values[i] = ElementAt(view, static_cast<int64_t>(i));
+  return values;
+}
 
 /// Owner of an uninitialised, 64-byte aligned block. Move-only.
 class Tensor {

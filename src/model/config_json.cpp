@@ -8,6 +8,7 @@
 #include <numeric>
 #include <optional>
 
+#include "src/base/json_depth.h"
 #include "src/base/printable.h"
 #include "src/model/config.h"
 
@@ -23,27 +24,6 @@ constexpr int64_t kMaxEntries = 1 << 22;  // vocabulary, codebook, positions
 constexpr int64_t kMaxSide = 1 << 13;     // pixels
 constexpr int64_t kMaxLevels = 10;
 constexpr int64_t kMaxResBlocks = 64;
-constexpr int kMaxDepth = 64;
-
-// nlohmann's parser needs no stack for nesting, but code that walks the result might.
-bool NestsTooDeep(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); i++) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') i++;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      if (++depth > kMaxDepth) return true;
-    } else if (c == '}' || c == ']') {
-      depth--;
-    }
-  }
-  return false;
-}
 
 // The first thing found wrong, and which file it is about.
 struct Problem {
@@ -436,8 +416,7 @@ JanusConfig ReadOriginal(const Fields& root, const TensorShapes& tensor_shapes, 
 }  // namespace
 
 Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shapes, const std::string& path) {
-  if (NestsTooDeep(text))
-    return DataError(path + ": nested deeper than " + std::to_string(kMaxDepth) + " levels");
+  BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, path));
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return DataError(path + ": is not a JSON object");
   Problem problem{path, std::nullopt};
@@ -457,7 +436,7 @@ Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shape
 }
 
 float ParseGuidance(std::string_view text, float fallback) {
-  if (NestsTooDeep(text)) return fallback;
+  if (!CheckJsonDepth(text, "").ok()) return fallback;
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return fallback;
   const auto it = json.find("guidance_scale");

@@ -4,25 +4,6 @@
 #include <string>
 
 namespace bifrons {
-std::vector<float> ToF32(TensorView view) {
-  std::vector<float> out(static_cast<size_t>(view.shape.elements()));
-  for (size_t i = 0; i < out.size(); i++) {
-    switch (view.dtype) {
-      case DType::kF32:
-        out[i] = view.as<float>()[i];
-        break;
-      case DType::kBF16:
-        out[i] = ToFloat(view.as<BF16>()[i]);
-        break;
-      case DType::kF16:
-        out[i] = ToFloat(view.as<F16>()[i]);
-        break;
-      case DType::kI32:
-        BIFRONS_CHECK(false, "an integer tensor is no weight");
-    }
-  }
-  return out;
-}
 
 Llama::Llama(const Ops& ops, ThreadPool& pool, WeightSource& source, DType compute)
     : ops_(ops), pool_(pool), config_(source.config().llama) {
@@ -38,15 +19,15 @@ Llama::Llama(const Ops& ops, ThreadPool& pool, WeightSource& source, DType compu
   for (int64_t i = 0; i < config_.layers; i++) {
     const std::string prefix = "llama.layers." + std::to_string(i) + ".";
     Layer layer;
-    layer.attention_norm = ToF32(source.Get(prefix + "attention_norm"));
-    layer.ffn_norm = ToF32(source.Get(prefix + "ffn_norm"));
+    layer.attention_norm = ToFloats(source.Get(prefix + "attention_norm"));
+    layer.ffn_norm = ToFloats(source.Get(prefix + "ffn_norm"));
     layer.qkv = pack(prefix, {"q", "k", "v"});
     layer.o = pack(prefix, {"o"});
     layer.gate_up = pack(prefix, {"gate", "up"});
     layer.down = pack(prefix, {"down"});
     layers_.push_back(std::move(layer));
   }
-  norm_ = ToF32(source.Get("llama.norm"));
+  norm_ = ToFloats(source.Get("llama.norm"));
 }
 
 // In f32 throughout, as modeling_llama.py: LlamaRotaryEmbedding computes its frequencies and angles.

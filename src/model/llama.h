@@ -73,7 +73,4 @@ class Llama {
   size_t weight_bytes_ = 0;
 };
 
-/// A stored vector (norm weight, bias) as f32.
-std::vector<float> ToF32(TensorView view);
-
 }  // namespace bifrons

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_set>
 
+#include "src/base/json_depth.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
@@ -12,7 +13,6 @@ namespace {
 using nlohmann::json;
 
 // Real files nest nine deep.
-constexpr int kMaxDepth = 64;
 
 // A value and the place it was found at, for messages.
 struct Field {
@@ -31,23 +31,7 @@ struct Field {
 };
 
 Result<json> ParseJson(std::string_view text, const std::string& path) {
-  // Before the parser, because destroying a value takes stack (or time) in proportion to its depth.
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); i++) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') i++;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth)
-        return DataError(path + ": JSON nested deeper than " + std::to_string(kMaxDepth));
-    } else if (c == ']' || c == '}') {
-      depth--;
-    }
-  }
+  BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, path));
   json value = json::parse(text.begin(), text.end(), nullptr, false);
   if (value.is_discarded()) return DataError(path + ": not valid JSON; download the file again");
   if (!value.is_object()) return DataError(path + ": not a JSON object");
