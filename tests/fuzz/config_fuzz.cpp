@@ -3,7 +3,6 @@
 #include <string_view>
 
 #include "src/model/config.h"
-#include "tests/fuzz/json_mutator.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const bifrons::TensorShapes kShapes = {

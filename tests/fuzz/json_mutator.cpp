@@ -1,7 +1,5 @@
-// Mutations that keep JSON valid: lists grow and shrink, values move, keys vanish. Bytes alone seldom get
-// past the parser. A target that includes this gives libFuzzer its LLVMFuzzerCustomMutator.
-#pragma once
-
+// Mutations that keep JSON valid: lists grow and shrink, values move, keys vanish, strings change. Bytes
+// alone seldom get past the parser. CMakeLists.txt links this into the targets whose files are JSON.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -14,10 +12,11 @@
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t max_size);
 
 namespace bifrons {
+namespace {
 
 /// Enough brackets in a row to make the JSON library's recursive output deep: such inputs are mutated as
 /// bytes.
-inline bool IsDeep(std::string_view text) {
+bool IsDeep(std::string_view text) {
   constexpr int kDeep = 64;
   int depth = 0, deepest = 0;
   for (char c : text) {
@@ -28,7 +27,7 @@ inline bool IsDeep(std::string_view text) {
 }
 
 /// A value of the tree; half the time a list, if there is one: few values are, and their lengths matter.
-inline nlohmann::json* PickValue(nlohmann::json* root, std::minstd_rand& random) {
+nlohmann::json* PickValue(nlohmann::json* root, std::minstd_rand& random) {
   std::vector<nlohmann::json*> all = {root}, lists;
   for (size_t i = 0; i < all.size(); i++) {
     if (all[i]->is_array()) lists.push_back(all[i]);
@@ -39,7 +38,7 @@ inline nlohmann::json* PickValue(nlohmann::json* root, std::minstd_rand& random)
   return from[random() % from.size()];
 }
 
-inline void MutateValue(nlohmann::json* value, const nlohmann::json& other, std::minstd_rand& random) {
+void MutateValue(nlohmann::json* value, const nlohmann::json& other, std::minstd_rand& random) {
   const size_t size = value->size(), at = size ? random() % size : 0;
   if (value->is_array() && size > 0 && random() % 4 != 0) {
     const auto element = value->begin() + static_cast<std::ptrdiff_t>(at);
@@ -51,11 +50,21 @@ inline void MutateValue(nlohmann::json* value, const nlohmann::json& other, std:
     }
   } else if (value->is_object() && size > 0 && random() % 4 != 0) {
     value->erase(std::next(value->begin(), static_cast<std::ptrdiff_t>(at)));
+  } else if (value->is_string() && !value->get_ref<const std::string&>().empty() && random() % 4 != 0) {
+    std::string text = value->get<std::string>();
+    const size_t byte = random() % text.size();
+    if (random() % 2 == 0) {
+      text.erase(byte, 1);
+    } else {
+      text[byte] = static_cast<char>(random() % 128);
+    }
+    *value = text;
   } else {
     *value = other;
   }
 }
 
+}  // namespace
 }  // namespace bifrons
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsigned seed) {
