@@ -35,7 +35,7 @@ struct MapKernels {
   /// c[8, n] = a[8, k] · b[k, n], rows lda, ldb, ldc apart; n a multiple of kColumnAlign.
   void (*multiply)(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
                    int64_t ldc);
-  /// row[n] = softmax(row), in place.
+  /// row[n] = softmax(row), in place; overwrites what follows up to a multiple of kColumnAlign.
   void (*softmax)(float* row, int64_t n);
   /// out[p, 0…2] = bias + Σ_taps rows[tap's row][p + tap's column − reach, :] · weight[tap, 0…2, :] for the
   /// `width` pixels of one line; taps = kernel², reach = kernel/2. A null row and pixels outside [0, width)
@@ -52,8 +52,7 @@ struct MapKernels {
                    const void* residual, int64_t first, int64_t tiles, float* scratch, void* out);
 };
 
-const MapKernels& MapKernelsBaseline();
-const MapKernels& MapKernelsAvx2();
-const MapKernels& MapKernelsAvx512();
+// Defined in maps_*.cpp, each compiled for its instruction set; kMapKernelsBaseline is NEON's as well.
+extern const MapKernels kMapKernelsBaseline, kMapKernelsAvx2, kMapKernelsAvx512;
 
 }  // namespace bifrons::cpu

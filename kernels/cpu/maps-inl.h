@@ -1,110 +1,4 @@
-// The bodies of MapKernels, compiled once per instruction set: the including file defines
-// BIFRONS_VECTOR_BYTES and BIFRONS_MAP_KERNELS (the getter's name). Everything else has internal linkage.
-#include <cstddef>
-#include <cstring>
-
-#include "kernels/cpu/map_kernels.h"
-
-#if defined(__AVX2__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
-
-namespace bifrons::cpu {
-namespace {
-
-constexpr int64_t kLanes = BIFRONS_VECTOR_BYTES / 4;
-
-typedef float Floats __attribute__((vector_size(BIFRONS_VECTOR_BYTES)));
-typedef int32_t Ints __attribute__((vector_size(BIFRONS_VECTOR_BYTES)));
-typedef uint32_t Words __attribute__((vector_size(BIFRONS_VECTOR_BYTES)));
-typedef uint16_t Halves __attribute__((vector_size(BIFRONS_VECTOR_BYTES / 2)));
-
-#define BIFRONS_INLINE static inline __attribute__((always_inline))
-
-BIFRONS_INLINE Floats MulAdd(Floats a, Floats b, Floats c) {
-#if defined(__AVX512F__)
-  return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__AVX2__)
-  return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
-#elif defined(__aarch64__)
-  return (Floats)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-#else
-  return a * b + c;
-#endif
-}
-
-BIFRONS_INLINE Floats Splat(float x) { return x - Floats{}; }
-
-BIFRONS_INLINE Floats Widen(Halves h) { return (Floats)(__builtin_convertvector(h, Words) << 16); }
-
-// As ToBF16: nearest, ties to even, NaN stays NaN.
-BIFRONS_INLINE Halves Round(Floats x) {
-  const Words bits = (Words)x;
-  const Words rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  return __builtin_convertvector(x != x ? (bits >> 16) | 0x40 : rounded, Halves);
-}
-
-BIFRONS_INLINE Floats Load(const float* p) {
-  Floats v;
-  std::memcpy(&v, p, sizeof(v));
-  return v;
-}
-BIFRONS_INLINE Floats Load(const BF16* p) {
-  Halves h;
-  std::memcpy(&h, p, sizeof(h));
-  return Widen(h);
-}
-BIFRONS_INLINE void Store(Floats v, float* p) { std::memcpy(p, &v, sizeof(v)); }
-BIFRONS_INLINE void Store(Floats v, BF16* p) {
-  const Halves h = Round(v);
-  std::memcpy(p, &h, sizeof(h));
-}
-
-// The first n < kLanes elements; the other lanes are zero.
-template <class T>
-BIFRONS_INLINE Floats LoadFirst(const T* p, int64_t n) {
-  T lanes[kLanes] = {};
-  std::memcpy(lanes, p, static_cast<size_t>(n) * sizeof(T));
-  return Load(lanes);
-}
-template <class T>
-BIFRONS_INLINE void StoreFirst(Floats v, T* p, int64_t n) {
-  T lanes[kLanes];
-  Store(v, lanes);
-  std::memcpy(p, lanes, static_cast<size_t>(n) * sizeof(T));
-}
-
-BIFRONS_INLINE float Sum(Floats v) {
-  float lanes[kLanes];
-  Store(v, lanes);
-  for (int64_t step = kLanes / 2; step > 0; step /= 2) {
-    for (int64_t i = 0; i < step; i++) lanes[i] += lanes[i + step];
-  }
-  return lanes[0];
-}
-
-// exp(x) for x clamped to ±87: 2^n · p(r) with r = x − n·ln 2, |r| ≤ ln(2)/2; p is the Taylor polynomial of
-// degree 7, whose remainder r⁸/8! is below 6e-9 there. NaN stays NaN.
-BIFRONS_INLINE Floats Exp(Floats x) {
-  x = x < -87.0f ? Splat(-87.0f) : x;
-  x = x > 87.0f ? Splat(87.0f) : x;
-  constexpr float kMagic = 12582912.0f;  // 1.5·2²³: adding it rounds to an integer in the low bits
-  const Floats shifted = MulAdd(x, Splat(1.44269504f), Splat(kMagic));
-  const Floats n = shifted - kMagic;
-  Floats r = MulAdd(n, Splat(-0.693359375f), x);  // 9 bits: the product is exact
-  r = MulAdd(n, Splat(2.12194440e-4f), r);
-  Floats p = Splat(1.0f / 5040);
-  p = MulAdd(p, r, Splat(1.0f / 720));
-  p = MulAdd(p, r, Splat(1.0f / 120));
-  p = MulAdd(p, r, Splat(1.0f / 24));
-  p = MulAdd(p, r, Splat(1.0f / 6));
-  p = MulAdd(p, r, Splat(0.5f));
-  p = MulAdd(p, r, Splat(1.0f));
-  p = MulAdd(p, r, Splat(1.0f));
-  return p * (Floats)((Words)((Ints)shifted << 23) + (127u << 23));
-}
+// The bodies of MapKernels. Included like vec-inl.h, after it; ends with the table of this instruction set.
 
 // ---- group normalisation
 // -----------------------------------------------------------------------------------
@@ -114,17 +8,17 @@ BIFRONS_INLINE Floats Exp(Floats x) {
 template <int vectors, bool squares, class T>
 BIFRONS_INLINE void SumColumns(const T* in, int64_t pixels, int64_t channels, const float* centre,
                                float* sums) {
-  Floats total[vectors] = {}, middle[vectors] = {};
+  F32s total[vectors] = {}, middle[vectors] = {};
   if (squares) {
     for (int v = 0; v < vectors; v++) middle[v] = Load(centre + v * kLanes);
   }
   for (int64_t p = 0; p < pixels; p++) {
     for (int v = 0; v < vectors; v++) {
-      const Floats x = Load(in + p * channels + v * kLanes) - middle[v];
+      const F32s x = Load(in + p * channels + v * kLanes) - middle[v];
       total[v] = squares ? MulAdd(x, x, total[v]) : total[v] + x;
     }
   }
-  for (int v = 0; v < vectors; v++) Store(total[v], sums + v * kLanes);
+  for (int v = 0; v < vectors; v++) Store(sums + v * kLanes, total[v]);
 }
 
 template <bool squares, class T>
@@ -138,13 +32,13 @@ BIFRONS_INLINE void ColumnTotals(const T* in, int64_t pixels, int64_t channels, 
     SumColumns<1, squares>(in + c, pixels, channels, squares ? centre + c : nullptr, sums + c);
   }
   if (const int64_t rest = channels - c; rest > 0) {
-    const Floats middle = squares ? LoadFirst(centre + c, rest) : Floats{};
-    Floats total = {};
+    const F32s middle = squares ? LoadFirst(centre + c, rest) : F32s{};
+    F32s total = {};
     for (int64_t p = 0; p < pixels; p++) {
-      const Floats x = LoadFirst(in + p * channels + c, rest) - middle;
+      const F32s x = LoadFirst(in + p * channels + c, rest) - middle;
       total = squares ? MulAdd(x, x, total) : total + x;
     }
-    StoreFirst(total, sums + c, rest);
+    StoreFirst(sums + c, rest, total);
   }
 }
 
@@ -166,9 +60,9 @@ void ColumnSquares(const void* in, DType type, int64_t pixels, int64_t channels,
 }
 
 template <bool silu>
-BIFRONS_INLINE Floats ScaleShiftOne(Floats x, Floats scale, Floats shift) {
-  const Floats y = MulAdd(x, scale, shift);
-  return silu ? y / (1.0f + Exp(-y)) : y;
+BIFRONS_INLINE F32s ScaleShiftOne(F32s x, F32s scale, F32s shift) {
+  const F32s y = MulAdd(x, scale, shift);
+  return silu ? Silu(y) : y;
 }
 
 template <bool silu, class T>
@@ -177,12 +71,12 @@ BIFRONS_INLINE void ScaleShiftMap(const T* in, int64_t pixels, int64_t channels,
   for (int64_t p = 0; p < pixels; p++, in += channels, out += channels) {
     int64_t c = 0;
     for (; c + kLanes <= channels; c += kLanes) {
-      Store(ScaleShiftOne<silu>(Load(in + c), Load(scale + c), Load(shift + c)), out + c);
+      Store(out + c, ScaleShiftOne<silu>(Load(in + c), Load(scale + c), Load(shift + c)));
     }
     if (const int64_t rest = channels - c; rest > 0) {
-      StoreFirst(ScaleShiftOne<silu>(LoadFirst(in + c, rest), LoadFirst(scale + c, rest),
-                                     LoadFirst(shift + c, rest)),
-                 out + c, rest);
+      StoreFirst(out + c, rest,
+                 ScaleShiftOne<silu>(LoadFirst(in + c, rest), LoadFirst(scale + c, rest),
+                                     LoadFirst(shift + c, rest)));
     }
   }
 }
@@ -212,24 +106,24 @@ void ScaleShift(const void* in, DType type, int64_t pixels, int64_t channels, co
 template <int rows, int vectors>
 BIFRONS_INLINE void MultiplyTile(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k,
                                  float* c, int64_t ldc) {
-  Floats total[rows][vectors] = {};
+  F32s total[rows][vectors] = {};
   for (int64_t i = 0; i < k; i++) {
-    Floats line[vectors];
+    F32s line[vectors];
     for (int v = 0; v < vectors; v++) line[v] = Load(b + i * ldb + v * kLanes);
     for (int r = 0; r < rows; r++) {
-      const Floats x = Splat(a[r * lda + i]);
+      const F32s x = Set(a[r * lda + i]);
       for (int v = 0; v < vectors; v++) total[r][v] = MulAdd(x, line[v], total[r][v]);
     }
   }
   for (int r = 0; r < rows; r++) {
-    for (int v = 0; v < vectors; v++) Store(total[r][v], c + r * ldc + v * kLanes);
+    for (int v = 0; v < vectors; v++) Store(c + r * ldc + v * kLanes, total[r][v]);
   }
 }
 
 void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
               int64_t ldc) {
   // As many accumulators as leave registers for a line of b: 24 of 32, or 12 of 16.
-  constexpr int kRows = BIFRONS_VECTOR_BYTES == 64 ? 8 : 4;
+  constexpr int kRows = kLanes == 16 ? 8 : 4;
   constexpr int kVectors = 3;
   for (int64_t r = 0; r < kMultiplyRows; r += kRows) {
     int64_t j = 0;
@@ -241,22 +135,8 @@ void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t 
 }
 
 void Softmax(float* row, int64_t n) {
-  float largest = row[0];
-  for (int64_t i = 1; i < n; i++) largest = row[i] > largest ? row[i] : largest;
-  Floats total = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    const Floats e = Exp(Load(row + i) - largest);
-    Store(e, row + i);
-    total += e;
-  }
-  float sum = Sum(total);
-  if (const int64_t rest = n - i; rest > 0) {
-    StoreFirst(Exp(LoadFirst(row + i, rest) - largest), row + i, rest);
-    for (; i < n; i++) sum += row[i];
-  }
-  const float scale = 1.0f / sum;
-  for (i = 0; i < n; i++) row[i] *= scale;
+  const float scale = 1.0f / Exponentials(row, n);
+  for (int64_t i = 0; i < n; i++) row[i] *= scale;
 }
 
 // ---- convolution to three channels
@@ -267,7 +147,7 @@ void Softmax(float* row, int64_t n) {
 template <int pixels, bool edges, class T>
 BIFRONS_INLINE void ConvPixels(const void* const* rows, int64_t x, int64_t width, int64_t channels,
                                int kernel, const float* weight, const float* bias, float* out) {
-  Floats total[pixels][3] = {};
+  F32s total[pixels][3] = {};
   float rest[pixels][3] = {};
   const int reach = kernel / 2;
   for (int ky = 0; ky < kernel; ky++) {
@@ -279,9 +159,9 @@ BIFRONS_INLINE void ConvPixels(const void* const* rows, int64_t x, int64_t width
       const float* w = weight + (ky * kernel + kx) * 3 * channels;
       int64_t c = 0;
       for (; c + kLanes <= channels; c += kLanes) {
-        const Floats w0 = Load(w + c), w1 = Load(w + channels + c), w2 = Load(w + 2 * channels + c);
+        const F32s w0 = Load(w + c), w1 = Load(w + channels + c), w2 = Load(w + 2 * channels + c);
         for (int p = 0; p < pixels; p++) {
-          const Floats v = Load(in + p * channels + c);
+          const F32s v = Load(in + p * channels + c);
           total[p][0] = MulAdd(v, w0, total[p][0]);
           total[p][1] = MulAdd(v, w1, total[p][1]);
           total[p][2] = MulAdd(v, w2, total[p][2]);
@@ -289,27 +169,21 @@ BIFRONS_INLINE void ConvPixels(const void* const* rows, int64_t x, int64_t width
       }
       for (; c < channels; c++) {
         for (int p = 0; p < pixels; p++) {
-          float v;
-          if constexpr (sizeof(T) == 2) {
-            const uint32_t bits = static_cast<uint32_t>(in[p * channels + c].bits) << 16;
-            std::memcpy(&v, &bits, 4);
-          } else {
-            v = in[p * channels + c];
-          }
+          const float v = ToF32(in[p * channels + c]);
           for (int o = 0; o < 3; o++) rest[p][o] += v * w[o * channels + c];
         }
       }
     }
   }
   for (int p = 0; p < pixels; p++) {
-    for (int o = 0; o < 3; o++) out[p * 3 + o] = Sum(total[p][o]) + rest[p][o] + bias[o];
+    for (int o = 0; o < 3; o++) out[p * 3 + o] = SumLanes(total[p][o]) + rest[p][o] + bias[o];
   }
 }
 
 template <class T>
 BIFRONS_INLINE void ConvLine(const void* const* rows, int64_t width, int64_t channels, int kernel,
                              const float* weight, const float* bias, float* out) {
-  constexpr int kTile = BIFRONS_VECTOR_BYTES == 64 ? 8 : 4;
+  constexpr int kTile = kLanes == 16 ? 8 : 4;
   const int64_t reach = kernel / 2;
   int64_t x = 0;
   while (x < width) {
@@ -337,29 +211,22 @@ void ConvTo3(const void* const* rows, DType type, int64_t width, int64_t channel
 
 void WidenAll(const BF16* in, int64_t n, float* out) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) Store(Load(in + i), out + i);
-  if (i < n) StoreFirst(LoadFirst(in + i, n - i), out + i, n - i);
+  for (; i + kLanes <= n; i += kLanes) Store(out + i, Load(in + i));
+  if (i < n) StoreFirst(out + i, n - i, LoadFirst(in + i, n - i));
 }
 
 void AddAndRound(const float* in, const BF16* residual, int64_t n, BF16* out) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
-    Store(residual ? Load(in + i) + Load(residual + i) : Load(in + i), out + i);
+    Store(out + i, residual ? Load(in + i) + Load(residual + i) : Load(in + i));
   }
   if (const int64_t rest = n - i; rest > 0) {
-    const Floats x = LoadFirst(in + i, rest);
-    StoreFirst(residual ? x + LoadFirst(residual + i, rest) : x, out + i, rest);
+    const F32s x = LoadFirst(in + i, rest);
+    StoreFirst(out + i, rest, residual ? x + LoadFirst(residual + i, rest) : x);
   }
 }
 
 #include "kernels/cpu/winograd-inl.h"
 
-}  // namespace
-
-const MapKernels& BIFRONS_MAP_KERNELS() {
-  static constexpr MapKernels kernels = {ColumnSums, ColumnSquares, ScaleShift,  Multiply, Softmax,
-                                         ConvTo3,    WidenAll,      AddAndRound, Winograd};
-  return kernels;
-}
-
-}  // namespace bifrons::cpu
+constexpr MapKernels kKernels = {ColumnSums, ColumnSquares, ScaleShift,  Multiply, Softmax,
+                                 ConvTo3,    WidenAll,      AddAndRound, Winograd};

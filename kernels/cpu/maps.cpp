@@ -17,10 +17,10 @@ int64_t Align(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 template <Isa isa>
 const MapKernels& Kernels() {
 #if defined(__x86_64__)
-  if constexpr (isa == Isa::kAvx2) return MapKernelsAvx2();
-  if constexpr (isa == Isa::kAvx512 || isa == Isa::kAmx) return MapKernelsAvx512();
+  if constexpr (isa == Isa::kAvx2) return kMapKernelsAvx2;
+  if constexpr (isa == Isa::kAvx512 || isa == Isa::kAmx) return kMapKernelsAvx512;
 #endif
-  return MapKernelsBaseline();
+  return kMapKernelsBaseline;
 }
 
 // Mean and centred sum of squares of each group over one block of pixels.

@@ -1,4 +1,14 @@
-// The feature-map kernels for AVX2 + FMA.
-#define BIFRONS_VECTOR_BYTES 32
-#define BIFRONS_MAP_KERNELS MapKernelsAvx2
+#include <immintrin.h>
+
+#include "kernels/cpu/map_kernels.h"
+
+namespace bifrons::cpu {
+namespace {
+#include "kernels/cpu/vec-inl.h"
+// (order matters: each builds on the one before)
 #include "kernels/cpu/maps-inl.h"
+}  // namespace
+
+constinit const MapKernels kMapKernelsAvx2 = kKernels;
+
+}  // namespace bifrons::cpu

@@ -1,4 +1,14 @@
-// The feature-map kernels for AVX-512 (with or without AMX).
-#define BIFRONS_VECTOR_BYTES 64
-#define BIFRONS_MAP_KERNELS MapKernelsAvx512
+#include <immintrin.h>
+
+#include "kernels/cpu/map_kernels.h"
+
+namespace bifrons::cpu {
+namespace {
+#include "kernels/cpu/vec-inl.h"
+// (order matters: each builds on the one before)
 #include "kernels/cpu/maps-inl.h"
+}  // namespace
+
+constinit const MapKernels kMapKernelsAvx512 = kKernels;
+
+}  // namespace bifrons::cpu

@@ -104,7 +104,7 @@ void PrefillRows(Isa isa, ThreadPool& pool, const PackedLinear& linear, const fl
   rounded_scratch.resize(std::max<size_t>(rounded_scratch.size(), rows * in));
   BF16* rounded = rounded_scratch.data();
   pool.ParallelFor(rows, [&](int64_t begin, int64_t end, int) {
-    GetRowKernels(isa).to_bf16(x + begin * in, (end - begin) * in, &rounded[begin * in].bits);
+    GetRowKernels(isa).to_bf16(x + begin * in, (end - begin) * in, rounded + begin * in);
   });
   const Shape full = {rows, in, kColumnsPerCall}, last = {rows, in, out % kColumnsPerCall};
   const int64_t calls = (out + kColumnsPerCall - 1) / kColumnsPerCall;

@@ -204,13 +204,9 @@ void Product(ProductKind kind, const StripeProduct& p) {
 // ---- activations
 // -------------------------------------------------------------------------------------------
 
-BIFRONS_INLINE uint32_t BitsOf(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, 4);
-  return bits;
-}
+BIFRONS_INLINE uint32_t BitsOf(float x) { return __builtin_bit_cast(uint32_t, x); }
 
-// The bits of the f32 whose upper half is x rounded to bf16 (RoundToBF16, one value).
+// The bits of the f32 whose upper half is x rounded to bf16 (as Store does, one value).
 BIFRONS_INLINE uint32_t RoundedBits(float x) {
   const uint32_t bits = BitsOf(x);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return (bits | 0x400000u) & 0xFFFF0000u;

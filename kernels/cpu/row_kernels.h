@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/isa.h"
+#include "src/base/dtype.h"
 
 namespace bifrons::cpu {
 
@@ -64,7 +65,7 @@ struct RowKernels {
   void (*gelu)(float* x, int64_t n);
   /// One head: low and high halves of n elements each.
   void (*rotate)(float* low, float* high, const float* cos, const float* sin, int64_t n);
-  void (*to_bf16)(const float* x, int64_t n, uint16_t* y);
+  void (*to_bf16)(const float* x, int64_t n, BF16* y);
   void (*attention_f32)(const AttentionTask&);
   void (*attention_bf16)(const AttentionTask&);
 

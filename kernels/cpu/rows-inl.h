@@ -24,20 +24,11 @@ template <class F>
 BIFRONS_INLINE void ForVectors(int64_t n, const float* a, const float* b, float* y, F f) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) Store(y + i, f(Load(a + i), Load(b + i)));
-  if (i < n) {
-    float last_a[kLanes] = {}, last_b[kLanes] = {};
-    for (int64_t j = i; j < n; j++) last_a[j - i] = a[j], last_b[j - i] = b[j];
-    Store(last_a, f(Load(last_a), Load(last_b)));
-    for (int64_t j = i; j < n; j++) y[j] = last_a[j - i];
-  }
+  if (i < n) StoreFirst(y + i, n - i, f(LoadFirst(a + i, n - i), LoadFirst(b + i, n - i)));
 }
 
 void SiluMul(const float* gate, const float* up, int64_t n, float* y) {
-  ForVectors(n, gate, up, y, [](F32s g, F32s u) BIFRONS_LAMBDA_INLINE {
-    // Below −88 e^-g leaves f32; the quotient is as good as 0 there.
-    const F32s e = Exp(-Max(g, Set(-88.0f)));
-    return g / (1.0f + e) * u;
-  });
+  ForVectors(n, gate, up, y, [](F32s g, F32s u) BIFRONS_LAMBDA_INLINE { return Silu(g) * u; });
 }
 
 // x/2·erfc(−x/√2): for negative x the small value itself, without the cancellation of 1 + erf.
@@ -57,24 +48,14 @@ void Rotate(float* low, float* high, const float* cos, const float* sin, int64_t
   }
 }
 
-void ToBF16s(const float* x, int64_t n, uint16_t* y) {
+void ToBF16s(const float* x, int64_t n, BF16* y) {
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) StoreAs(y + i, RoundToBF16(Load(x + i)));
-  for (; i < n; i++) y[i] = static_cast<uint16_t>(RoundedBits(x[i]) >> 16);
+  for (; i + kLanes <= n; i += kLanes) Store(y + i, Load(x + i));
+  if (i < n) StoreFirst(y + i, n - i, LoadFirst(x + i, n - i));
 }
 
 // ---- attention
 // ---------------------------------------------------------------------------------------------
-
-BIFRONS_INLINE F32s LoadCached(const float* p) { return Load(p); }
-BIFRONS_INLINE F32s LoadCached(const uint16_t* p) { return LoadBF16(p); }
-BIFRONS_INLINE float ToF32(float x) { return x; }
-BIFRONS_INLINE float ToF32(uint16_t x) {
-  const uint32_t bits = static_cast<uint32_t>(x) << 16;
-  float value;
-  __builtin_memcpy(&value, &bits, 4);
-  return value;
-}
 
 // q · k for kKeys (4, or 1 at the end) consecutive keys at once, to have that many independent sums; each has
 // the same order.
@@ -85,7 +66,7 @@ BIFRONS_INLINE void Dots(const float* q, const Cached* keys, int64_t dim, float 
   for (; i + kLanes <= dim; i += kLanes) {
     const F32s query = Load(q + i);
 #pragma GCC unroll 4
-    for (int k = 0; k < kKeys; k++) sums[k] = MulAdd(query, LoadCached(keys + k * dim + i), sums[k]);
+    for (int k = 0; k < kKeys; k++) sums[k] = MulAdd(query, Load(keys + k * dim + i), sums[k]);
   }
   float dots[kKeys];
   if constexpr (kKeys == 4) {
@@ -100,23 +81,6 @@ BIFRONS_INLINE void Dots(const float* q, const Cached* keys, int64_t dim, float 
   }
 }
 
-// Softmax of scores[n], which is padded to whole vectors; returns the sum of the exponentials it leaves
-// there.
-BIFRONS_INLINE float Exponentials(float* scores, int64_t n) {
-  const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
-  for (int64_t i = n; i < padded; i++) scores[i] = -__builtin_inff();
-  F32s largest = Load(scores);
-  for (int64_t i = kLanes; i < padded; i += kLanes) largest = Max(largest, Load(scores + i));
-  const F32s top = Set(MaxLane(largest));
-  F32s sum = {};
-  for (int64_t i = 0; i < padded; i += kLanes) {
-    const F32s e = Exp(Load(scores + i) - top);
-    sum += e;
-    Store(scores + i, e);
-  }
-  return SumLanes(sum);
-}
-
 // y[dim] += Σ weights[p] · values[p], p ascending; kVectors vectors of y stay in registers.
 template <int kVectors, class Cached>
 BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_t positions, int64_t dim,
@@ -127,8 +91,7 @@ BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_
   for (int64_t p = 0; p < positions; p++) {
     const F32s weight = Set(weights[p]);
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; v++)
-      sums[v] = MulAdd(weight, LoadCached(values + p * dim + v * kLanes), sums[v]);
+    for (int v = 0; v < kVectors; v++) sums[v] = MulAdd(weight, Load(values + p * dim + v * kLanes), sums[v]);
   }
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; v++) Store(y + v * kLanes, sums[v]);
@@ -217,6 +180,6 @@ constexpr int64_t (*PeakBF16)(int64_t) = nullptr;
 #endif
 
 constexpr RowKernels kKernels = {
-    PackRows, Product,  RmsNorm, SiluMul, Gelu, Rotate, ToBF16s, AttentionOf<float>, AttentionOf<uint16_t>,
-    PeakF32,  PeakBF16,
+    PackRows,           Product,           RmsNorm, SiluMul,  Gelu, Rotate, ToBF16s,
+    AttentionOf<float>, AttentionOf<BF16>, PeakF32, PeakBF16,
 };

@@ -158,8 +158,8 @@ struct RowOps {
                const int64_t from = row.row * stride + h * dim;
                const int64_t to = (h * row.kv->capacity + row.position) * dim;
                if (row.kv->dtype == DType::kBF16) {
-                 GetRowKernels(isa).to_bf16(k + from, dim, static_cast<uint16_t*>(row.kv->keys) + to);
-                 GetRowKernels(isa).to_bf16(v + from, dim, static_cast<uint16_t*>(row.kv->values) + to);
+                 GetRowKernels(isa).to_bf16(k + from, dim, static_cast<BF16*>(row.kv->keys) + to);
+                 GetRowKernels(isa).to_bf16(v + from, dim, static_cast<BF16*>(row.kv->values) + to);
                } else {
                  std::copy_n(k + from, dim, static_cast<float*>(row.kv->keys) + to);
                  std::copy_n(v + from, dim, static_cast<float*>(row.kv->values) + to);

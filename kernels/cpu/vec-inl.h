@@ -3,7 +3,8 @@
 // For files named *_avx2.cpp, *_avx512.cpp, *_neon.cpp, *_baseline.cpp only, included once per file, inside
 // an anonymous namespace: code compiled with wider instructions must not have external linkage, or the linker
 // could hand it to the baseline. For the same reason nothing here calls inline functions of other headers or
-// of the standard library. The including file must have included <cstdint> and its intrinsics header.
+// of the standard library. The including file must have included <cstdint>, src/base/dtype.h and its
+// intrinsics header.
 
 #define BIFRONS_INLINE inline __attribute__((always_inline))
 #define BIFRONS_LAMBDA_INLINE __attribute__((always_inline))
@@ -38,7 +39,8 @@ BIFRONS_INLINE void StoreAs(void* p, V v) {
 }
 BIFRONS_INLINE F32s Load(const float* p) { return LoadAs<F32s>(p); }
 BIFRONS_INLINE void Store(float* p, F32s v) { StoreAs(p, v); }
-BIFRONS_INLINE F32s Set(float x) { return F32s{} + x; }
+// x − 0 is x, whatever its sign, so the compiler leaves the subtraction out; x + 0 it could not.
+BIFRONS_INLINE F32s Set(float x) { return x - F32s{}; }
 
 /// a·b + c: one rounding where the instruction set has it, else two.
 BIFRONS_INLINE F32s MulAdd(F32s a, F32s b, F32s c) {
@@ -96,20 +98,32 @@ BIFRONS_INLINE float MaxLane(F32s v) {
 }
 
 /// The f32 whose upper half is the bf16.
-BIFRONS_INLINE F32s LoadBF16(const uint16_t* p) {
+BIFRONS_INLINE F32s Load(const BF16* p) {
   return (F32s)(__builtin_convertvector(LoadAs<U16s>(p), U32s) << 16);
 }
+BIFRONS_INLINE float ToF32(float x) { return x; }
+BIFRONS_INLINE float ToF32(BF16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
 
-/// To nearest, ties to even; NaN stays NaN: ToBF16 of src/base/dtype.h.
-BIFRONS_INLINE U16s RoundToBF16(F32s v) {
+/// Rounds to nearest, ties to even; NaN stays NaN: ToBF16 of src/base/dtype.h.
+BIFRONS_INLINE void Store(BF16* p, F32s v) {
   const U32s bits = (U32s)v;
   const U32s nearest = bits + 0x7FFFu + ((bits >> 16) & 1);
-  const U32s quiet = bits | 0x400000u;
-  const U32s nan = (U32s)((bits & 0x7FFFFFFFu) > 0x7F800000u);
-  return __builtin_convertvector(((nan & quiet) | (~nan & nearest)) >> 16, U16s);
+  const U32s rounded = v != v ? bits | 0x400000u : nearest;
+  StoreAs(p, __builtin_convertvector(rounded >> 16, U16s));
 }
-BIFRONS_INLINE F32s RoundedToBF16(F32s v) {
-  return (F32s)(__builtin_convertvector(RoundToBF16(v), U32s) << 16);
+
+/// The first n < kLanes elements; the other lanes are zero.
+template <class T>
+BIFRONS_INLINE F32s LoadFirst(const T* p, int64_t n) {
+  T lanes[kLanes] = {};
+  __builtin_memcpy(lanes, p, static_cast<size_t>(n) * sizeof(T));
+  return Load(lanes);
+}
+template <class T>
+BIFRONS_INLINE void StoreFirst(T* p, int64_t n, F32s v) {
+  T lanes[kLanes];
+  Store(lanes, v);
+  __builtin_memcpy(p, lanes, static_cast<size_t>(n) * sizeof(T));
 }
 
 BIFRONS_INLINE F32s LoadF16(const uint16_t* p) {
@@ -129,12 +143,12 @@ BIFRONS_INLINE F32s LoadF16(const uint16_t* p) {
 #endif
 }
 
-/// e^x within 2 ulp where the result is a normal f32, 0 below; x at most 88. The same formula on every
-/// instruction set: e^x = 2^n · e^r with |r| ≤ ln2/2 and e^r = 1 + r + r²·q(r), q fitted for least relative
-/// error (3e-9).
+/// e^x within 2 ulp where the result is a normal f32, 0 below; x at most 88; NaN stays NaN. The same formula
+/// on every instruction set: e^x = 2^n · e^r with |r| ≤ ln2/2 and e^r = 1 + r + r²·q(r), q fitted for least
+/// relative error (3e-9).
 BIFRONS_INLINE F32s Exp(F32s x) {
-  const F32s clamped = Max(x, Set(-87.0f));
-  const F32s shifter = Set(12582912.0f);  // 1.5·2^23: adding it rounds to an integer
+  const F32s clamped = Max(Set(-87.0f), x);  // in this order x, if NaN
+  const F32s shifter = Set(12582912.0f);     // 1.5·2^23: adding it rounds to an integer
   const F32s n_shifted = MulAdd(clamped, Set(1.44269504f), shifter);
   const F32s n = n_shifted - shifter;
   F32s r = MulAdd(n, Set(-0.693359375f), clamped);  // ln 2 in two parts, the first exact times n
@@ -144,9 +158,14 @@ BIFRONS_INLINE F32s Exp(F32s x) {
   q = MulAdd(q, r, Set(0.1666652113199234f));
   q = MulAdd(q, r, Set(0.4999999403953552f));
   const F32s e = MulAdd(q * r, r, r) + 1.0f;
-  const I32s power = ((I32s)n_shifted) << 23;  // n sits in the low bits of the mantissa
-  const F32s result = (F32s)((I32s)e + power);
-  return x < -87.0f ? F32s{} : result;
+  const F32s power = (F32s)(((U32s)n_shifted << 23) + (127u << 23));  // n is the mantissa's low bits
+  return x < -87.0f ? F32s{} : e * power;
+}
+
+/// x / (1 + e^-x).
+BIFRONS_INLINE F32s Silu(F32s x) {
+  // Below −88 e^-x leaves f32; the quotient is as good as 0 there.
+  return x / (1.0f + Exp(-Max(x, Set(-88.0f))));
 }
 
 /// erfc(x) for x ≥ 0, relative error below 4e-7 while erfc is normal: e^(-x²) · t·p(t), t = 1/(1 + 0.44x),
@@ -161,4 +180,21 @@ BIFRONS_INLINE F32s Erfc(F32s x) {
   p = MulAdd(p, t, Set(0.2489352739506736f));
   p = MulAdd(p, t, Set(0.24821653946111713f));
   return Exp(-x * x) * p * t;
+}
+
+/// Softmax of scores[n], which is padded to whole vectors, but for the division: leaves the exponentials
+/// there and returns their sum.
+BIFRONS_INLINE float Exponentials(float* scores, int64_t n) {
+  const int64_t padded = (n + kLanes - 1) / kLanes * kLanes;
+  for (int64_t i = n; i < padded; i++) scores[i] = -__builtin_inff();
+  F32s largest = Load(scores);
+  for (int64_t i = kLanes; i < padded; i += kLanes) largest = Max(largest, Load(scores + i));
+  const F32s top = Set(MaxLane(largest));
+  F32s sum = {};
+  for (int64_t i = 0; i < padded; i += kLanes) {
+    const F32s e = Exp(Load(scores + i) - top);
+    sum += e;
+    Store(scores + i, e);
+  }
+  return SumLanes(sum);
 }
