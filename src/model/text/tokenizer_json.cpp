@@ -3,6 +3,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
+#include <utility>
 
 #include "src/base/json_depth.h"
 #include "src/model/text/utf8.h"
@@ -361,8 +362,13 @@ Result<TokenizerFile> ParseTokenizerFile(std::string_view text, const std::strin
     file.normalizer.push_back(std::move(step));
   }
   BIFRONS_TRY(const auto pre_tokenizers, ReadSequence(root.At("pre_tokenizer"), "pretokenizers"));
+  bool byte_level = false;
   for (const Field& f : pre_tokenizers) {
     BIFRONS_TRY(PreTokenizerStep step, ReadPreTokenizerStep(f));
+    // Every further pass would encode the bytes of the pass before: the text would grow exponentially.
+    if (step.kind == PreTokenizerStep::Kind::kByteLevel && std::exchange(byte_level, true)) {
+      return f.At("type").Wrong("ByteLevel may stand only once in a pre-tokenizer");
+    }
     file.pre_tokenizer.push_back(std::move(step));
   }
   BIFRONS_RETURN_IF_ERROR(ReadPostProcessor(root.At("post_processor"), file));
