@@ -82,18 +82,3 @@ class Painter(torch.nn.Module):
     def matrices(self):
         """What Muon trains: all but the convolutions at either end."""
         return [p for n, p in self.decoder.named_parameters() if p.ndim == 4 and not n.startswith('conv_out')]
-
-
-class Encoder(torch.nn.Module):
-    """The part that turns pixels into vectors, whose nearest code by cosine is the image token."""
-
-    def __init__(self, janus):
-        super().__init__()
-        self.encoder, self.quant_conv = janus.model.vqmodel.encoder, janus.model.vqmodel.quant_conv
-
-    def forward(self, pixels):
-        return self.quant_conv(self.encoder(pixels))
-
-    def matrices(self):
-        """What Muon trains: all but the convolution that reads pixels and the last two."""
-        return [p for n, p in self.encoder.named_parameters() if p.ndim == 4 and not n.startswith(('conv_in', 'conv_out'))]
