@@ -204,6 +204,9 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
     return Command(HelpText{out.str()});
   } catch (const CLI::ParseError& e) {
     const bool verb_known = !app.get_subcommands().empty();
+    if (!verb_known && argc > 1 && argv[1][0] != '-') {
+      return UsageError("no verb \"" + OneLine(argv[1]) + "\"; see bifrons --help");
+    }
     const std::string verb = verb_known ? app.get_subcommands()[0]->get_name() + ": " : "";
     return UsageError(verb + OneLine(e.what()) + "; see bifrons " +
                       (verb_known ? app.get_subcommands()[0]->get_name() + " " : "") + "--help");
