@@ -289,6 +289,9 @@ TEST_CASE("malformed files are named by file and field") {
   names(broken("/model/end_of_word_suffix", "</w>"), "model.end_of_word_suffix");
   names(broken("/pre_tokenizer/type", "Metaspace"), "pre_tokenizer.type");
   names(broken("/pre_tokenizer", "x"), "pre_tokenizer");
+  const json doubling = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  names(broken("/normalizer", {{"type", "Sequence"}, {"normalizers", json(22, doubling)}}),
+        "normalizer.normalizers[7].content");
   const json byte_level = {{"type", "ByteLevel"}};
   names(broken("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {byte_level, byte_level}}}),
         "pre_tokenizer.pretokenizers[1].type");

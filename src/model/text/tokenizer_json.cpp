@@ -11,9 +11,10 @@
 namespace bifrons {
 namespace {
 
-using nlohmann::json;
+// Of a text by all Replace steps together; published normalizers have one or two, of a few bytes.
+constexpr size_t kMaxGrowth = 4096;
 
-// Real files nest nine deep.
+using nlohmann::json;
 
 // A value and the place it was found at, for messages.
 struct Field {
@@ -357,8 +358,12 @@ Result<TokenizerFile> ParseTokenizerFile(std::string_view text, const std::strin
   if (ids.empty()) return root.At("model").At("vocab").Wrong("is empty");
 
   BIFRONS_TRY(const auto normalizers, ReadSequence(root.At("normalizer"), "normalizers"));
+  size_t growth = 1;
   for (const Field& f : normalizers) {
     BIFRONS_TRY(NormalizerStep step, ReadNormalizerStep(f));
+    if (step.kind == NormalizerStep::Kind::kReplace) growth *= 1 + step.content.size();
+    if (growth > kMaxGrowth)
+      return f.At("content").Wrong("could grow a text without bounds, with the steps before it");
     file.normalizer.push_back(std::move(step));
   }
   BIFRONS_TRY(const auto pre_tokenizers, ReadSequence(root.At("pre_tokenizer"), "pretokenizers"));
