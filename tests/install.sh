@@ -16,7 +16,7 @@ moved/bin/bifrons info | head -n 1 | tee info.txt
 grep -q "^$work/moved/share/bifrons/janus-mini," info.txt
 moved/bin/bifrons generate --seed 1 -o picture.png "a dog"
 
-cmake -S "$source_dir/samples/embed" -B embed -DCMAKE_PREFIX_PATH="$work/moved" > /dev/null
+cmake -G Ninja -S "$source_dir/samples/embed" -B embed -DCMAKE_PREFIX_PATH="$work/moved" > /dev/null
 cmake --build embed > /dev/null
 BIFRONS_MODEL="$work/moved/share/bifrons/janus-mini" embed/postcard "a dog" picture.ppm > postcard.txt
 head -n 1 postcard.txt
