@@ -36,37 +36,9 @@ const std::string& PublishedName(const TensorSpec& spec, Layout layout) {
   return layout == Layout::kOriginal ? spec.original : spec.converted;
 }
 
-// Copies a strided tensor into row-major order, element by element of `size` bytes.
-void CopyStrided(const uint8_t* from, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides,
-                 size_t axis, size_t size, uint8_t*& to) {
-  if (axis == dims.size()) {
-    std::copy_n(from, size, to);
-    to += size;
-    return;
-  }
-  for (int64_t i = 0; i < dims[axis]; i++) {
-    CopyStrided(from + i * strides[axis] * static_cast<int64_t>(size), dims, strides, axis + 1, size, to);
-  }
-}
-
-float ElementAsFloat(const TensorView& view, int64_t i) {
-  switch (view.dtype) {
-    case DType::kF32:
-      return view.as<float>()[i];
-    case DType::kBF16:
-      return ToFloat(view.as<BF16>()[i]);
-    case DType::kF16:
-      return ToFloat(view.as<F16>()[i]);
-    case DType::kI32:
-      break;
-  }
-  BIFRONS_CHECK(false, "an integer tensor is no weight");
-  return 0;
-}
-
 Tensor Widened(const TensorView& view) {
   Tensor wide(DType::kF32, view.shape);
-  for (int64_t i = 0; i < view.shape.elements(); i++) wide.as<float>()[i] = ElementAsFloat(view, i);
+  for (int64_t i = 0; i < view.shape.elements(); i++) wide.as<float>()[i] = ElementAt(view, i);
   return wide;
 }
 
@@ -112,29 +84,22 @@ class CheckpointWeights : public WeightSource {
   TensorView Get(const std::string& name) override {
     if (const auto it = made_.find(name); it != made_.end()) return it->second.view();
     const Bound& bound = Find(name);
-    const StoredTensor& stored = *bound.stored;
-    const size_t size = SizeOf(stored.dtype);
-    TensorView view{stored.data, stored.dtype, bound.spec.shape};
-
+    StoredTensor stored = *bound.stored;
     // A merged qkv's third begins `third` rows down; rows may be strided, so the offset counts in strides.
-    std::vector<int64_t> dims = stored.dims;
     if (const int64_t third = Third(bound.spec.transform);
         config_.layout == Layout::kOriginal && third >= 0) {
-      dims[0] = bound.spec.shape[0];
-      view.data = stored.data + third * dims[0] * stored.strides[0] * static_cast<int64_t>(size);
+      stored.dims[0] = bound.spec.shape[0];
+      stored.data += third * stored.dims[0] * stored.strides[0] * static_cast<int64_t>(SizeOf(stored.dtype));
     }
-    // Files may place tensors at odd addresses.
-    const bool aligned = reinterpret_cast<uintptr_t>(view.data) % size == 0;
-    if (!aligned || !stored.contiguous()) {
-      Tensor copy(stored.dtype, bound.spec.shape);
-      uint8_t* to = static_cast<uint8_t*>(copy.data());
-      CopyStrided(static_cast<const uint8_t*>(view.data), dims, stored.strides, 0, size, to);
-      if (bound.dtype == stored.dtype)
-        return made_.insert_or_assign(name, std::move(copy)).first->second.view();
-      return made_.insert_or_assign(name, Widened(copy.view())).first->second.view();
-    }
-    if (bound.dtype == stored.dtype) return view;
-    return made_.insert_or_assign(name, Widened(view)).first->second.view();
+    Tensor owner;
+    auto view = Materialise(name, stored, &owner);
+    BIFRONS_CHECK(view.ok(), "%s",
+                  view.error().message.c_str());  // its type and rank were checked when it was bound
+    view->shape = bound.spec.shape;
+    if (bound.dtype != stored.dtype) owner = Widened(*view);
+    if (owner.empty()) return *view;
+    owner.Reshape(bound.spec.shape);
+    return made_.insert_or_assign(name, std::move(owner)).first->second.view();
   }
 
   Result<std::string> Hash() const override {
