@@ -39,8 +39,17 @@ struct Linear {
 
 struct ConvShape {
   int64_t in_channels = 0, out_channels = 0;
-  int64_t height = 0, width = 0;  // of the input; the output has the same size
-  int kernel = 1;                 // 1 or 3; stride 1, zero padding kernel/2
+  int64_t height = 0, width = 0;  // of the input
+  int kernel = 1;                 // 1 or 3
+  int stride =
+      1;  // 1: zero padding kernel/2. 2, with kernel 3: zeros right and below only, the output halves
+
+  /// Of the output; half of an odd size is rounded down.
+  int64_t out_height() const { return height / stride; }
+  int64_t out_width() const { return width / stride; }
+  /// Rows and columns of zeros above and to the left of the input.
+  int padding() const { return stride == 1 ? kernel / 2 : 0; }
+  int64_t macs() const { return out_height() * out_width() * in_channels * out_channels * kernel * kernel; }
 };
 
 /// A convolution's weights, packed by a backend for one input size.
@@ -71,6 +80,17 @@ struct AttentionShape {
   int64_t heads = 0, kv_heads = 0, head_dim = 0;
 };
 
+/// Attention of n positions to each other: q, k, v are rows of heads·head_dim values of one type (f32 or
+/// bf16), the rows `stride` values apart, so that they can be parts of one matrix.
+struct FullAttention {
+  const void *q = nullptr, *k = nullptr, *v = nullptr;
+  DType type = DType::kF32;
+  int64_t stride = 0;
+  int64_t n = 0, heads = 0, head_dim = 0;
+  DType compute =
+      DType::kF32;  // bf16: q, k, v and the softmax's weights are rounded to bf16 for the products
+};
+
 struct Ops {
   const char* backend;  // "cpu", "ref"
   const char* isa;      // "baseline", "avx2", "avx512", "amx", "neon"; "scalar" for ref
@@ -91,6 +111,10 @@ struct Ops {
   void (*gather_rows)(ThreadPool&, TensorView table, const int32_t* ids, int64_t rows, float* y);
   /// y = x / sqrt(mean(x²) + eps) · weight; x, y [rows, dim], weight f32 [dim]. y may be x.
   void (*rms_norm)(ThreadPool&, const float* x, const float* weight, float eps, int64_t rows, int64_t dim, float* y);
+  /// y = (x − mean) / sqrt(variance + eps) · weight + bias over each row; x, y [rows, dim], weight, bias f32
+  /// [dim]. y may be x.
+  void (*layer_norm)(ThreadPool&, const float* x, const float* weight, const float* bias, float eps,
+                     int64_t rows, int64_t dim, float* y);
   /// y[rows, dim] = silu(gate) · up, with gate_up [rows, 2·dim]: gate first, then up.
   void (*silu_mul)(ThreadPool&, const float* gate_up, int64_t rows, int64_t dim, float* y);
   /// x[n] = gelu(x), the exact erf form, in place.
@@ -105,19 +129,20 @@ struct Ops {
   /// Causal attention over the caches, scale head_dim^-0.5, softmax in f32; the row at position p sees 0…p.
   /// q [rows, q_stride] (heads·head_dim used), y [rows, heads·head_dim].
   void (*attention)(ThreadPool&, const float* q, int64_t q_stride, std::span<const KvSpan>, const AttentionShape&, float* y);
+  /// y[n, heads·head_dim], of the inputs' type = attention of every position to all n (not causal), scale
+  /// head_dim^-0.5, softmax in f32. Rows of one request only, like RowClass::kPrefill.
+  void (*full_attention)(ThreadPool&, const FullAttention&, void* y);
 
   // ---- feature maps --------------------------------------------------------------------------------------
-  /// out = conv(in) (+ residual, when not empty, of out's shape; it may be out's memory). Types equal conv.compute,
-  /// except that with 3 out_channels (the picture itself) `out` is f32 and there is no residual.
+  /// out = conv(in) (+ residual, when not empty, of out's shape; it may be out's memory). Types equal
+  /// conv.compute, except that with 3 out_channels and stride 1 (the picture itself) `out` is f32 and there
+  /// is no residual.
   void (*conv2d)(ThreadPool&, const Conv2d&, TensorView in, TensorView residual, Tensor& out);
   /// Group normalisation over (height, width, channels/groups), then swish when `silu`. gamma, beta f32
   /// [channels]. Statistics and arithmetic in f32. `out` has in's shape and type and may be in's memory.
   void (*group_norm)(ThreadPool&, TensorView in, const float* gamma, const float* beta, int groups, float eps, bool silu, Tensor& out);
   /// out [2h, 2w, c] = nearest-neighbour doubling of in [h, w, c].
   void (*upsample2x)(ThreadPool&, TensorView in, Tensor& out);
-  /// Full (not causal) attention between n positions: q, k, v, out maps [h, w, heads·head_dim] with h·w = n,
-  /// scale head_dim^-0.5, softmax in f32.
-  void (*full_attention)(ThreadPool&, TensorView q, TensorView k, TensorView v, int64_t heads, Tensor& out);
 };
 
 }  // namespace bifrons

@@ -253,6 +253,51 @@ TEST_CASE("rms_norm agrees with ref, in place too") {
   }
 }
 
+TEST_CASE("layer_norm agrees with f64, in place too") {
+  const Ops &ops = TestedOps(), &ref = ref::RefOps();
+  for (const Ops* tested : {&ops, &ref}) {
+    for (int64_t dim : {1, 3, 17, 64, 127, 1024, 1152}) {
+      for (int64_t rows : {1, 2, 5, 40}) {
+        for (float shift : {0.0f, 100.0f}) {
+          Guarded<float> x(rows * dim), weight(dim), bias(dim), y(rows * dim);
+          Fill(x, 1);
+          Fill(weight, 2);
+          Fill(bias, 3);
+          for (size_t i = 0; i < x.size(); i++) x[i] += shift;
+          tested->layer_norm(Pool(2), x.data(), weight.data(), bias.data(), 1e-6f, rows, dim, y.data());
+          double worst = 0;
+          for (int64_t r = 0; r < rows; r++) {
+            double sum = 0, sizes = 0, squares = 0;
+            for (int64_t i = 0; i < dim; i++) sum += x[r * dim + i], sizes += std::fabs(x[r * dim + i]);
+            const double n = static_cast<double>(dim), mean = sum / n;
+            for (int64_t i = 0; i < dim; i++) squares += (x[r * dim + i] - mean) * (x[r * dim + i] - mean);
+            const double inverse = 1 / std::sqrt(squares / n + 1e-6);
+            // The mean is a sum of dim terms: its error moves every value, and the squares by twice its own
+            // square.
+            const double mean_error = (n + 2) * kEpsilon * sizes / n;
+            const double scale_error = (n + 8) * kEpsilon + mean_error * mean_error * inverse * inverse;
+            for (int64_t i = 0; i < dim; i++) {
+              const double v = x[r * dim + i] - mean, expected = v * inverse * weight[i] + bias[i];
+              const double size = std::fabs(v * inverse * weight[i]);
+              const double bound = scale_error * size + mean_error * inverse * std::fabs(weight[i]) +
+                                   4 * kEpsilon * (size + std::fabs(bias[i]) + std::fabs(expected)) +
+                                   kEpsilon * std::fabs(x[r * dim + i]) * inverse * std::fabs(weight[i]);
+              const double error = std::fabs(y[r * dim + i] - expected);
+              worst = std::max(worst, std::isnan(error) ? 1e30 : error / bound);
+            }
+          }
+          INFO(tested->backend << " dim " << dim << " rows " << rows << " shift " << shift);
+          CHECK(worst <= 1);
+          Guarded<float> row(dim);
+          std::memcpy(row.data(), x.data() + (rows - 1) * dim, dim * sizeof(float));
+          tested->layer_norm(Pool(3), row.data(), weight.data(), bias.data(), 1e-6f, 1, dim, row.data());
+          CHECK(SameBits(row.data(), y.data() + (rows - 1) * dim, dim));
+        }
+      }
+    }
+  }
+}
+
 // Values where exponentials and erf are interesting, then random ones.
 void FillActivations(Guarded<float>& x, uint32_t seed) {
   Fill(x, seed, 4);
@@ -425,6 +470,88 @@ TEST_CASE("kv_store and attention agree with ref; rows do not feel their batch")
       Guarded<float> again(kRows * q_width);
       ops.attention(Pool(threads), qkv.data(), stride, spans, shape, again.data());
       CHECK(SameBits(again.data(), y.data(), y.size()));
+    }
+  }
+}
+
+// q, k and v side by side in the rows of one matrix, whose other columns are NaN.
+template <class T>
+struct Projections {
+  Projections(int64_t n, int64_t width, int64_t spare, bool absolute)
+      : stride(3 * width + spare), values((n - 1) * stride + 3 * width) {
+    auto random = Random(11);
+    std::normal_distribution<float> normal(0, 1.5f);
+    for (int64_t r = 0; r < n; r++) {
+      for (int64_t i = 0; i < 3 * width; i++) {
+        const float x = std::clamp(normal(random), -6.0f, 6.0f);
+        const float value = absolute ? std::fabs(x) : x;
+        if constexpr (std::is_same_v<T, BF16>) {
+          values[r * stride + i] = ToBF16(value);
+        } else {
+          values[r * stride + i] = value;
+        }
+      }
+    }
+  }
+  int64_t stride;
+  Guarded<T> values;
+};
+
+template <class T>
+void CheckFullAttention(int64_t n, int64_t heads, int64_t head_dim, DType compute) {
+  const Ops &ops = TestedOps(), &ref = ref::RefOps();
+  const int64_t width = heads * head_dim;
+  INFO(n << " positions, " << heads << " heads of " << head_dim << ", " << NameOf(DTypeOf<T>())
+         << ", compute " << NameOf(compute) << ", " << ops.isa);
+  Projections<T> qkv(n, width, 5, false);
+  const FullAttention attention{.q = qkv.values.data(),
+                                .k = qkv.values.data() + width,
+                                .v = qkv.values.data() + 2 * width,
+                                .type = DTypeOf<T>(),
+                                .stride = qkv.stride,
+                                .n = n,
+                                .heads = heads,
+                                .head_dim = head_dim,
+                                .compute = compute};
+  Guarded<T> y(n * width), expected(n * width);
+  ops.full_attention(Pool(2), attention, y.data());
+  ref.full_attention(Pool(1), attention, expected.data());
+  // A score is a sum of head_dim products of deviation 1.5², scaled by head_dim^-½; its worst error is
+  // relative to Σ|q||k| ≈ 1.44·head_dim (E|q||k| of those normals), scaled. An error e of the scores moves a
+  // result by at most 2e·max|v| = 12e; sums of n weights add n roundings. In bf16 every weight may also be
+  // rounded the other way.
+  const double depth = static_cast<double>(head_dim);
+  const double score = (depth + 4) * kEpsilon * 2 * 1.44 * std::sqrt(depth);
+  const double weights = compute == DType::kBF16 ? 2 * 0x1p-8 : 0;
+  const double bound = 12 * (score + (static_cast<double>(n) + 16) * kEpsilon);
+  double worst = 0, sum = 0, squares = 0;
+  for (size_t i = 0; i < y.size(); i++) {
+    const double want = ToFloat(expected[i]), error = std::fabs(ToFloat(y[i]) - want);
+    const double stored = std::is_same_v<T, BF16> ? 2 * 0x1p-8 * std::fabs(want) : 0;
+    worst = std::max(worst, std::isnan(error) ? 1e30 : error / (bound + stored + 6 * weights));
+    sum += error * error, squares += want * want;
+  }
+  CHECK(worst <= 1);
+  // Those are worst cases; roundings that only differ now and then stay far below a bf16 ulp on average.
+  CHECK(std::sqrt(sum) <=
+        (compute == DType::kBF16 || std::is_same_v<T, BF16> ? 0x1p-9 : 1e-5) * std::sqrt(squares));
+  for (int threads : {1, 3}) {
+    Guarded<T> again(n * width);
+    ops.full_attention(Pool(threads), attention, again.data());
+    CHECK(std::memcmp(again.data(), y.data(), y.size() * sizeof(T)) == 0);
+  }
+}
+
+TEST_CASE("full attention agrees with ref") {
+  struct Case {
+    int64_t n, heads, head_dim;
+  };
+  for (const Case& c :
+       {Case{1, 1, 32}, Case{35, 1, 96}, Case{9, 3, 5}, Case{144, 4, 64}, Case{17, 2, 33}, Case{72, 1, 512},
+        Case{65, 2, 72}, Case{33, 3, 8}, Case{100, 2, 64}, Case{2, 3, 32}}) {
+    for (const DType compute : {DType::kF32, DType::kBF16}) {
+      CheckFullAttention<float>(c.n, c.heads, c.head_dim, compute);
+      CheckFullAttention<BF16>(c.n, c.heads, c.head_dim, compute);
     }
   }
 }

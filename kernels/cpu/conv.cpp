@@ -96,8 +96,9 @@ struct WinogradConv : CpuConv {
 // Worth it where many tiles share the weights, four times as large as they were.
 bool SuitsWinograd(const ConvShape& s) {
   constexpr int64_t kMinPixels = 64 * 64, kMaxWeights = 256 * 256;
-  return s.kernel == 3 && s.in_channels % kWinogradPanel == 0 && s.out_channels % kWinogradPanel == 0 &&
-         s.height * s.width >= kMinPixels && s.in_channels * s.out_channels <= kMaxWeights;
+  return s.kernel == 3 && s.stride == 1 && s.in_channels % kWinogradPanel == 0 &&
+         s.out_channels % kWinogradPanel == 0 && s.height * s.width >= kMinPixels &&
+         s.in_channels * s.out_channels <= kMaxWeights;
 }
 
 std::unique_ptr<CpuConv> PackWinograd(ThreadPool& pool, const MapKernels& kernels, const ConvShape& shape,
@@ -141,15 +142,17 @@ std::unique_ptr<CpuConv> PackWinograd(ThreadPool& pool, const MapKernels& kernel
 
 // One primitive serves all stripes of the same height and padding.
 struct StripeKind {
-  int64_t rows;
-  bool top, bottom;  // whether the map's own edge is here; elsewhere a neighbouring line is read instead
+  int64_t rows;  // of the output
+  int64_t top,
+      bottom;  // lines of zeros, where the map's own edge is; elsewhere neighbouring lines are read instead
   memory::desc source, target;
   dnnl::convolution_forward plain, adding;  // `adding` adds to what the target holds
   memory::desc plain_scratch, adding_scratch;
 };
 
 struct Stripe {
-  int64_t row, rows;
+  int64_t row, rows;     // of the output
+  int64_t first, lines;  // of the input
   size_t kind;
 };
 
@@ -159,7 +162,7 @@ struct OneDnnConv : CpuConv {
   memory weight, bias;
   std::vector<StripeKind> kinds;
   std::vector<Stripe> stripes;
-  int64_t widest = 0;  // lines of the highest stripe with its neighbours
+  int64_t widest_in = 0, widest_out = 0;  // lines of the highest stripe
 
   void Execute(const Stripe& stripe, void* source, void* target, bool add,
                std::vector<uint8_t>& scratch) const {
@@ -179,24 +182,22 @@ struct OneDnnConv : CpuConv {
 
   void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
     BIFRONS_CHECK(out.dtype() == compute);
-    const int64_t line_in = shape.width * shape.in_channels, line_out = shape.width * shape.out_channels;
-    const int64_t reach = shape.kernel / 2;
+    const int64_t line_in = shape.width * shape.in_channels;
+    const int64_t line_out = shape.out_width() * shape.out_channels;
     pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int) {
       const SingleThreaded single_threaded;
       std::vector<uint8_t> scratch;
       Tensor wide_in, wide_out;
       if (widened) {
-        wide_in = Tensor(DType::kF32, {widest, line_in});
-        wide_out = Tensor(DType::kF32, {widest, line_out});
+        wide_in = Tensor(DType::kF32, {widest_in, line_in});
+        wide_out = Tensor(DType::kF32, {widest_out, line_out});
       }
       for (int64_t s = begin; s < end; s++) {
         const Stripe& stripe = stripes[static_cast<size_t>(s)];
-        const int64_t first = std::max<int64_t>(stripe.row - reach, 0);
-        const int64_t last = std::min(stripe.row + stripe.rows + reach, shape.height);
         if (widened) {
-          const BF16* source = in.as<BF16>() + first * line_in;
+          const BF16* source = in.as<BF16>() + stripe.first * line_in;
           const BF16* add = residual.empty() ? nullptr : residual.as<BF16>() + stripe.row * line_out;
-          kernels->widen(source, (last - first) * line_in, wide_in.as<float>());
+          kernels->widen(source, stripe.lines * line_in, wide_in.as<float>());
           Execute(stripe, wide_in.data(), wide_out.data(), false, scratch);
           kernels->add_and_round(wide_out.as<float>(), add, stripe.rows * line_out,
                                  out.as<BF16>() + stripe.row * line_out);
@@ -205,7 +206,7 @@ struct OneDnnConv : CpuConv {
         const size_t element = SizeOf(compute);
         // oneDNN's handles are not const; a source is only read.
         auto* source = static_cast<uint8_t*>(const_cast<void*>(in.data)) +
-                       static_cast<size_t>(first * line_in) * element;
+                       static_cast<size_t>(stripe.first * line_in) * element;
         const size_t offset = static_cast<size_t>(stripe.row * line_out) * element;
         auto* target = static_cast<uint8_t*>(out.data()) + offset;
         if (!residual.empty() && residual.data != out.data()) {
@@ -226,13 +227,15 @@ memory::data_type OneDnnType(DType type) {
 // well.
 int64_t StripeRows(const ConvShape& shape) {
   constexpr int64_t kShares = 8, kMaxPixels = 2048;
-  return std::clamp(shape.height / kShares, int64_t{1}, std::max<int64_t>(1, kMaxPixels / shape.width));
+  return std::clamp(shape.out_height() / kShares, int64_t{1},
+                    std::max<int64_t>(1, kMaxPixels / shape.out_width()));
 }
 
 dnnl::convolution_forward::primitive_desc Describe(const ConvShape& shape, const StripeKind& kind,
                                                    const memory::desc& weight, const memory::desc& bias,
                                                    bool add) {
-  const memory::dim reach = shape.kernel / 2;
+  // Columns right of the map that the last output's window covers; none where an odd width is halved.
+  const int64_t right = (shape.out_width() - 1) * shape.stride + shape.kernel - shape.padding() - shape.width;
   dnnl::primitive_attr attributes;
   attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   if (add) {
@@ -240,11 +243,11 @@ dnnl::convolution_forward::primitive_desc Describe(const ConvShape& shape, const
     sum.append_sum(1.0f);
     attributes.set_post_ops(sum);
   }
-  const memory::dims padding_before = {kind.top ? reach : 0, reach},
-                     padding_after = {kind.bottom ? reach : 0, reach};
-  const dnnl::convolution_forward::desc description(dnnl::prop_kind::forward_inference,
-                                                    dnnl::algorithm::convolution_direct, kind.source, weight,
-                                                    bias, kind.target, {1, 1}, padding_before, padding_after);
+  const memory::dims strides = {shape.stride, shape.stride};
+  const memory::dims padding_before = {kind.top, shape.padding()}, padding_after = {kind.bottom, right};
+  const dnnl::convolution_forward::desc description(
+      dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, kind.source, weight, bias,
+      kind.target, strides, padding_before, padding_after);
   return {description, attributes, OneDnnEngine()};
 }
 
@@ -267,24 +270,29 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
   memory::desc weight_desc(weight_dims, type, memory::format_tag::any);
   const memory::desc bias_desc({shape.out_channels}, memory::data_type::f32, memory::format_tag::x);
 
-  const int64_t height = StripeRows(shape), reach = shape.kernel / 2;
-  for (int64_t row = 0; row < shape.height; row += height) {
-    const int64_t rows = std::min(height, shape.height - row);
-    const bool top = row == 0, bottom = row + rows == shape.height;
+  const int64_t height = StripeRows(shape);
+  for (int64_t row = 0; row < shape.out_height(); row += height) {
+    const int64_t rows = std::min(height, shape.out_height() - row);
+    // The input lines that the stripe's windows cover, some of them perhaps above and below the map.
+    const int64_t above = row * shape.stride - shape.padding();
+    const int64_t below = (row + rows - 1) * shape.stride - shape.padding() + shape.kernel;
+    const int64_t first = std::max<int64_t>(above, 0), last = std::min(below, shape.height);
+    const int64_t top = first - above, bottom = below - last;
     size_t index = 0;
     while (index < conv->kinds.size() && !(conv->kinds[index].rows == rows && conv->kinds[index].top == top &&
                                            conv->kinds[index].bottom == bottom)) {
       index++;
     }
-    conv->stripes.push_back({row, rows, index});
+    conv->stripes.push_back({row, rows, first, last - first, index});
     if (index < conv->kinds.size()) continue;
     StripeKind kind;
     kind.rows = rows, kind.top = top, kind.bottom = bottom;
-    const int64_t source_rows = rows + (top ? 0 : reach) + (bottom ? 0 : reach);
-    conv->widest = std::max(conv->widest, source_rows);
+    conv->widest_in = std::max(conv->widest_in, last - first);
+    conv->widest_out = std::max(conv->widest_out, rows);
     kind.source =
-        memory::desc({1, shape.in_channels, source_rows, shape.width}, type, memory::format_tag::nhwc);
-    kind.target = memory::desc({1, shape.out_channels, rows, shape.width}, type, memory::format_tag::nhwc);
+        memory::desc({1, shape.in_channels, last - first, shape.width}, type, memory::format_tag::nhwc);
+    kind.target =
+        memory::desc({1, shape.out_channels, rows, shape.out_width()}, type, memory::format_tag::nhwc);
     const auto plain = Describe(shape, kind, weight_desc, bias_desc, false);
     weight_desc = plain.weights_desc();  // the first primitive's choice binds the others
     const auto adding = Describe(shape, kind, weight_desc, bias_desc, true);
@@ -310,11 +318,13 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
 std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const MapKernels& kernels, BF16Products bf16,
                                  const ConvShape& shape, TensorView weight, TensorView bias, DType compute) {
   BIFRONS_CHECK(shape.kernel == 1 || shape.kernel == 3);
+  BIFRONS_CHECK(shape.stride == 1 || (shape.stride == 2 && shape.kernel == 3));
+  BIFRONS_CHECK(shape.out_height() > 0 && shape.out_width() > 0);
   BIFRONS_CHECK(weight.shape.elements() ==
                 shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
   BIFRONS_CHECK(bias.empty() || bias.shape.elements() == shape.out_channels);
   std::unique_ptr<CpuConv> conv;
-  if (shape.out_channels == 3) {
+  if (shape.out_channels == 3 && shape.stride == 1) {
     conv = PackConvTo3(kernels, shape, weight, bias);
   } else if ((compute == DType::kF32 || bf16 != BF16Products::kTiles) && SuitsWinograd(shape)) {
     conv = PackWinograd(pool, kernels, shape, weight, bias);
@@ -330,7 +340,7 @@ void Convolve(ThreadPool& pool, const Conv2d& conv, TensorView in, TensorView re
   const ConvShape& shape = conv.shape;
   BIFRONS_CHECK((in.shape == Shape{shape.height, shape.width, shape.in_channels}) &&
                 in.dtype == conv.compute);
-  BIFRONS_CHECK((out.shape() == Shape{shape.height, shape.width, shape.out_channels}));
+  BIFRONS_CHECK((out.shape() == Shape{shape.out_height(), shape.out_width(), shape.out_channels}));
   BIFRONS_CHECK(residual.empty() || (residual.shape == out.shape() && residual.dtype == conv.compute));
   static_cast<const CpuConv&>(conv).Run(pool, in, residual, out);
 }

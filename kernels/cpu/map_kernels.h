@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "kernels/cpu/isa.h"
 #include "src/base/dtype.h"
 
 namespace bifrons::cpu {
@@ -35,8 +36,9 @@ struct MapKernels {
   /// c[8, n] = a[8, k] · b[k, n], rows lda, ldb, ldc apart; n a multiple of kColumnAlign.
   void (*multiply)(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
                    int64_t ldc);
-  /// row[n] = softmax(row), in place; overwrites what follows up to a multiple of kColumnAlign.
-  void (*softmax)(float* row, int64_t n);
+  /// row[n] = softmax(row), in place; overwrites what follows up to a multiple of kColumnAlign. The
+  /// exponentials are rounded to bf16 on request, after they have been summed and before they are divided.
+  void (*softmax)(float* row, int64_t n, bool round_to_bf16);
   /// out[p, 0…2] = bias + Σ_taps rows[tap's row][p + tap's column − reach, :] · weight[tap, 0…2, :] for the
   /// `width` pixels of one line; taps = kernel², reach = kernel/2. A null row and pixels outside [0, width)
   /// are zeros. rows: `kernel` lines of the input map; weight f32 [taps, 3, channels].
@@ -54,5 +56,7 @@ struct MapKernels {
 
 // Defined in maps_*.cpp, each compiled for its instruction set; kMapKernelsBaseline is NEON's as well.
 extern const MapKernels kMapKernelsBaseline, kMapKernelsAvx2, kMapKernelsAvx512;
+
+const MapKernels& GetMapKernels(Isa);
 
 }  // namespace bifrons::cpu

@@ -134,8 +134,15 @@ void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t 
   }
 }
 
-void Softmax(float* row, int64_t n) {
+void Softmax(float* row, int64_t n, bool round_to_bf16) {
   const float scale = 1.0f / Exponentials(row, n);
+  if (round_to_bf16) {
+    for (int64_t i = 0; i < n; i += kLanes) {
+      BF16 rounded[kLanes];
+      Store(rounded, Load(row + i));
+      Store(row + i, Load(rounded));
+    }
+  }
   for (int64_t i = 0; i < n; i++) row[i] *= scale;
 }
 

@@ -5,23 +5,23 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cpu/attention.h"
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/map_kernels.h"
 #include "src/base/check.h"
 
 namespace bifrons::cpu {
-namespace {
 
-int64_t Align(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-template <Isa isa>
-const MapKernels& Kernels() {
+const MapKernels& GetMapKernels(Isa isa) {
 #if defined(__x86_64__)
-  if constexpr (isa == Isa::kAvx2) return kMapKernelsAvx2;
-  if constexpr (isa == Isa::kAvx512 || isa == Isa::kAmx) return kMapKernelsAvx512;
+  if (isa == Isa::kAvx2) return kMapKernelsAvx2;
+  if (isa == Isa::kAvx512 || isa == Isa::kAmx) return kMapKernelsAvx512;
 #endif
+  static_cast<void>(isa);
   return kMapKernelsBaseline;
 }
+
+namespace {
 
 // Mean and centred sum of squares of each group over one block of pixels.
 struct Moments {
@@ -121,66 +121,6 @@ void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out) {
   });
 }
 
-void FullAttentionWith(const MapKernels& kernels, ThreadPool& pool, TensorView q, TensorView k, TensorView v,
-                       int64_t heads, Tensor& out) {
-  const int64_t n = q.shape[0] * q.shape[1], channels = q.shape[2], head_dim = channels / heads;
-  BIFRONS_CHECK(k.shape == q.shape && v.shape == q.shape && out.shape() == q.shape && channels % heads == 0);
-  BIFRONS_CHECK(k.dtype == q.dtype && v.dtype == q.dtype && out.dtype() == q.dtype);
-  const int64_t columns = Align(n, kColumnAlign), depth = Align(head_dim, kColumnAlign);
-  const auto element = [](TensorView t, int64_t i) {
-    return t.dtype == DType::kBF16 ? ToFloat(static_cast<const BF16*>(t.data)[i])
-                                   : static_cast<const float*>(t.data)[i];
-  };
-
-  Tensor keys = Tensor::Zeros(DType::kF32, {heads, head_dim, columns});  // transposed
-  Tensor values = Tensor::Zeros(DType::kF32, {heads, n, depth});
-  float* key = keys.as<float>();
-  float* value = values.as<float>();
-  pool.ParallelFor(channels, [&](int64_t begin, int64_t end, int) {
-    constexpr int64_t kTile = 16;  // positions per visit to a line of the transposed keys
-    for (int64_t first = 0; first < n; first += kTile) {
-      for (int64_t c = begin; c < end; c++) {
-        for (int64_t i = first; i < std::min(first + kTile, n); i++) {
-          key[c * columns + i] = element(k, i * channels + c);
-          value[(c / head_dim * n + i) * depth + c % head_dim] = element(v, i * channels + c);
-        }
-      }
-    }
-  });
-
-  const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
-  const int64_t tiles = (n + kMultiplyRows - 1) / kMultiplyRows;
-  pool.ParallelFor(heads * tiles, [&](int64_t begin, int64_t end, int) {
-    Tensor query = Tensor::Zeros(DType::kF32, {kMultiplyRows, head_dim});
-    Tensor weights(DType::kF32, {kMultiplyRows, columns});
-    Tensor mixed(DType::kF32, {kMultiplyRows, depth});
-    for (int64_t task = begin; task < end; task++) {
-      const int64_t head = task / tiles, row = task % tiles * kMultiplyRows;
-      const int64_t rows = std::min(kMultiplyRows, n - row);
-      for (int64_t r = 0; r < rows; r++) {
-        for (int64_t d = 0; d < head_dim; d++) {
-          query.as<float>()[r * head_dim + d] =
-              scale * element(q, (row + r) * channels + head * head_dim + d);
-        }
-      }
-      kernels.multiply(query.as<float>(), head_dim, key + head * head_dim * columns, columns, head_dim,
-                       columns, weights.as<float>(), columns);
-      for (int64_t r = 0; r < rows; r++) kernels.softmax(weights.as<float>() + r * columns, n);
-      kernels.multiply(weights.as<float>(), columns, value + head * n * depth, depth, n, depth,
-                       mixed.as<float>(), depth);
-      for (int64_t r = 0; r < rows; r++) {
-        const float* line = mixed.as<float>() + r * depth;
-        const int64_t first = (row + r) * channels + head * head_dim;
-        if (q.dtype == DType::kBF16) {
-          kernels.add_and_round(line, nullptr, head_dim, out.as<BF16>() + first);
-        } else {
-          std::copy_n(line, head_dim, out.as<float>() + first);
-        }
-      }
-    }
-  });
-}
-
 // Ops holds plain functions: one instantiation per instruction set.
 template <Isa isa>
 struct Maps {
@@ -189,22 +129,21 @@ struct Maps {
                                                                   : BF16Products::kNone;
   static std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const ConvShape& shape, TensorView weight,
                                           TensorView bias, DType compute) {
-    return cpu::PackConv(pool, Kernels<isa>(), kProducts, shape, weight, bias, compute);
+    return cpu::PackConv(pool, GetMapKernels(isa), kProducts, shape, weight, bias, compute);
   }
   static void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups,
                         float eps, bool silu, Tensor& out) {
-    GroupNormWith(Kernels<isa>(), pool, in, gamma, beta, groups, eps, silu, out);
+    GroupNormWith(GetMapKernels(isa), pool, in, gamma, beta, groups, eps, silu, out);
   }
-  static void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, int64_t heads,
-                            Tensor& out) {
-    FullAttentionWith(Kernels<isa>(), pool, q, k, v, heads, out);
+  static void Attention(ThreadPool& pool, const FullAttention& attention, void* y) {
+    AttendToAll(isa, pool, attention, y);
   }
   static void Fill(Ops& ops) {
     ops.pack_conv = PackConv;
     ops.conv2d = Convolve;
     ops.group_norm = GroupNorm;
     ops.upsample2x = Upsample2x;
-    ops.full_attention = FullAttention;
+    ops.full_attention = Attention;
   }
 };
 

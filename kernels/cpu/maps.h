@@ -7,7 +7,7 @@
 
 namespace bifrons::cpu {
 
-/// Sets pack_conv, conv2d, group_norm, upsample2x and full_attention.
+/// Sets pack_conv, conv2d, group_norm, upsample2x, and full_attention.
 void FillMapOps(Isa isa, Ops& ops);
 
 }  // namespace bifrons::cpu

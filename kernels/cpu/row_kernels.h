@@ -61,6 +61,8 @@ struct RowKernels {
   void (*product)(ProductKind, const StripeProduct&);
 
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t dim, float* y);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t dim,
+                     float* y);
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* y);
   void (*gelu)(float* x, int64_t n);
   /// One head: low and high halves of n elements each.

@@ -18,6 +18,29 @@ void RmsNorm(const float* x, const float* weight, float eps, int64_t dim, float*
   for (; i < dim; i++) y[i] = x[i] * scale * weight[i];
 }
 
+// Two passes over the row, which is in the cache: the squares of what is left of the mean do not cancel.
+void LayerNorm(const float* x, const float* weight, const float* bias, float eps, int64_t dim, float* y) {
+  const auto n = static_cast<float>(dim);
+  F32s total = {};
+  int64_t i = 0;
+  for (; i + kLanes <= dim; i += kLanes) total += Load(x + i);
+  float sum = SumLanes(total);
+  for (int64_t j = i; j < dim; j++) sum += x[j];
+  const F32s mean = Set(sum / n);
+  F32s squares = {};
+  for (i = 0; i + kLanes <= dim; i += kLanes) {
+    const F32s v = Load(x + i) - mean;
+    squares = MulAdd(v, v, squares);
+  }
+  float variance = SumLanes(squares);
+  for (int64_t j = i; j < dim; j++) variance += (x[j] - mean[0]) * (x[j] - mean[0]);
+  const float scale = 1.0f / __builtin_sqrtf(variance / n + eps);
+  for (i = 0; i + kLanes <= dim; i += kLanes) {
+    Store(y + i, MulAdd((Load(x + i) - mean) * scale, Load(weight + i), Load(bias + i)));
+  }
+  for (; i < dim; i++) y[i] = (x[i] - mean[0]) * scale * weight[i] + bias[i];
+}
+
 // Runs `f` over vectors of x; the last, partial one passes through a padded copy, so that an element's result
 // does not depend on where it stands.
 template <class F>
@@ -180,6 +203,6 @@ constexpr int64_t (*PeakBF16)(int64_t) = nullptr;
 #endif
 
 constexpr RowKernels kKernels = {
-    PackRows,           Product,           RmsNorm, SiluMul,  Gelu, Rotate, ToBF16s,
+    PackRows,           Product,           RmsNorm, LayerNorm, SiluMul, Gelu, Rotate, ToBF16s,
     AttentionOf<float>, AttentionOf<BF16>, PeakF32, PeakBF16,
 };

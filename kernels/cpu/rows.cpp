@@ -113,6 +113,15 @@ struct RowOps {
     });
   }
 
+  static void LayerNorm(ThreadPool& pool, const float* x, const float* weight, const float* bias, float eps,
+                        int64_t rows, int64_t dim, float* y) {
+    Deal(pool, rows, dim, [&](int64_t begin, int64_t end, int) {
+      for (int64_t r = begin; r < end; r++) {
+        GetRowKernels(isa).layer_norm(x + r * dim, weight, bias, eps, dim, y + r * dim);
+      }
+    });
+  }
+
   static void SiluMul(ThreadPool& pool, const float* gate_up, int64_t rows, int64_t dim, float* y) {
     constexpr int64_t kPart = 1024;  // so that two rows, too, can be dealt to many threads
     const int64_t parts = (dim + kPart - 1) / kPart;
@@ -216,6 +225,7 @@ void Fill(Ops& ops) {
   ops.linear = RowOps<isa>::LinearRows;
   ops.gather_rows = GatherRows;
   ops.rms_norm = RowOps<isa>::RmsNorm;
+  ops.layer_norm = RowOps<isa>::LayerNorm;
   ops.silu_mul = RowOps<isa>::SiluMul;
   ops.gelu = RowOps<isa>::Gelu;
   ops.rope = RowOps<isa>::Rope;

@@ -45,28 +45,29 @@ std::unique_ptr<Conv2d> PackConv(ThreadPool&, const ConvShape& shape, TensorView
 
 void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView residual, Tensor& out) {
   const auto& conv = static_cast<const RefConv&>(packed);
-  const auto [in_channels, out_channels, height, width, kernel] = conv.shape;
+  const ConvShape& shape = conv.shape;
+  const int64_t in_channels = shape.in_channels, out_channels = shape.out_channels, kernel = shape.kernel;
+  const int64_t height = shape.height, width = shape.width, out_width = shape.out_width();
   BIFRONS_CHECK((in.shape == Shape{height, width, in_channels}) && in.dtype == conv.compute);
-  BIFRONS_CHECK((out.shape() == Shape{height, width, out_channels}));
-  const int64_t reach = kernel / 2;
+  BIFRONS_CHECK((out.shape() == Shape{shape.out_height(), out_width, out_channels}));
   std::vector<float> wide(static_cast<size_t>(in.shape.elements()));
   for (size_t i = 0; i < wide.size(); i++) wide[i] = ElementAt(in, static_cast<int64_t>(i));
-  pool.ParallelFor(height, [&, in_channels = in_channels, out_channels = out_channels, height = height,
-                            width = width, kernel = kernel](int64_t begin, int64_t end, int) {
+  pool.ParallelFor(shape.out_height(), [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
-      for (int64_t x = 0; x < width; x++) {
+      for (int64_t x = 0; x < out_width; x++) {
         for (int64_t o = 0; o < out_channels; o++) {
           double sum = conv.bias[static_cast<size_t>(o)];
           for (int64_t ky = 0; ky < kernel; ky++) {
             for (int64_t kx = 0; kx < kernel; kx++) {
-              const int64_t iy = y + ky - reach, ix = x + kx - reach;
+              const int64_t iy = y * shape.stride + ky - shape.padding();
+              const int64_t ix = x * shape.stride + kx - shape.padding();
               if (iy < 0 || iy >= height || ix < 0 || ix >= width) continue;
               const float* w = conv.weight.data() + ((o * kernel + ky) * kernel + kx) * in_channels;
               const float* v = wide.data() + (iy * width + ix) * in_channels;
               for (int64_t c = 0; c < in_channels; c++) sum += static_cast<double>(v[c]) * w[c];
             }
           }
-          const int64_t i = (y * width + x) * out_channels + o;
+          const int64_t i = (y * out_width + x) * out_channels + o;
           Put(out, i, residual.empty() ? sum : sum + ElementAt(residual, i));
         }
       }
@@ -109,33 +110,6 @@ void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out) {
           Put(out, (y * 2 * width + x) * channels + c,
               ElementAt(in, ((y / 2) * width + x / 2) * channels + c));
         }
-      }
-    }
-  });
-}
-
-void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, int64_t heads, Tensor& out) {
-  const int64_t n = q.shape[0] * q.shape[1], channels = q.shape[2], head_dim = channels / heads;
-  BIFRONS_CHECK(k.shape == q.shape && v.shape == q.shape && out.shape() == q.shape && channels % heads == 0);
-  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
-  pool.ParallelFor(heads * n, [&](int64_t begin, int64_t end, int) {
-    std::vector<double> weights(static_cast<size_t>(n));
-    for (int64_t task = begin; task < end; task++) {
-      const int64_t first = task / n * head_dim, row = task % n;
-      double largest = -INFINITY, sum = 0;
-      for (int64_t j = 0; j < n; j++) {
-        double dot = 0;
-        for (int64_t d = first; d < first + head_dim; d++) {
-          dot += static_cast<double>(ElementAt(q, row * channels + d)) * ElementAt(k, j * channels + d);
-        }
-        weights[static_cast<size_t>(j)] = dot * scale;
-        largest = std::max(largest, dot * scale);
-      }
-      for (double& w : weights) sum += w = std::exp(w - largest);
-      for (int64_t d = first; d < first + head_dim; d++) {
-        double y = 0;
-        for (int64_t j = 0; j < n; j++) y += weights[static_cast<size_t>(j)] * ElementAt(v, j * channels + d);
-        Put(out, row * channels + d, y / sum);
       }
     }
   });

@@ -14,6 +14,5 @@ void Convolve(ThreadPool& pool, const Conv2d& conv, TensorView in, TensorView re
 void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups, float eps,
                bool silu, Tensor& out);
 void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out);
-void FullAttention(ThreadPool& pool, TensorView q, TensorView k, TensorView v, int64_t heads, Tensor& out);
 
 }  // namespace bifrons::ref

@@ -14,15 +14,16 @@ const Ops& RefOps() {
       .linear = LinearRows,
       .gather_rows = GatherRows,
       .rms_norm = RmsNorm,
+      .layer_norm = LayerNorm,
       .silu_mul = SiluMul,
       .gelu = Gelu,
       .rope = Rope,
       .kv_store = KvStore,
       .attention = Attention,
+      .full_attention = FullAttentionRows,
       .conv2d = Convolve,
       .group_norm = GroupNorm,
       .upsample2x = Upsample2x,
-      .full_attention = FullAttention,
   };
   return ops;
 }

@@ -94,6 +94,20 @@ void RmsNorm(ThreadPool&, const float* x, const float* weight, float eps, int64_
   }
 }
 
+void LayerNorm(ThreadPool&, const float* x, const float* weight, const float* bias, float eps, int64_t rows,
+               int64_t dim, float* y) {
+  const auto n = static_cast<float>(dim);
+  for (int64_t r = 0; r < rows; r++) {
+    const float* in = x + r * dim;
+    float sum = 0, squares = 0;
+    for (int64_t i = 0; i < dim; i++) sum += in[i];
+    const float mean = sum / n;
+    for (int64_t i = 0; i < dim; i++) squares += (in[i] - mean) * (in[i] - mean);
+    const float scale = 1.0f / std::sqrt(squares / n + eps);
+    for (int64_t i = 0; i < dim; i++) y[r * dim + i] = (in[i] - mean) * scale * weight[i] + bias[i];
+  }
+}
+
 void SiluMul(ThreadPool&, const float* gate_up, int64_t rows, int64_t dim, float* y) {
   for (int64_t r = 0; r < rows; r++) {
     const float *gate = gate_up + r * 2 * dim, *up = gate + dim;
@@ -176,6 +190,35 @@ void Attention(ThreadPool& pool, const float* q, int64_t q_stride, std::span<con
       }
     });
   }
+}
+
+void FullAttentionRows(ThreadPool& pool, const FullAttention& a, void* y) {
+  const int64_t n = a.n, dim = a.head_dim;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
+  const auto at = [&](const void* rows, int64_t row, int64_t column) -> double {
+    return Rounded(CacheAt(rows, a.type, row * a.stride + column), a.compute);
+  };
+  pool.ParallelFor(a.heads * n, [&](int64_t begin, int64_t end, int) {
+    std::vector<double> weights(static_cast<size_t>(n));
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t first = task / n * dim, row = task % n;
+      double largest = -INFINITY, sum = 0;
+      for (int64_t j = 0; j < n; j++) {
+        double dot = 0;
+        for (int64_t d = first; d < first + dim; d++) dot += at(a.q, row, d) * at(a.k, j, d);
+        weights[static_cast<size_t>(j)] = dot * scale;
+        largest = std::fmax(largest, dot * scale);
+      }
+      for (double& w : weights) sum += w = std::exp(w - largest);
+      for (int64_t d = first; d < first + dim; d++) {
+        double mixed = 0;
+        for (int64_t j = 0; j < n; j++) {
+          mixed += Rounded(static_cast<float>(weights[static_cast<size_t>(j)]), a.compute) * at(a.v, j, d);
+        }
+        SetCache(y, a.type, row * a.heads * dim + d, static_cast<float>(mixed / sum));
+      }
+    }
+  });
 }
 
 }  // namespace bifrons::ref

@@ -13,6 +13,8 @@ void LinearRows(ThreadPool&, const Linear&, const float* x, int64_t rows, RowCla
 void GatherRows(ThreadPool&, TensorView table, const int32_t* ids, int64_t rows, float* y);
 void RmsNorm(ThreadPool&, const float* x, const float* weight, float eps, int64_t rows, int64_t dim,
              float* y);
+void LayerNorm(ThreadPool&, const float* x, const float* weight, const float* bias, float eps, int64_t rows,
+               int64_t dim, float* y);
 void SiluMul(ThreadPool&, const float* gate_up, int64_t rows, int64_t dim, float* y);
 void Gelu(ThreadPool&, float* x, int64_t n);
 void Rope(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim,
@@ -21,5 +23,6 @@ void KvStore(ThreadPool&, const float* k, const float* v, int64_t stride, std::s
              const AttentionShape&);
 void Attention(ThreadPool&, const float* q, int64_t q_stride, std::span<const KvSpan>, const AttentionShape&,
                float* y);
+void FullAttentionRows(ThreadPool&, const FullAttention&, void* y);
 
 }  // namespace bifrons::ref
