@@ -1,0 +1,14 @@
+// Pillow's bicubic resampling, to the bit.
+#pragma once
+
+#include <cstdint>
+
+#include "vision/image.h"
+
+namespace bifrons {
+
+/// Image.resize((width, height), Image.BICUBIC): antialiased, so every source pixel counts however small the
+/// result. The same size gives the same bytes.
+Image ResizeBicubic(const Image& image, int64_t width, int64_t height);
+
+}  // namespace bifrons
