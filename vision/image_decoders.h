@@ -1,0 +1,46 @@
+// One decoder per format, for image_file.cpp and nobody else. Each checks the size that the header claims
+// before it asks for memory, and reads the first frame only.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "src/base/result.h"
+#include "vision/image.h"
+#include "vision/image_file.h"
+
+namespace bifrons {
+
+Result<Image> DecodeJpeg(std::span<const uint8_t> bytes, const std::string& name,
+                         const ImageOptions& options);
+Result<Image> DecodePng(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name,
+                         const ImageOptions& options);
+Result<Image> DecodeGif(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+/// PGM and PPM with raw samples (P5, P6).
+Result<Image> DecodePnm(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+/// BMP, TGA, PSD, HDR.
+Result<Image> DecodeWithStb(std::span<const uint8_t> bytes, const std::string& name,
+                            const ImageOptions& options);
+/// Whether the bytes start like one of those.
+bool StbKnows(std::span<const uint8_t> bytes);
+
+/// Empty sides and what exceeds the limits are errors, with the numbers.
+Status CheckImageSize(int64_t width, int64_t height, const std::string& name, const ImageOptions& options);
+
+/// An Image of zeros; an Error where the memory is missing.
+Result<Image> NewImage(int64_t width, int64_t height, const std::string& name);
+
+/// One pixel of RGB with alpha, as `mode` wants it, to out[3]. Rounds like Pillow's paste with a mask.
+inline void PutPixel(uint8_t r, uint8_t g, uint8_t b, uint8_t alpha, AlphaMode mode, uint8_t* out) {
+  const uint8_t colours[3] = {r, g, b};
+  const uint32_t background = mode == AlphaMode::kWhite ? 255 : 0;
+  for (int c = 0; c < 3; c++) {
+    // (x + 127) / 255 without a division, exact for the products of two bytes.
+    const uint32_t sum = background * (255u - alpha) + uint32_t{colours[c]} * alpha + 128;
+    out[c] = mode == AlphaMode::kDrop ? colours[c] : static_cast<uint8_t>((sum + (sum >> 8)) >> 8);
+  }
+}
+
+}  // namespace bifrons

@@ -1,0 +1,139 @@
+#include "vision/image_file.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <vector>
+
+#include "src/base/mapped_file.h"
+#include "vision/data_uri.h"
+#include "vision/exif.h"
+#include "vision/image_decoders.h"
+
+namespace bifrons {
+namespace {
+
+using Bytes = std::span<const uint8_t>;
+using Decode = Result<Image> (*)(Bytes, const std::string&, const ImageOptions&);
+
+struct Format {
+  std::string_view start;  // of the file
+  size_t more_at;          // where `more` has to stand
+  std::string_view more;
+  Decode decode;  // nullptr: known, not read
+  const char* name;
+};
+
+using namespace std::string_view_literals;
+constexpr Format kFormats[] = {
+    {"\xFF\xD8\xFF"sv, 0, ""sv, DecodeJpeg, "JPEG"},
+    {"\x89PNG\r\n\x1a\n"sv, 0, ""sv, DecodePng, "PNG"},
+    {"RIFF"sv, 8, "WEBP"sv, DecodeWebp, "WebP"},
+    {"GIF87a"sv, 0, ""sv, DecodeGif, "GIF"},
+    {"GIF89a"sv, 0, ""sv, DecodeGif, "GIF"},
+    {"P5"sv, 0, ""sv, DecodePnm, "PGM"},
+    {"P6"sv, 0, ""sv, DecodePnm, "PPM"},
+    {""sv, 4, "ftypavif"sv, nullptr, "an AVIF"},
+    {""sv, 4, "ftyp"sv, nullptr, "a HEIC or video"},
+    {"II*\0"sv, 0, ""sv, nullptr, "a TIFF"},
+    {"MM\0*"sv, 0, ""sv, nullptr, "a TIFF"},
+    {"\xFF\x0A"sv, 0, ""sv, nullptr, "a JPEG XL"},
+    {"\0\0\0\x0CJXL "sv, 0, ""sv, nullptr, "a JPEG XL"},
+    {"\0\0\0\x0CjP  "sv, 0, ""sv, nullptr, "a JPEG 2000"},
+    {"%PDF"sv, 0, ""sv, nullptr, "a PDF"},
+    {"<svg"sv, 0, ""sv, nullptr, "an SVG"},
+};
+
+bool Holds(Bytes bytes, size_t at, std::string_view text) {
+  return at <= bytes.size() && bytes.size() - at >= text.size() &&
+         std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
+}
+
+Status CheckFileSize(size_t size, const std::string& name, const ImageOptions& options) {
+  if (size <= static_cast<size_t>(options.max_file_bytes)) return {};
+  return DataError(name + ": " + std::to_string(size) + " bytes are more than the " +
+                   std::to_string(options.max_file_bytes) + " that are read of a picture; make it smaller");
+}
+
+Result<Image> DecodeByContents(Bytes bytes, const std::string& name, const ImageOptions& options) {
+  for (const Format& format : kFormats) {
+    if (!Holds(bytes, 0, format.start) || !Holds(bytes, format.more_at, format.more)) continue;
+    if (format.decode) return format.decode(bytes, name, options);
+    return DataError(name + ": " + format.name + " file, which is not read; convert it to PNG or JPEG");
+  }
+  if (StbKnows(bytes)) return DecodeWithStb(bytes, name, options);
+  return DataError(name +
+                   ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM (P5, P6), TGA, PSD "
+                   "or HDR");
+}
+
+// Standard input to its end, or until there is too much of it.
+Result<std::vector<uint8_t>> ReadStandardInput(const std::string& name, const ImageOptions& options) {
+  constexpr size_t kStep = size_t{1} << 16;
+  std::vector<uint8_t> bytes;
+  for (size_t used = 0;;) {
+    bytes.resize(used + kStep);
+    const ssize_t count = ::read(STDIN_FILENO, bytes.data() + used, kStep);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return DataError(name + ": cannot read: " + std::strerror(errno));
+    used += static_cast<size_t>(count);
+    BIFRONS_RETURN_IF_ERROR(CheckFileSize(used, name, options));
+    if (count == 0) {
+      bytes.resize(used);
+      return bytes;
+    }
+  }
+}
+
+}  // namespace
+
+Status CheckImageSize(int64_t width, int64_t height, const std::string& name, const ImageOptions& options) {
+  const std::string size = std::to_string(width) + " × " + std::to_string(height) + " pixels";
+  if (width < 1 || height < 1) return DataError(name + ": a picture of " + size + " shows nothing");
+  if (width > options.max_side || height > options.max_side) {
+    return DataError(name + ": " + size + ", and a side may have " + std::to_string(options.max_side) +
+                     "; scale the picture down");
+  }
+  // Sides of up to 2^31 cannot overflow this.
+  if (width * height > options.max_pixels) {
+    return DataError(name + ": " + size + " are more than the " + std::to_string(options.max_pixels) +
+                     " that are read; scale the picture down");
+  }
+  return {};
+}
+
+Result<Image> NewImage(int64_t width, int64_t height, const std::string& name) {
+  try {
+    return Image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+  } catch (const std::bad_alloc&) {
+    return Failure(name + ": not enough memory for " + std::to_string(width) + " × " +
+                   std::to_string(height) + " pixels; scale the picture down");
+  }
+}
+
+Result<Image> DecodeImage(Bytes bytes, const std::string& name, const ImageOptions& options) {
+  if (bytes.empty()) return DataError(name + ": the file is empty; a picture was expected");
+  BIFRONS_RETURN_IF_ERROR(CheckFileSize(bytes.size(), name, options));
+  BIFRONS_TRY(Image image, DecodeByContents(bytes, name, options));
+  if (options.orientation) ApplyOrientation(ExifOrientation(bytes), &image);
+  return image;
+}
+
+Result<Image> LoadImage(const std::string& source, const ImageOptions& options) {
+  if (IsDataUri(source)) {
+    BIFRONS_TRY(const std::vector<uint8_t> bytes, DecodeDataUri(source, options.max_file_bytes));
+    return DecodeImage(bytes, "the data: URI", options);
+  }
+  if (source == "-") {
+    const std::string name = "standard input";
+    BIFRONS_TRY(const std::vector<uint8_t> bytes, ReadStandardInput(name, options));
+    return DecodeImage(bytes, name, options);
+  }
+  BIFRONS_TRY(const MappedFile file, MappedFile::Open(source));
+  return DecodeImage(file.bytes(), source, options);
+}
+
+}  // namespace bifrons

@@ -1,0 +1,45 @@
+// Image files → RGB bytes, as Pillow's Image.open(…).convert("RGB") gives them (the reference's way in:
+// janus/utils/io.py), with bounds on everything that an untrusted file can ask for.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "src/base/result.h"
+#include "vision/image.h"
+
+namespace bifrons {
+
+/// What becomes of transparency. The reference drops it: the colours that a transparent pixel stores show.
+enum class AlphaMode {
+  kDrop,
+  kWhite,  // over a white background
+  kBlack,  // over a black background
+};
+
+struct ImageOptions {
+  AlphaMode alpha = AlphaMode::kDrop;
+  /// Turn the picture as its EXIF orientation says (Pillow: ImageOps.exif_transpose). The reference does not;
+  /// who photographs with a phone expects it.
+  bool orientation = true;
+  /// width · height, looked at before anything is unpacked. Pillow's limit, beyond which it raises
+  /// DecompressionBombError: 2 · 2^30 / 4 / 3.
+  int64_t max_pixels = 178'956'970;
+  /// The longer side; libpng's own default.
+  int64_t max_side = 1'000'000;
+  /// Of the file, or of what a data: URI decodes to.
+  int64_t max_file_bytes = int64_t{256} << 20;
+};
+
+/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P5, P6), TGA, PSD and Radiance HDR,
+/// told apart by their contents. 16-bit channels keep their high byte; Pillow clips 16-bit grey to 255
+/// instead. Errors (kBadData) start with `name`: empty, not an image, too large (with the numbers),
+/// truncated, damaged.
+Result<Image> DecodeImage(std::span<const uint8_t> bytes, const std::string& name,
+                          const ImageOptions& options = {});
+
+/// `source` is a path, a "data:" URI (base64 or percent-encoded), or "-" for standard input.
+Result<Image> LoadImage(const std::string& source, const ImageOptions& options = {});
+
+}  // namespace bifrons
