@@ -11,6 +11,14 @@
 #include <utility>
 
 namespace bifrons {
+namespace {
+
+std::string Folder(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path();
+  return folder.empty() ? "." : folder;
+}
+
+}  // namespace
 
 Error AtomicFile::SystemError(const char* what) const {
   return Failure(path_ + ": cannot " + what + ": " + std::strerror(errno));
@@ -26,14 +34,37 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     return Failure(path + ": cannot write: not a regular file");
   }
-  std::string name = file.path_ + ".XXXXXX.tmp";
-  file.fd_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
-  if (file.fd_ < 0) return file.SystemError("write");
-  file.temporary_ = name;
+  // A nameless file vanishes with a process that is killed. Not every filesystem has them, and naming one takes
+  // /proc.
+  if (::access("/proc/self/fd", X_OK) == 0)
+    file.fd_ = ::open(Folder(file.path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  if (file.fd_ < 0) BIFRONS_RETURN_IF_ERROR(file.MakeNamed());
+  return file;
+}
+
+Status AtomicFile::MakeNamed() {
+  std::string name = path_ + ".XXXXXX.tmp";
+  fd_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
+  if (fd_ < 0) return SystemError("write");
+  temporary_ = name;
   const mode_t mask = ::umask(0);  // mkostemps makes 0600; a result should have the usual permissions
   ::umask(mask);
-  ::fchmod(file.fd_, 0666 & ~mask);
-  return file;
+  ::fchmod(fd_, 0666 & ~mask);
+  return {};
+}
+
+// Links the nameless file at `path_` where nothing is there, else at a temporary name: a link replaces nothing.
+Status AtomicFile::GiveName() {
+  const std::string source = "/proc/self/fd/" + std::to_string(fd_);
+  if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
+  for (int attempt = 0; errno == EEXIST && attempt < 100; attempt++) {
+    const std::string name =
+        path_ + "." + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
+    if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) continue;
+    temporary_ = name;
+    return {};
+  }
+  return SystemError("name");
 }
 
 AtomicFile::AtomicFile(AtomicFile&& o) noexcept
@@ -56,12 +87,11 @@ Status AtomicFile::Write(std::span<const uint8_t> bytes) {
 
 Status AtomicFile::Commit() {
   if (::fsync(fd_) != 0) return SystemError("sync");
+  if (temporary_.empty()) BIFRONS_RETURN_IF_ERROR(GiveName());
   if (::close(std::exchange(fd_, -1)) != 0) return SystemError("close");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError("rename");
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError("rename");
   temporary_.clear();
-  std::string folder = std::filesystem::path(path_).parent_path();
-  if (folder.empty()) folder = ".";
-  if (const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
+  if (const int fd = ::open(Folder(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
     ::fsync(fd);  // best effort: some filesystems refuse to sync a folder
     ::close(fd);
   }

@@ -1,4 +1,5 @@
-// Files appear whole or not at all: temporary name in the same folder, fsync, rename.
+// Files appear whole or not at all: written without a name where the system can do that, else under a temporary
+// one in the same folder; then fsync, and only then the name.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,7 @@ namespace bifrons {
 
 class AtomicFile {
  public:
-  /// Creates the temporary file beside `path`. Errors name the path and the system's reason.
+  /// Opens a file that nobody sees yet. Errors name the path and the system's reason.
   static Result<AtomicFile> Create(const std::string& path);
   AtomicFile(AtomicFile&& o) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
@@ -19,13 +20,16 @@ class AtomicFile {
   ~AtomicFile();
 
   Status Write(std::span<const uint8_t> bytes);
-  /// fsync, close, rename over `path`, fsync of the folder.
+  /// fsync, then the file takes the place of `path`, then fsync of the folder.
   Status Commit();
 
  private:
   AtomicFile() = default;
   Error SystemError(const char* what) const;
-  std::string path_, temporary_;
+  Status MakeNamed();
+  Status GiveName();
+  std::string path_;
+  std::string temporary_;  // "" while the file has no name
   int fd_ = -1;
 };
 
