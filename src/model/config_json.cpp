@@ -1,9 +1,7 @@
 // config.json of both layouts → JanusConfig. Absent fields have the defaults of the class that wrote the
 // file.
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -11,6 +9,7 @@
 #include "src/base/json_depth.h"
 #include "src/base/printable.h"
 #include "src/model/config.h"
+#include "src/model/config_fields.h"
 
 namespace bifrons {
 namespace {
@@ -21,137 +20,7 @@ using Json = nlohmann::json;
 constexpr int64_t kMaxWidth = 1 << 17;
 constexpr int64_t kMaxLayers = 2048;
 constexpr int64_t kMaxEntries = 1 << 22;  // vocabulary, codebook, positions
-constexpr int64_t kMaxSide = 1 << 13;     // pixels
-constexpr int64_t kMaxLevels = 10;
 constexpr int64_t kMaxResBlocks = 64;
-
-// The first thing found wrong, and which file it is about.
-struct Problem {
-  std::string path;
-  std::optional<Error> error;
-
-  void Report(const std::string& what) {
-    if (!error) error = DataError(path + ": " + what);
-  }
-};
-
-// Typed, bounded access to one JSON object; mistakes go to `problem`, so that readers need no branches.
-class Fields {
- public:
-  Fields(const Json& object, std::string prefix, Problem& problem)
-      : object_(&object), prefix_(std::move(prefix)), problem_(&problem) {}
-
-  /// nullptr when absent or null.
-  const Json* Find(const char* key) const {
-    const auto it = object_->find(key);
-    return it == object_->end() || it->is_null() ? nullptr : &*it;
-  }
-  bool Has(const char* key) const { return Find(key) != nullptr; }
-
-  Fields Object(const char* key) const {
-    static const Json kEmpty = Json::object();
-    const Json* found = Find(key);
-    if (found && !found->is_object()) Report(key, "must be an object");
-    return Fields(found && found->is_object() ? *found : kEmpty, prefix_ + key + ".", *problem_);
-  }
-
-  int64_t Int(const char* key, int64_t fallback, int64_t low, int64_t high) const {
-    const Json* found = Find(key);
-    return found ? ToInt(key, *found, low, high) : fallback;
-  }
-
-  double Number(const char* key, double fallback, double low, double high) const {
-    const Json* found = Find(key);
-    if (!found) return fallback;
-    const double value = found->is_number() ? found->get<double>() : std::nan("");
-    if (!(value >= low && value <= high)) {
-      Report(key,
-             "is " + Shown(*found) + ", not a number from " + Json(low).dump() + " to " + Json(high).dump());
-      return low;
-    }
-    return value;
-  }
-
-  bool Bool(const char* key, bool fallback) const {
-    const Json* found = Find(key);
-    if (!found) return fallback;
-    if (!found->is_boolean()) Report(key, "must be true or false");
-    return found->is_boolean() ? found->get<bool>() : fallback;
-  }
-
-  std::string Text(const char* key, const std::string& fallback) const {
-    const Json* found = Find(key);
-    if (!found) return fallback;
-    if (!found->is_string()) Report(key, "must be a string");
-    return found->is_string() ? found->get<std::string>() : fallback;
-  }
-
-  /// A side in pixels: a number, or a list of two equal ones.
-  int64_t Side(const char* key, int64_t fallback) const {
-    const Json* found = Find(key);
-    if (!found) return fallback;
-    if (!found->is_array()) return ToInt(key, *found, 1, kMaxSide);
-    if (found->size() != 2 || (*found)[0] != (*found)[1]) {
-      Report(key, "is " + Shown(*found) + "; only squares are supported");
-      return fallback;
-    }
-    return ToInt(key, (*found)[0], 1, kMaxSide);
-  }
-
-  std::vector<int64_t> IntList(const char* key, std::vector<int64_t> fallback, int64_t high) const {
-    const Json* found = Find(key);
-    if (!found) return fallback;
-    if (!found->is_array() || found->empty()) {
-      Report(key, "must be a list of numbers");
-      return fallback;
-    }
-    size_t count = found->size();
-#ifndef BIFRONS_PLANTED_BUGS
-    if (count > kMaxLevels) {
-      Report(key, "has " + std::to_string(count) + " levels; at most " + std::to_string(kMaxLevels) +
-                      " make sense");
-      count = kMaxLevels;
-    }
-#endif
-    std::array<int64_t, kMaxLevels> values{};
-    for (size_t i = 0; i < count; i++) values.data()[i] = ToInt(key, (*found)[i], 1, high);
-    return {values.data(), values.data() + std::min<size_t>(count, kMaxLevels)};
-  }
-
-  /// Refuses a variant of the architecture: the field, where present, must have the value that the code
-  /// implements.
-  template <class T>
-  void Require(const char* key, const T& only) const {
-    const Json* found = Find(key);
-    if (found && *found != only)
-      Report(key, "is " + Shown(*found) + "; only " + Json(only).dump() + " is supported");
-  }
-
-  void Report(const char* key, const std::string& what) const {
-    problem_->Report("field " + prefix_ + key + " " + what);
-  }
-
- private:
-  static std::string Shown(const Json& value) {
-    const std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
-    return text.size() <= 60 ? text : text.substr(0, 60) + "…";
-  }
-
-  int64_t ToInt(const char* key, const Json& value, int64_t low, int64_t high) const {
-    const bool fits = value.is_number_unsigned() ? value.get<uint64_t>() <= static_cast<uint64_t>(high)
-                                                 : value.is_number_integer() && value.get<int64_t>() <= high;
-    if (!fits || value.get<int64_t>() < low) {
-      Report(key, "is " + Shown(value) + ", not a whole number from " + std::to_string(low) + " to " +
-                      std::to_string(high));
-      return low;
-    }
-    return value.get<int64_t>();
-  }
-
-  const Json* object_;
-  std::string prefix_;
-  Problem* problem_;
-};
 
 // transformers/models/llama/configuration_llama.py: LlamaConfig, with its defaults
 LlamaConfig ReadLlama(const Fields& text) {
