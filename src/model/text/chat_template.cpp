@@ -1,17 +1,91 @@
 #include "src/model/text/chat_template.h"
 
+#include <optional>
+
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
 
 constexpr std::string_view kUser = "<|User|>", kAssistant = "<|Assistant|>", kBos = "<｜begin▁of▁sentence｜>",
-                           kPad = "<｜▁pad▁｜>", kBeginOfImage = "<begin_of_image>";
+                           kPad = "<｜▁pad▁｜>", kBeginOfImage = "<begin_of_image>", kEndOfImage = "<end_of_image>",
+                           kPlaceholder = "<image_placeholder>", kEos = "<｜end▁of▁sentence｜>";
+
+// janus/models/processing_vlm.py: VLChatProcessor.system_prompt
+constexpr std::string_view kSystemPrompt =
+    "You are a helpful language and vision assistant. You are able to understand the visual content that the "
+    "user provides, and assist the user with a variety of tasks using natural language.";
 
 Error Missing(std::string_view token) {
   return DataError("tokenizer.json: added_tokens: \"" + std::string(token) +
                    "\" is missing; is this the tokenizer of a Janus model?");
 }
+
+std::string Stripped(std::string_view text) {
+  const std::string valid = ReplaceInvalidUtf8(text);
+  return std::string(StripPythonWhitespace(valid));
+}
+
+// Writes a conversation as janus/utils/conversation.py's get_prompt does (SeparatorStyle.DeepSeek). Text is
+// collected until a token ends it, because the reference encodes what stands between two tokens in one go.
+class Writer {
+ public:
+  Writer(const Tokenizer& tokenizer, ChatTemplate chat_template, const SpecialTokens& special)
+      : tokenizer_(tokenizer), special_(special) {
+    const auto user = tokenizer.IdOf(kUser), assistant = tokenizer.IdOf(kAssistant);
+    if (chat_template == ChatTemplate::kJanusPro && user && assistant) user_ = user, assistant_ = assistant;
+    result_.ids.push_back(special.bos);
+  }
+
+  void Text(const std::string& text) { pending_ += text; }
+  void Token(int32_t id, int64_t count = 1) {
+    Flush();
+    result_.ids.insert(result_.ids.end(), static_cast<size_t>(count), id);
+  }
+
+  // "<|User|>: message\n\n"; a message of nothing leaves just "<|User|>:".
+  void UserMessage(int64_t images, std::string_view text, const ImageTokens& image, int64_t tokens_per_image) {
+    Role(user_, "User");
+    const std::string message = Stripped(text);
+    if (message.empty() && images == 0) return Text(":");
+    Text(": ");
+    for (int64_t i = 0; i < images; i++) {
+      Token(special_.begin_of_image);
+      result_.image_starts.push_back(static_cast<int64_t>(result_.ids.size()));
+      Token(image.placeholder, tokens_per_image);
+      Token(image.end_of_image);
+      // The whole message is stripped: a line break that nothing follows goes.
+      if (i + 1 < images || !message.empty()) Text("\n");
+    }
+    Text(message + "\n\n");
+  }
+  void AssistantRole() { Role(assistant_, "Assistant"); }
+
+  Conversation Finish() {
+    Flush();
+    return std::move(result_);
+  }
+
+ private:
+  void Role(std::optional<int32_t> id, const char* word) {
+    if (id) {
+      Token(*id);
+    } else {
+      Text(word);
+    }
+  }
+  void Flush() {
+    const std::vector<int32_t> more = tokenizer_.Encode(pending_);
+    result_.ids.insert(result_.ids.end(), more.begin(), more.end());
+    pending_.clear();
+  }
+
+  const Tokenizer& tokenizer_;
+  const SpecialTokens& special_;
+  std::optional<int32_t> user_, assistant_;  // none: the roles are words
+  std::string pending_;
+  Conversation result_;
+};
 
 }  // namespace
 
@@ -40,36 +114,43 @@ Result<SpecialTokens> FindSpecialTokens(const Tokenizer& tokenizer) {
   return SpecialTokens{*bos, *tokenizer.pad(), *begin_of_image};
 }
 
-// janus/utils/conversation.py: get_prompt, SeparatorStyle.DeepSeek, with an empty system prompt and an empty
-// last message.
+Result<ImageTokens> FindImageTokens(const Tokenizer& tokenizer) {
+  const auto placeholder = tokenizer.IdOf(kPlaceholder), end_of_image = tokenizer.IdOf(kEndOfImage);
+  if (!placeholder) return Missing(kPlaceholder);
+  if (!end_of_image) return Missing(kEndOfImage);
+  if (!tokenizer.eos()) return Missing(kEos);
+  return ImageTokens{*placeholder, *end_of_image, *tokenizer.eos()};
+}
+
 DrawingPrompt EncodeDrawingPrompt(const Tokenizer& tokenizer, ChatTemplate chat_template,
                                   const SpecialTokens& special, std::string_view prompt) {
-  const std::string valid = ReplaceInvalidUtf8(prompt);
-  const std::string_view stripped = StripPythonWhitespace(valid);
-  const std::string message = stripped.empty() ? ":" : ": " + std::string(stripped) + "\n\n";
+  Writer writer(tokenizer, chat_template, special);
+  writer.UserMessage(0, prompt, {}, 0);
+  writer.AssistantRole();
+  writer.Text(":");
+  writer.Token(special.begin_of_image);
 
   DrawingPrompt result;
-  std::vector<int32_t>& ids = result.conditional;
-  const auto append_text = [&](const std::string& text) {
-    const std::vector<int32_t> more = tokenizer.Encode(text);
-    ids.insert(ids.end(), more.begin(), more.end());
-  };
-  ids.push_back(special.bos);
-  const auto user = tokenizer.IdOf(kUser), assistant = tokenizer.IdOf(kAssistant);
-  if (chat_template == ChatTemplate::kJanusPro && user && assistant) {
-    ids.push_back(*user);
-    append_text(message);
-    ids.push_back(*assistant);
-    append_text(":");
-  } else {
-    append_text("User" + message + "Assistant:");
-  }
-  ids.push_back(special.begin_of_image);
-
-  result.unconditional.assign(ids.size(), special.pad);
+  result.conditional = writer.Finish().ids;
+  result.unconditional.assign(result.conditional.size(), special.pad);
   result.unconditional.front() = special.bos;
   result.unconditional.back() = special.begin_of_image;
   return result;
+}
+
+Conversation EncodeConversation(const Tokenizer& tokenizer, ChatTemplate chat_template,
+                                const SpecialTokens& special, const ImageTokens& image,
+                                std::span<const Turn> turns, int64_t tokens_per_image) {
+  Writer writer(tokenizer, chat_template, special);
+  writer.Text(std::string(kSystemPrompt) + "\n\n");
+  for (size_t i = 0; i < turns.size(); i++) {
+    writer.UserMessage(turns[i].images, turns[i].question, image, tokens_per_image);
+    writer.AssistantRole();
+    const std::string answer = Stripped(turns[i].answer);
+    writer.Text(answer.empty() ? ":" : ": " + answer);
+    if (!answer.empty()) writer.Token(image.eos);
+  }
+  return writer.Finish();
 }
 
 }  // namespace bifrons

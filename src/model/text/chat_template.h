@@ -1,7 +1,8 @@
-// From a prompt to the exact ids of the reference's conversation format, and the unconditional twin.
+// From a prompt or a conversation to the exact ids of the reference's formats.
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,5 +43,30 @@ struct DrawingPrompt {
 /// apply_sft_template_for_multi_turn_prompts
 DrawingPrompt EncodeDrawingPrompt(const Tokenizer&, ChatTemplate, const SpecialTokens&,
                                   std::string_view prompt);
+
+/// Ids that only conversations about images need. EOS is the tokenizer's; it ends an answer.
+struct ImageTokens {
+  int32_t placeholder = 0, end_of_image = 0, eos = 0;
+};
+/// `<image_placeholder>`, `<end_of_image>` and EOS; missing ones are an error by name.
+Result<ImageTokens> FindImageTokens(const Tokenizer&);
+
+/// A question and its answer; the last turn's is still to be given.
+struct Turn {
+  int64_t images = 0;  // images that stand in front of this question
+  std::string question;
+  std::string answer;
+};
+
+struct Conversation {
+  std::vector<int32_t> ids;           // BOS … "<|Assistant|>:"
+  std::vector<int64_t> image_starts;  // index of every image's first placeholder, in order
+};
+/// The understanding format: the reference's system prompt, every image as <begin_of_image>,
+/// `tokens_per_image` placeholders, <end_of_image> and a line break, then the question; an answer ends in EOS.
+/// Texts are stripped, invalid UTF-8 is replaced, and nothing in them becomes a token of the template.
+/// janus/models/processing_vlm.py: process_one, add_image_token
+Conversation EncodeConversation(const Tokenizer&, ChatTemplate, const SpecialTokens&, const ImageTokens&,
+                                std::span<const Turn> turns, int64_t tokens_per_image);
 
 }  // namespace bifrons
