@@ -283,12 +283,12 @@ TEST_CASE("random: names") {
 TEST_CASE("a model bigger than memory is refused with the numbers") {
   const auto source = OpenWeights("random:janus-pro-1b");
   REQUIRE(source.ok());
-  const MemoryPlan plan = PlanMemory(**source, DType::kBF16, 1);
+  const MemoryPlan plan = PlanMemory(**source, DType::kBF16, {}, 1);
   CHECK(plan.part(Part::kLanguage).parameters == 1652656128);  // LlamaForCausalLM's count
   CHECK(plan.weights > 2.5e9);
-  CHECK(PlanMemory(**source, DType::kBF16, 3).kv_cache == 3 * plan.kv_cache);
-  CHECK(CheckMemory(**source, DType::kBF16, plan.total()).ok());
-  const Status refused = CheckMemory(**source, DType::kBF16, 2000000000);
+  CHECK(PlanMemory(**source, DType::kBF16, {}, 3).kv_cache == 3 * plan.kv_cache);
+  CHECK(CheckMemory(**source, DType::kBF16, {}, plan.total()).ok());
+  const Status refused = CheckMemory(**source, DType::kBF16, {}, 2000000000);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().kind == ErrorKind::kFailure);
   CHECK(refused.error().message.find("only 2.00 GB") != std::string::npos);

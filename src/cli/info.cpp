@@ -123,7 +123,7 @@ Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const auto source, OpenWeights(model));
   BIFRONS_TRY(const Ops* ops, ChooseOps("cpu", ""));
   const DType compute = options.compute.value_or(DefaultCompute(*ops));
-  const MemoryPlan plan = PlanMemory(*source, compute, options.images);
+  const MemoryPlan plan = PlanMemory(*source, compute, ModelParts{}, options.images);
   const auto table = TensorTable(source->config());
 
   if (options.json) {

@@ -3,10 +3,21 @@
 #include <filesystem>
 
 #include "kernels/backend.h"
+#include "src/model/image_processor_json.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
 
 namespace bifrons {
+
+namespace {
+
+// A buffer of at least `rows` rows.
+float* Grown(Tensor& buffer, int64_t rows, int64_t width) {
+  if (buffer.empty() || buffer.shape()[0] < rows) buffer = Tensor(DType::kF32, {rows, width});
+  return buffer.as<float>();
+}
+
+}  // namespace
 
 Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
@@ -14,8 +25,10 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   std::unique_ptr<Janus> janus(new Janus);
   janus->ops_ = ops;
   janus->compute_ = options.compute.value_or(DefaultCompute(*ops));
+  janus->parts_ = options.parts;
 
   BIFRONS_TRY(janus->source_, OpenWeights(model));
+  BIFRONS_RETURN_IF_ERROR(janus->CheckParts(model));
   BIFRONS_TRY(const std::string tokenizer_folder, TokenizerFolder(model));
   BIFRONS_TRY(Tokenizer tokenizer, Tokenizer::Load(tokenizer_folder));
   janus->tokenizer_ = std::make_unique<Tokenizer>(std::move(tokenizer));
@@ -27,62 +40,99 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
                      std::to_string(janus->tokenizer_->size()) + " tokens, but the model's vocabulary has " +
                      std::to_string(janus->config().llama.vocabulary));
   }
-  BIFRONS_RETURN_IF_ERROR(CheckMemory(*janus->source_, janus->compute_));
+  BIFRONS_RETURN_IF_ERROR(CheckMemory(*janus->source_, janus->compute_, options.parts));
 
   janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
   janus->pool_ = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : AvailableThreads());
-  janus->llama_ = std::make_unique<Llama>(*ops, *janus->pool_, *janus->source_, janus->compute_);
-  janus->PackGeneration();
-  WeightSource& source = *janus->source_;
-  BIFRONS_TRY(janus->vq_, VqDecoder::Create(*janus->pool_, *ops, janus->config().vq, janus->compute_,
-                                            [&source](const std::string& name) { return source.Get(name); }));
+  if (options.parts.language) {
+    janus->llama_ = std::make_unique<Llama>(*ops, *janus->pool_, *janus->source_, janus->compute_);
+  }
+  BIFRONS_RETURN_IF_ERROR(janus->LoadDrawing());
+  BIFRONS_RETURN_IF_ERROR(janus->LoadUnderstanding(model));
   return janus;
 }
 
-void Janus::PackGeneration() {
-  const auto pack = [&](const std::string& name) {
-    const TensorView weight = source_->Get(name + ".weight");
-    auto linear = ops_->pack_linear(*pool_, {&weight, 1}, source_->Get(name + ".bias"), compute_);
-    source_->Release(name + ".weight");
-    return linear;
-  };
-  gen_embed_ = source_->Get("gen_embed");
-  for (int64_t i = 0; i < config().gen_aligner.depth; i++) {
-    gen_aligner_.push_back(pack("gen_aligner." + std::to_string(i)));
+Status Janus::CheckParts(const std::string& model) const {
+  if (parts_.understanding && !config().has_vision) {
+    return DataError(model + ": a drawing-only checkpoint without vision tensors: it cannot look at images; use "
+                     "a whole Janus model");
   }
-  gen_head_fc_ = pack("gen_head.fc");
-  gen_head_out_ = pack("gen_head.out");
-  step_bytes_ = llama_->weight_bytes() + gen_head_fc_->bytes + gen_head_out_->bytes;
-  for (const auto& linear : gen_aligner_) step_bytes_ += linear->bytes;
+  if (parts_.vq_encoder && !config().has_vq_encoder) {
+    return DataError(model + ": this checkpoint has no VQ encoder: it cannot turn images into codes; use a whole "
+                     "Janus model");
+  }
+  return {};
+}
+
+Fetch Janus::WeightFetch() {
+  WeightSource& source = *source_;
+  return Fetch([&source](const std::string& name) { return source.Get(name); },
+               [&source](const std::string& name) { source.Release(name); });
+}
+
+Status Janus::LoadDrawing() {
+  WeightSource& source = *source_;
+  if (parts_.drawing) {
+    gen_embed_ = source.Get("gen_embed");
+    gen_aligner_.emplace(*ops_, *pool_, source, "gen_aligner", config().gen_aligner, compute_);
+    gen_head_fc_ = PackBiased(*ops_, *pool_, source, "gen_head.fc", compute_);
+    gen_head_out_ = PackBiased(*ops_, *pool_, source, "gen_head.out", compute_);
+    step_bytes_ =
+        llama_->weight_bytes() + gen_head_fc_->bytes + gen_head_out_->bytes + gen_aligner_->weight_bytes();
+  }
+  if (parts_.vq_decoder) {
+    BIFRONS_TRY(vq_, VqDecoder::Create(*pool_, *ops_, config().vq, compute_, WeightFetch()));
+  }
+  if (parts_.vq_encoder) {
+    BIFRONS_TRY(vq_encoder_, VqEncoder::Create(*pool_, *ops_, config().vq, compute_, WeightFetch()));
+  }
+  return {};
+}
+
+Status Janus::LoadUnderstanding(const std::string& model) {
+  // The VQ encoder reads images through the same processor, at its own size.
+  if (!parts_.understanding && !parts_.vq_encoder) return {};
+  const int64_t image_size = config().has_vision ? config().vision.image_size : config().vq.image_size();
+  BIFRONS_TRY(image_processor_, LoadImageProcessorConfig(model, image_size));
+  if (!parts_.understanding) return {};
+  BIFRONS_TRY(image_tokens_, FindImageTokens(*tokenizer_));
+  WeightSource& source = *source_;
+  BIFRONS_TRY(siglip_, SiglipEncoder::Create(*pool_, *ops_, config().vision, compute_, WeightFetch()));
+  aligner_.emplace(*ops_, *pool_, source, "aligner", config().aligner, compute_);
+  const std::string head = source.Has("lm_head") ? "lm_head" : "llama.embed";
+  const TensorView weight = source.Get(head);
+  lm_head_ = ops_->pack_linear(*pool_, {&weight, 1}, {}, compute_);
+  if (head == "lm_head") source.Release(head);
+  return {};
 }
 
 void Janus::ImageLogits(const float* hidden, int64_t rows, float* logits) {
-  if (head_hidden_.empty() || head_hidden_.shape()[0] < rows)
-    head_hidden_ = Tensor(DType::kF32, {rows, gen_head_fc_->out});
-  float* h = head_hidden_.as<float>();
+  float* h = Grown(head_hidden_, rows, gen_head_fc_->out);
   ops_->linear(*pool_, *gen_head_fc_, hidden, rows, RowClass::kDecode, false, h);
   ops_->gelu(*pool_, h, rows * gen_head_fc_->out);
   ops_->linear(*pool_, *gen_head_out_, h, rows, RowClass::kDecode, false, logits);
 }
 
 void Janus::EmbedImageTokens(std::span<const int32_t> codes, float* x) {
-  const int64_t rows = static_cast<int64_t>(codes.size());
-  const int64_t width = std::max(config().llama.hidden, config().gen_embed_dim);
-  if (aligner_a_.empty() || aligner_a_.shape()[0] < rows) {
-    aligner_a_ = Tensor(DType::kF32, {rows, width});
-    aligner_b_ = Tensor(DType::kF32, {rows, width});
-  }
-  float* in = aligner_a_.as<float>();
-  float* out = aligner_b_.as<float>();
-  ops_->gather_rows(*pool_, gen_embed_, codes.data(), rows, in);
-  // The first layer takes the raw entry; GELU stands before every further one.  [janus/models/projector.py:
-  // MlpProjector]
-  for (size_t i = 0; i < gen_aligner_.size(); i++) {
-    if (i > 0) ops_->gelu(*pool_, in, rows * gen_aligner_[i]->in);
-    const bool last = i + 1 == gen_aligner_.size();
-    ops_->linear(*pool_, *gen_aligner_[i], in, rows, RowClass::kDecode, false, last ? x : out);
-    std::swap(in, out);
-  }
+  const auto rows = static_cast<int64_t>(codes.size());
+  float* entries = Grown(entries_, rows, config().gen_embed_dim);
+  ops_->gather_rows(*pool_, gen_embed_, codes.data(), rows, entries);
+  gen_aligner_->Forward(entries, rows, RowClass::kDecode, x);
+}
+
+Tensor Janus::EmbedImage(const Image& image) {
+  return AlignFeatures(siglip_->Encode(*pool_, Preprocess(image, image_processor_).view()));
+}
+
+Tensor Janus::AlignFeatures(const Tensor& features) {
+  const int64_t patches = features.shape()[0];
+  Tensor aligned(DType::kF32, {patches, config().llama.hidden});
+  aligner_->Forward(features.as<float>(), patches, RowClass::kPrefill, aligned.as<float>());
+  return aligned;
+}
+
+void Janus::TextLogits(const float* hidden, int64_t rows, float* logits) {
+  ops_->linear(*pool_, *lm_head_, hidden, rows, RowClass::kDecode, false, logits);
 }
 
 }  // namespace bifrons

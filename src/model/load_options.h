@@ -8,6 +8,19 @@
 
 namespace bifrons {
 
+/// The parts of a model to load; each takes memory of its own.
+struct ModelParts {
+  bool language = true;        // the transformer: whatever is drawn or answered
+  bool drawing = true;         // generation head and aligner
+  bool vq_decoder = true;      // codes → pixels
+  bool vq_encoder = false;     // pixels → codes
+  bool understanding = false;  // vision tower, its aligner, lm_head
+};
+
+/// What answering questions takes: nothing is drawn.
+inline constexpr ModelParts kUnderstandingParts{
+    .language = true, .drawing = false, .vq_decoder = false, .vq_encoder = false, .understanding = true};
+
 struct LoadOptions {
   std::string model;                   // folder or "random:…"; "" = ResolveModel's default (model_path.h)
   std::string backend = "cpu";         // "cpu", "ref"
@@ -15,6 +28,7 @@ struct LoadOptions {
   std::optional<DType> compute;        // none = bf16 where the processor multiplies it, else f32
   int threads = 0;                     // 0 = what affinity and cgroups allow
   std::string chat_template = "auto";  // "auto", "janus-pro", "janus-1.3b"
+  ModelParts parts;
 };
 
 }  // namespace bifrons

@@ -70,7 +70,30 @@ std::string Gigabytes(uint64_t bytes) {
 
 }  // namespace
 
-MemoryPlan PlanMemory(const WeightSource& source, DType compute, int64_t images, int64_t prompt_tokens) {
+namespace {
+
+// What a tensor takes once its part is loaded; matrices are packed as stored.
+uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& parts) {
+  const auto elements = static_cast<uint64_t>(spec.shape.elements());
+  switch (spec.part) {
+    case Part::kLanguage:
+      return (spec.name == "lm_head" ? parts.understanding : parts.language) ? elements * SizeOf(stored) : 0;
+    case Part::kGeneration:
+      return parts.drawing ? elements * SizeOf(stored) : 0;
+    case Part::kVqDecoder:
+      return parts.vq_decoder ? elements * kConvolutionBytes : 0;
+    case Part::kVqEncoder:
+      return parts.vq_encoder ? elements * kConvolutionBytes : 0;
+    case Part::kVision:
+      return parts.understanding ? elements * SizeOf(stored) : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
+                      int64_t prompt_tokens) {
   const JanusConfig& config = source.config();
   MemoryPlan plan;
   for (const TensorSpec& spec : TensorTable(config)) {
@@ -78,11 +101,11 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, int64_t images,
     auto& part = plan.parts[static_cast<int>(spec.part)];
     part.parameters += n;
     part.bytes += static_cast<uint64_t>(n) * SizeOf(source.TypeOf(spec.name));
-    // Matrices are packed as stored. Drawing needs no lm_head.
-    if (spec.part == Part::kVqDecoder) plan.weights += static_cast<uint64_t>(n) * kConvolutionBytes;
-    if (spec.part == Part::kGeneration || (spec.part == Part::kLanguage && spec.name != "lm_head")) {
-      plan.weights += static_cast<uint64_t>(n) * SizeOf(source.TypeOf(spec.name));
-    }
+    plan.weights += PackedBytes(spec, source.TypeOf(spec.name), parts);
+  }
+  if (parts.understanding && !source.Has("lm_head")) {
+    plan.weights += static_cast<uint64_t>(config.llama.vocabulary * config.llama.hidden) *
+                    SizeOf(source.TypeOf("llama.embed"));
   }
 
   const uint64_t rows = 2 * static_cast<uint64_t>(images);
@@ -117,8 +140,8 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, int64_t images,
 
 uint64_t AvailableMemory() { return std::min({SystemAvailable(), ControlGroupLimit(), AddressSpaceLimit()}); }
 
-Status CheckMemory(const WeightSource& source, DType compute, uint64_t available) {
-  const MemoryPlan plan = PlanMemory(source, compute, 1);
+Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available) {
+  const MemoryPlan plan = PlanMemory(source, compute, parts, 1);
   if (plan.total() <= available) return {};
   return Failure("the model " + source.config().name + " needs " + Gigabytes(plan.total()) +
                  " of memory (weights " + Gigabytes(plan.weights) + ", cache " + Gigabytes(plan.kv_cache) +
@@ -126,8 +149,8 @@ Status CheckMemory(const WeightSource& source, DType compute, uint64_t available
                  " can be had; use a smaller model or a machine with more memory");
 }
 
-Status CheckMemory(const WeightSource& source, DType compute) {
-  return CheckMemory(source, compute, AvailableMemory());
+Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts) {
+  return CheckMemory(source, compute, parts, AvailableMemory());
 }
 
 }  // namespace bifrons

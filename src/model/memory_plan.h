@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "src/base/result.h"
+#include "src/model/load_options.h"
 #include "src/model/tensor_table.h"
 #include "src/model/weight_source.h"
 
@@ -16,7 +17,7 @@ struct MemoryPlan {
     uint64_t bytes = 0;  // as stored
   };
   PartSize parts[5];         // by Part
-  uint64_t weights = 0;      // what drawing keeps in memory: language, generation, VQ decoder, packed
+  uint64_t weights = 0;      // what the wanted parts keep in memory, packed
   uint64_t kv_cache = 0;     // keys and values of `images` pictures, two rows each
   uint64_t activations = 0;  // rows' buffers and the largest feature maps of one picture
 
@@ -24,16 +25,17 @@ struct MemoryPlan {
   uint64_t total() const { return weights + kv_cache + activations; }
 };
 
-/// For drawing `images` pictures at once after prompts of `prompt_tokens`.
-MemoryPlan PlanMemory(const WeightSource& source, DType compute, int64_t images, int64_t prompt_tokens = 64);
+/// For drawing `images` pictures at once after prompts of `prompt_tokens`, or answering about as many images.
+MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
+                      int64_t prompt_tokens = 64);
 
 /// Bytes that this process may still take: the least of what the system has available, its control group's
 /// limit and its own address-space limit.
 uint64_t AvailableMemory();
 
 /// kFailure with the numbers when one picture's plan exceeds AvailableMemory().
-Status CheckMemory(const WeightSource& source, DType compute);
+Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts);
 /// The same against a given limit.
-Status CheckMemory(const WeightSource& source, DType compute, uint64_t available);
+Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available);
 
 }  // namespace bifrons
