@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "kernels/limits.h"
-#include "src/engine/draw.h"
+#include "src/engine/prefill.h"
 
 namespace bifrons {
 namespace {
@@ -87,7 +87,7 @@ BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
   const std::vector<int32_t> ids(static_cast<size_t>(settings.prompt_tokens), 1);
   KvCache cache(config.llama, janus.kv_type(), settings.prompt_tokens);
   std::vector<float> last(static_cast<size_t>(config.llama.hidden));
-  result.prefill_seconds = MedianSeconds(settings.repeats, [&] { Prefill(janus, ids, cache, last.data()); });
+  result.prefill_seconds = MedianSeconds(settings.repeats, [&] { Prefill(janus, ids, {}, 0, cache, last.data()); });
   result.prefill_macs = static_cast<double>(settings.prompt_tokens) * LayerMacs(config.llama);
 
   for (const int rows : settings.rows) result.decode.push_back(MeasureDecode(janus, rows, settings));

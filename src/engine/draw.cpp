@@ -5,12 +5,10 @@
 #include <cstring>
 #include <map>
 
+#include "src/engine/prefill.h"
+
 namespace bifrons {
 namespace {
-
-// Long prompts are prefilled in chunks of this many positions, whatever else is going on: the chunking is
-// part of what a prompt's numbers are.
-constexpr int64_t kPrefillChunk = 256;
 
 using Clock = std::chrono::steady_clock;
 double Seconds(Clock::time_point since) {
@@ -56,20 +54,6 @@ int64_t PicturesPerBatch(Janus& janus, int64_t longest_prompt, size_t bytes) {
   return std::max<int64_t>(1, static_cast<int64_t>(bytes / per_picture));
 }
 
-void Prefill(Janus& janus, std::span<const int32_t> ids, KvCache& cache, float* last_hidden) {
-  const int64_t hidden = janus.config().llama.hidden, n = static_cast<int64_t>(ids.size());
-  Tensor x(DType::kF32, {std::min(n, kPrefillChunk), hidden});
-  for (int64_t start = 0; start < n; start += kPrefillChunk) {
-    const int64_t rows = std::min(kPrefillChunk, n - start);
-    janus.llama().EmbedText(ids.subspan(static_cast<size_t>(start), static_cast<size_t>(rows)),
-                            x.as<float>());
-    const SequenceSpan span{&cache, start, rows, RowClass::kPrefill};
-    janus.llama().Forward({&span, 1}, x.as<float>());
-    std::memcpy(last_hidden, x.as<float>() + (rows - 1) * hidden,
-                static_cast<size_t>(hidden) * sizeof(float));
-  }
-}
-
 Result<std::vector<DrawnPicture>> Draw(Janus& janus, std::span<const DrawRequest> requests,
                                        const DrawCallback& progress, DrawStats* stats) {
   const JanusConfig& config = janus.config();
@@ -93,7 +77,7 @@ Result<std::vector<DrawnPicture>> Draw(Janus& janus, std::span<const DrawRequest
       if (!prefix.cache) {
         prefix.cache = std::make_unique<KvCache>(config.llama, janus.kv_type(), length);
         prefix.last_hidden.resize(static_cast<size_t>(hidden));
-        Prefill(janus, ids, *prefix.cache, prefix.last_hidden.data());
+        Prefill(janus, ids, {}, 0, *prefix.cache, prefix.last_hidden.data());
         local.prompt_tokens += length;
       }
       caches.emplace_back(config.llama, janus.kv_type(), length + tokens - 1);

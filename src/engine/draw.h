@@ -56,7 +56,4 @@ int64_t PicturesPerBatch(Janus& janus, int64_t longest_prompt, size_t bytes);
 Result<std::vector<DrawnPicture>> Draw(Janus& janus, std::span<const DrawRequest> requests,
                                        const DrawCallback& progress, DrawStats* stats);
 
-/// Prefills `ids` into `cache` from position 0, in fixed chunks; hidden [hidden] of the last position.
-void Prefill(Janus& janus, std::span<const int32_t> ids, KvCache& cache, float* last_hidden);
-
 }  // namespace bifrons

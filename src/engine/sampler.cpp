@@ -13,21 +13,18 @@ namespace {
 
 constexpr float kMasked = -std::numeric_limits<float>::infinity();
 
-// The third counter word keeps image tokens' noise apart from other uses of the same seed.
-constexpr uint32_t kImageTokenStream = 0;
-
 // −log(−log u) for the midpoint of one of 2³² equal intervals of (0, 1), so that u is never 0 or 1.
 double Gumbel(uint32_t bits) { return -std::log(-std::log((static_cast<double>(bits) + 0.5) * 0x1p-32)); }
 
-std::array<uint32_t, 4> NoiseBlock(uint64_t seed, uint32_t position, uint32_t block) {
-  return Philox({block, position, kImageTokenStream, 0},
+std::array<uint32_t, 4> NoiseBlock(uint64_t seed, uint32_t position, uint32_t block, NoiseStream stream) {
+  return Philox({block, position, static_cast<uint32_t>(stream), 0},
                 {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
 }
 
 }  // namespace
 
-double GumbelNoise(uint64_t seed, uint32_t position, uint32_t index) {
-  return Gumbel(NoiseBlock(seed, position, index / 4)[index % 4]);
+double GumbelNoise(uint64_t seed, uint32_t position, uint32_t index, NoiseStream stream) {
+  return Gumbel(NoiseBlock(seed, position, index / 4, stream)[index % 4]);
 }
 
 // In the order of transformers' processors: temperature (done by the caller), top-k, top-p, min-p.
@@ -67,13 +64,25 @@ void Sampler::Mask(const Sampling& sampling) {
 int32_t Sampler::Sample(const float* conditional, const float* unconditional, int64_t n,
                         const Sampling& sampling, uint64_t seed, uint32_t position) {
   logits_.resize(static_cast<size_t>(n));
-  const bool greedy = sampling.temperature == 0;
-  const float divisor = greedy ? 1 : sampling.temperature;
+  const float divisor = sampling.temperature == 0 ? 1 : sampling.temperature;
   for (size_t i = 0; i < logits_.size(); i++) {
     const float u = unconditional[i];
     logits_[i] = (u + sampling.guidance * (conditional[i] - u)) / divisor;
   }
-  if (greedy) {
+  return Draw(sampling, seed, position, NoiseStream::kImageTokens);
+}
+
+int32_t Sampler::SampleText(const float* logits, int64_t n, const Sampling& sampling, uint64_t seed,
+                            uint32_t position) {
+  logits_.resize(static_cast<size_t>(n));
+  const float divisor = sampling.temperature == 0 ? 1 : sampling.temperature;
+  for (size_t i = 0; i < logits_.size(); i++) logits_[i] = logits[i] / divisor;
+  return Draw(sampling, seed, position, NoiseStream::kText);
+}
+
+// One token of logits_.
+int32_t Sampler::Draw(const Sampling& sampling, uint64_t seed, uint32_t position, NoiseStream stream) {
+  if (sampling.temperature == 0) {
     return static_cast<int32_t>(std::max_element(logits_.begin(), logits_.end()) - logits_.begin());
   }
   Mask(sampling);
@@ -86,13 +95,13 @@ int32_t Sampler::Sample(const float* conditional, const float* unconditional, in
     const double score = logits_[i] + Gumbel(bits);
     if (score > best || (score == best && i < best_index)) best = score, best_index = i;
   };
-  consider(best_index, NoiseBlock(seed, position, static_cast<uint32_t>(best_index / 4))[best_index % 4]);
+  consider(best_index, NoiseBlock(seed, position, static_cast<uint32_t>(best_index / 4), stream)[best_index % 4]);
   for (size_t block = 0; 4 * block < logits_.size(); block++) {
     const size_t first = 4 * block, last = std::min(first + 4, logits_.size());
     const float largest = *std::max_element(logits_.begin() + static_cast<std::ptrdiff_t>(first),
                                             logits_.begin() + static_cast<std::ptrdiff_t>(last));
     if (largest + most < best) continue;
-    const auto bits = NoiseBlock(seed, position, static_cast<uint32_t>(block));
+    const auto bits = NoiseBlock(seed, position, static_cast<uint32_t>(block), stream);
     for (size_t i = first; i < last; i++) {
       if (logits_[i] + most >= best) consider(i, bits[i - first]);
     }

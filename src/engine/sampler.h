@@ -1,4 +1,4 @@
-// From a guidance pair's logits to one image token: guidance, temperature, masks, Gumbel-max.
+// From logits to one token: guidance, temperature, masks, Gumbel-max.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +17,12 @@ struct Sampling {
 /// The largest seed: JSON numbers hold integers up to 2⁵³ exactly.
 constexpr int64_t kMaxSeed = (int64_t{1} << 53) - 1;
 
-/// Standard Gumbel noise of one (picture's seed, position, codebook index): the same wherever and whenever it
-/// is asked for.
-double GumbelNoise(uint64_t seed, uint32_t position, uint32_t index);
+/// Keeps the noise of different uses of one seed apart.
+enum class NoiseStream : uint32_t { kImageTokens = 0, kText = 1 };
+
+/// Standard Gumbel noise of one (seed, position, token): the same wherever and whenever it is asked for.
+double GumbelNoise(uint64_t seed, uint32_t position, uint32_t index,
+                   NoiseStream stream = NoiseStream::kImageTokens);
 
 /// Draws tokens; holds the buffers of one caller.
 class Sampler {
@@ -30,7 +33,12 @@ class Sampler {
   int32_t Sample(const float* conditional, const float* unconditional, int64_t n, const Sampling& sampling,
                  uint64_t seed, uint32_t position);
 
+  /// The same for a text token, of logits [n]; there is no guidance. `position` counts the answer's tokens.
+  int32_t SampleText(const float* logits, int64_t n, const Sampling& sampling, uint64_t seed,
+                     uint32_t position);
+
  private:
+  int32_t Draw(const Sampling& sampling, uint64_t seed, uint32_t position, NoiseStream stream);
   void Mask(const Sampling& sampling);
   std::vector<float> logits_;  // guided, divided by temperature; −∞ where masked
   std::vector<int32_t> order_;

@@ -1,8 +1,12 @@
 #include "src/engine/trace.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "src/engine/answer.h"
 #include "src/engine/draw.h"
+#include "src/engine/image_codes.h"
+#include "src/engine/prefill.h"
 
 namespace bifrons {
 
@@ -31,8 +35,8 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
                        {config.llama, janus.kv_type(), length + count}};
   Tensor x(DType::kF32, {2, hidden});
   Tensor logits(DType::kF32, {2, codebook});
-  Prefill(janus, trace.prompt.conditional, caches[0], x.as<float>());
-  Prefill(janus, trace.prompt.unconditional, caches[1], x.as<float>() + hidden);
+  Prefill(janus, trace.prompt.conditional, {}, 0, caches[0], x.as<float>());
+  Prefill(janus, trace.prompt.unconditional, {}, 0, caches[1], x.as<float>() + hidden);
   const size_t row_bytes = static_cast<size_t>(codebook) * sizeof(float);
   for (int64_t i = 0; i < count; i++) {
     janus.ImageLogits(x.as<float>(), 2, logits.as<float>());
@@ -49,6 +53,45 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
   if (count == tokens) {
     BIFRONS_TRY(trace.pixels, janus.vq().Decode(janus.pool(), codes));
   }
+  return trace;
+}
+
+namespace {
+
+// Stacks tensors of one shape; a single one stays as it is.
+Tensor Stacked(const std::vector<Tensor>& parts) {
+  if (parts.empty()) return {};
+  Shape shape;
+  if (parts.size() > 1) shape.Append(static_cast<int64_t>(parts.size()));
+  for (int i = 0; i < parts[0].shape().rank(); i++) shape.Append(parts[0].shape()[i]);
+  Tensor all(parts[0].dtype(), shape);
+  for (size_t i = 0; i < parts.size(); i++) {
+    std::memcpy(static_cast<char*>(all.data()) + i * parts[i].bytes(), parts[i].data(), parts[i].bytes());
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, const std::string& question) {
+  AnswerRequest request;
+  request.turns = {{static_cast<int64_t>(images.size()), question, ""}};
+  std::vector<Tensor> pixels, features, aligned, codes;
+  for (const Image& image : images) {
+    pixels.push_back(Preprocess(image, janus.image_processor()));
+    features.push_back(janus.siglip().Encode(janus.pool(), pixels.back().view()));
+    aligned.push_back(janus.AlignFeatures(features.back()));
+    request.images.push_back(std::make_shared<const Tensor>(janus.AlignFeatures(features.back())));
+    if (!janus.parts().vq_encoder) continue;
+    BIFRONS_TRY(const auto image_codes, EncodeImage(janus, FitForCodes(janus, image)));
+    codes.emplace_back(DType::kI32, Shape{static_cast<int64_t>(image_codes.size())});
+    std::copy(image_codes.begin(), image_codes.end(), codes.back().as<int32_t>());
+  }
+  AnswerTrace trace;
+  BIFRONS_TRY(trace.logits, FirstTokenLogits(janus, request));
+  trace.ids = janus.EncodeTurns(request.turns).ids;
+  trace.pixel_values = Stacked(pixels), trace.vision = Stacked(features), trace.aligned = Stacked(aligned);
+  trace.vq_codes = Stacked(codes);
   return trace;
 }
 

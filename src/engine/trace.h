@@ -1,4 +1,4 @@
-// Teacher forcing: the numbers behind every image token, for debugging ports and for tests.
+// The numbers behind every image token (teacher forcing) and behind an answer, for debugging ports and for tests.
 #pragma once
 
 #include <span>
@@ -21,5 +21,18 @@ struct Trace {
 /// Runs the model over `codes` [1…grid²] as if it had drawn them, on the path that generate takes. Errors: a
 /// code outside the codebook, too many of them.
 Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<const int32_t> codes);
+
+/// What an answer about images rests on. Arrays of one image have no leading dimension.
+struct AnswerTrace {
+  std::vector<int32_t> ids;    // the whole prompt, placeholders included
+  Tensor pixel_values;         // f32 [images, 3, size, size]
+  Tensor vision;               // f32 [images, patches, vision width]: the tower's output
+  Tensor aligned;              // f32 [images, patches, hidden]: what the transformer sees
+  std::vector<float> logits;   // [vocabulary], of the answer's first token
+  Tensor vq_codes;             // i32 [images, grid²]; empty when the VQ encoder is not loaded
+};
+
+/// Runs a question about images on the path that answers take. Errors: CheckContext's.
+Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, const std::string& question);
 
 }  // namespace bifrons

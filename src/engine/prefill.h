@@ -1,0 +1,34 @@
+// Filling a cache with a prompt: text embeddings, and image features in the placeholders' rows.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "src/model/janus.h"
+
+namespace bifrons {
+
+/// Prompts are prefilled in chunks of this many positions, whatever else is going on: the chunking is part of
+/// what a prompt's numbers are. What is kept of a cache for a longer prompt is therefore whole chunks.
+constexpr int64_t kPrefillChunk = 256;
+
+/// What the transformer sees of an image, [patches, hidden].
+using ImageFeatures = std::shared_ptr<const Tensor>;
+/// The vision tower's and aligner's view of an image.
+inline ImageFeatures LookAt(Janus& janus, const Image& image) {
+  return std::make_shared<const Tensor>(janus.EmbedImage(image));
+}
+
+/// An image in a prompt: its features stand for the ids from `start` on.
+struct PromptImage {
+  int64_t start = 0;
+  ImageFeatures features;
+};
+
+/// Runs `ids` into `cache` from position `from` (a multiple of kPrefillChunk, before which the cache is
+/// filled); hidden [hidden] of the last position.
+void Prefill(Janus& janus, std::span<const int32_t> ids, std::span<const PromptImage> images, int64_t from,
+             KvCache& cache, float* last_hidden);
+
+}  // namespace bifrons

@@ -1,0 +1,157 @@
+// An answer depends on its own request only: not on the batch, when it joined, the thread count, or a cache
+// that an earlier turn left.
+#include "src/engine/answer.h"
+
+#include <catch2/catch.hpp>
+#include <map>
+#include <random>
+
+namespace bifrons {
+namespace {
+
+std::unique_ptr<Janus> LoadTiny(int threads) {
+  LoadOptions options;
+  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
+  options.compute = DType::kF32;
+  options.threads = threads;
+  options.parts = kUnderstandingParts;
+  auto janus = Janus::Load(options);
+  if (!janus.ok()) FAIL(janus.error().message);
+  return std::move(*janus);
+}
+
+Image Noise(int64_t width, int64_t height, uint32_t seed) {
+  std::mt19937 r(seed);
+  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+  for (uint8_t& v : image.rgb) v = static_cast<uint8_t>(r());
+  return image;
+}
+
+// Seven conversations: no image, one, two; greedy and sampled; limits of 1 to 23 tokens.
+std::vector<AnswerRequest> Requests(Janus& janus) {
+  const auto look = [&](int64_t w, int64_t h, uint32_t seed) { return LookAt(janus, Noise(w, h, seed)); };
+  std::vector<AnswerRequest> requests(7);
+  requests[0].turns = {{1, "What is this?", ""}};
+  requests[0].images = {look(20, 20, 1)};
+  requests[1].turns = {{0, "Hello, who are you and what can you do for me today?", ""}};
+  requests[2].turns = {{2, "Which of these two is bigger, older, greener?", ""}};
+  requests[2].images = {look(7, 31, 2), look(1, 1, 3)};
+  requests[3].turns = {{1, "", ""}};
+  requests[3].images = {look(64, 3, 4)};
+  requests[4].turns = {{1, "What?", "a dog"}, {1, "And this?", ""}};
+  requests[4].images = {look(5, 5, 5), look(40, 40, 6)};
+  requests[5] = requests[0];
+  requests[5].sampling.temperature = 1.5f, requests[5].seed = 77;
+  requests[6] = requests[0];
+  requests[6].sampling = {.guidance = 1, .temperature = 0.7f, .top_k = 9, .top_p = 0.9f, .min_p = 0.01f};
+  const int64_t limits[] = {23, 9, 14, 1, 17, 20, 11};
+  for (size_t i = 0; i < requests.size(); i++) requests[i].max_tokens = limits[i];
+  return requests;
+}
+
+// Answers requests in `order`, joining one every `gap` steps.
+std::map<int64_t, Answer> AnswerAll(Janus& janus, const std::vector<AnswerRequest>& requests,
+                                    std::vector<int64_t> order, int gap) {
+  std::map<int64_t, Answer> answers;
+  AnswerBatch batch(janus);
+  size_t next = 0;
+  for (int step = 0; next < order.size() || batch.size() > 0; step++) {
+    while (next < order.size() && (gap == 0 || step % gap == 0)) {
+      REQUIRE(batch.Add(order[next], requests[static_cast<size_t>(order[next])]).ok());
+      next++;
+      if (gap > 0) break;
+    }
+    if (batch.size() == 0) continue;
+    for (Answer& answer : batch.Step(nullptr)) answers.emplace(answer.id, std::move(answer));
+  }
+  return answers;
+}
+
+TEST_CASE("An answer is the same alone, in any batch, joining at any step, with any thread count") {
+  const auto one = LoadTiny(1);
+  const auto requests = Requests(*one);
+  std::map<int64_t, Answer> alone;
+  for (int64_t i = 0; i < 7; i++) alone.merge(AnswerAll(*one, requests, {i}, 0));
+  REQUIRE(alone.size() == 7);
+  CHECK(alone.at(0).tokens.size() > 1);
+  CHECK(alone.at(5).tokens != alone.at(0).tokens);
+  CHECK(alone.at(3).tokens.size() <= 1);
+
+  for (const int threads : {1, 2, 3}) {
+    const auto janus = LoadTiny(threads);
+    const auto again = Requests(*janus);
+    for (const int gap : {0, 1, 4}) {
+      for (const auto& order : {std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}, {6, 3, 0, 5, 2, 4, 1}}) {
+        const auto together = AnswerAll(*janus, again, order, gap);
+        REQUIRE(together.size() == 7);
+        for (const auto& [id, answer] : together) {
+          INFO("request " << id << ", " << threads << " threads, gap " << gap);
+          CHECK(answer.tokens == alone.at(id).tokens);
+          CHECK(answer.text == alone.at(id).text);
+          CHECK(answer.complete == alone.at(id).complete);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("A later turn is answered as if the conversation were new") {
+  const auto janus = LoadTiny(2);
+  // With the system prompt long enough that a whole chunk can be taken over.
+  std::string story;
+  for (int i = 0; i < 9; i++) story += " word" + std::to_string(i);
+  AnswerRequest request;
+  request.images = {LookAt(*janus, Noise(9, 9, 1))};
+  request.max_tokens = 8;
+  PromptCache cache;
+  const std::vector<Turn> turns = {{1, story, "one answer"}, {0, "and" + story, "no"}, {1, "last", ""}};
+  for (size_t n = 1; n <= turns.size(); n++) {
+    request.turns.assign(turns.begin(), turns.begin() + static_cast<std::ptrdiff_t>(n));
+    request.turns.back().answer.clear();
+    if (n == 3) request.images.push_back(LookAt(*janus, Noise(3, 5, 2)));
+    if (!CheckContext(*janus, request.turns).ok()) FAIL("the test's conversation does not fit the tiny model");
+    AnswerBatch with_cache(*janus), without(*janus);
+    REQUIRE(with_cache.Add(0, request, &cache).ok());
+    REQUIRE(without.Add(0, request).ok());
+    std::vector<int32_t> a, b;
+    while (with_cache.size() > 0)
+      for (const Answer& answer : with_cache.Step(nullptr)) a = answer.tokens;
+    while (without.size() > 0)
+      for (const Answer& answer : without.Step(nullptr)) b = answer.tokens;
+    CHECK(a == b);
+    CHECK(a.size() > 0);
+  }
+}
+
+TEST_CASE("Streamed text adds up to the answer's") {
+  const auto janus = LoadTiny(1);
+  const auto requests = Requests(*janus);
+  AnswerBatch batch(*janus);
+  for (size_t i = 0; i < requests.size(); i++)
+    REQUIRE(batch.Add(static_cast<int64_t>(i), requests[i]).ok());
+  std::map<int64_t, std::string> streamed;
+  int answers = 0;
+  while (batch.size() > 0) {
+    for (const Answer& answer :
+         batch.Step([&](int64_t id, const std::string& text) { streamed[id] += text; })) {
+      CHECK(streamed[answer.id] == answer.text);
+      answers++;
+    }
+  }
+  CHECK(answers == 7);
+}
+
+TEST_CASE("A conversation that does not fit is refused with the numbers") {
+  const auto janus = LoadTiny(1);
+  const std::vector<Turn> turns = {{1000, "Which is which?", ""}};
+  const Status status = CheckContext(*janus, turns);
+  REQUIRE_FALSE(status.ok());
+  CHECK(status.error().kind == ErrorKind::kUsage);
+  CHECK(status.error().message.find("1000 images of " + std::to_string(janus->config().vision.patches())) !=
+        std::string::npos);
+  CHECK(status.error().message.find(std::to_string(janus->config().llama.max_positions)) !=
+        std::string::npos);
+}
+
+}  // namespace
+}  // namespace bifrons
