@@ -35,6 +35,21 @@ TEST_CASE("Settings survive the round trip to the bit") {
   CHECK(FormatParameters(*read) == FormatParameters(s));
 }
 
+TEST_CASE("How a picture was chosen survives the round trip") {
+  PictureSettings s = Example();
+  s.choice = {5, {-0.25f, -1.0f / 3, 0, -690.7755f}};
+  const auto read = ParseParameters(FormatParameters(s));
+  REQUIRE(read.ok());
+  CHECK(read->choice.first_seed == 5);
+  CHECK(read->choice.scores == s.choice.scores);
+  CHECK(FormatParameters(*read) == FormatParameters(s));
+  std::string text = FormatParameters(s);
+  text.replace(text.find("Scores: "), 8, "Scores: x");
+  const auto bad = ParseParameters(text);
+  REQUIRE_FALSE(bad.ok());
+  CHECK(bad.error().message.find("Scores") != std::string::npos);
+}
+
 TEST_CASE("An empty prompt keeps its line") {
   PictureSettings s = Example();
   s.prompt.clear();

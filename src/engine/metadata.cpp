@@ -67,6 +67,19 @@ bool ParseFields(std::string_view line, std::map<std::string, std::string>* fiel
   return true;
 }
 
+// "-0.25 -3 0"
+bool ParseScores(std::string_view text, std::vector<float>* scores) {
+  while (!text.empty()) {
+    const std::string_view word = text.substr(0, text.find(' '));
+    float score = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), score);
+    if (error != std::errc() || end != word.data() + word.size()) return false;
+    scores->push_back(score);
+    text.remove_prefix(std::min(word.size() + 1, text.size()));
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<PictureSettings> DescribeModel(Janus& janus) {
@@ -94,6 +107,11 @@ std::string FormatParameters(const PictureSettings& s) {
   text += ", Top-p: " + Number(s.sampling.top_p) + ", Min-p: " + Number(s.sampling.min_p);
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
+  if (!s.choice.scores.empty()) {
+    text += ", Best of: " + Number(s.choice.scores.size()) + ", First seed: " + Number(s.choice.first_seed);
+    text += ", Scores: ";
+    for (size_t i = 0; i < s.choice.scores.size(); i++) text += (i ? " " : "") + Number(s.choice.scores[i]);
+  }
   return text;
 }
 
@@ -143,6 +161,10 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   string("ISA", &s.isa);
   string("Template", &s.chat_template);
   string("Version", &s.version);
+  if (fields.contains("Scores")) {
+    number("First seed", &s.choice.first_seed, uint64_t{0}, static_cast<uint64_t>(kMaxSeed));
+    if (!ParseScores(fields["Scores"], &s.choice.scores)) wrong = "Scores: " + fields["Scores"];
+  }
   if (!missing.empty()) return bad("lacks the field \"" + missing + "\"; was it drawn by bifrons?");
   if (!wrong.empty()) return bad("has a value out of range, \"" + wrong + "\"");
   if (sampler != kSampler)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/base/result.h"
 #include "src/engine/sampler.h"
@@ -11,7 +12,13 @@
 
 namespace bifrons {
 
-/// Everything that decides a picture's bytes.
+/// How a picture was chosen among several: the candidates' seeds begin at `first_seed`.
+struct Choice {
+  uint64_t first_seed = 0;
+  std::vector<float> scores;  // the judge's, one per candidate; empty: there was no choice
+};
+
+/// Everything that decides a picture's bytes, and how it was chosen.
 struct PictureSettings {
   std::string prompt;
   uint64_t seed = 0;
@@ -23,6 +30,7 @@ struct PictureSettings {
   std::string backend, isa;
   std::string chat_template;  // as --template takes it
   std::string version;
+  Choice choice;
 };
 
 /// Fills in what the loaded model decides.
@@ -33,7 +41,7 @@ Result<PictureSettings> DescribeModel(Janus& janus);
 /// exactly.
 std::string FormatParameters(const PictureSettings& settings);
 
-/// The inverse. Errors name the missing or bad field; text of other programs is refused that way.
+/// The inverse; of a choice the fields may be absent. Errors name the missing or bad field; text of other programs is refused that way.
 Result<PictureSettings> ParseParameters(std::string_view text);
 
 }  // namespace bifrons
