@@ -36,4 +36,8 @@ void ProgressBar::Update(double done, double total, const std::string& note) {
   std::fflush(stderr);
 }
 
+void ProgressBar::Print(const std::string& line) {
+  std::fprintf(stderr, "%s%s\n", visible_ ? "\r\033[K" : "", line.c_str());
+}
+
 }  // namespace bifrons

@@ -12,8 +12,14 @@ constexpr int kExitInterrupted = 130;
 
 /// Set by SIGINT and SIGTERM.
 extern std::atomic<bool> interrupted;
+/// While this is set, a signal ends the program at once: nothing is under way that could be finished.
+extern std::atomic<bool> waiting_for_input;
 
 Result<int> RunGenerate(const GenerateOptions& options);
+Result<int> RunCaption(const CaptionOptions& options);
+Result<int> RunAsk(const AskOptions& options);
+Result<int> RunChat(const ChatOptions& options);
+Result<int> RunVq(const VqOptions& options);
 Result<int> RunInfo(const InfoOptions& options);
 Result<int> RunTokenize(const TokenizeOptions& options);
 Result<int> RunTrace(const TraceOptions& options);

@@ -12,6 +12,7 @@
 #include "src/base/progress.h"
 #include "src/cli/commands.h"
 #include "src/engine/draw.h"
+#include "src/engine/judge.h"
 #include "src/engine/metadata.h"
 #include "src/model/memory_plan.h"
 #include "src/model/text/utf8.h"
@@ -29,6 +30,15 @@ struct Job {
   LoadOptions load;
   std::vector<DrawRequest> requests;
   std::string expected_hash;  // of the model a --from picture was drawn with; "" otherwise
+  Choice choice;              // how a --from picture was chosen
+};
+
+// The best candidate so far for one picture of the output.
+struct Best {
+  std::vector<uint8_t> rgb;
+  std::vector<int32_t> codes;
+  DrawRequest request;
+  Choice choice;
 };
 
 Result<PictureSettings> ReadSettings(const std::string& picture) {
@@ -48,6 +58,7 @@ Result<Job> JobFromPicture(const GenerateOptions& options) {
   Job job;
   job.load = options.load;
   job.expected_hash = settings.model_hash;
+  job.choice = settings.choice;
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
   if (job.load.isa.empty()) job.load.isa = settings.isa;
   if (job.load.backend == LoadOptions{}.backend) job.load.backend = settings.backend;
@@ -118,6 +129,43 @@ int64_t BatchSize(Janus& janus, const GenerateOptions& options, const std::vecto
                   PicturesPerBatch(janus, static_cast<int64_t>(longest), AvailableMemory() / 2));
 }
 
+bool Overrides(const GenerateOptions& o) {
+  return o.seed || o.guidance || o.temperature || o.top_k || o.top_p || o.min_p;
+}
+
+// Judges a candidate (when there are others) and keeps it if it is the best so far; the earliest of equals stays.
+Status Consider(Janus& janus, const DrawRequest& request, const DrawnPicture& picture, bool judge, Best* best) {
+  std::vector<uint8_t> rgb = ToRgb8(picture.pixels.view());
+  bool better = best->rgb.empty();
+  if (judge) {
+    Image image{picture.pixels.shape()[1], picture.pixels.shape()[0], rgb};
+    BIFRONS_TRY(const double score, JudgePicture(janus, image, request.prompt));
+    std::vector<float>& scores = best->choice.scores;
+    if (scores.empty()) best->choice.first_seed = request.seed;
+    better = scores.empty() || static_cast<float>(score) > *std::max_element(scores.begin(), scores.end());
+    scores.push_back(static_cast<float>(score));
+  }
+  if (better) best->rgb = std::move(rgb), best->codes = picture.codes, best->request = request;
+  return {};
+}
+
+nlohmann::json ToJson(const std::string& file, const PictureSettings& s) {
+  nlohmann::json line = {{"file", file},
+                         {"prompt", s.prompt},
+                         {"seed", s.seed},
+                         {"width", s.width},
+                         {"height", s.height},
+                         {"guidance", s.sampling.guidance},
+                         {"temperature", s.sampling.temperature},
+                         {"model", s.model},
+                         {"model_hash", s.model_hash}};
+  if (!s.choice.scores.empty()) {
+    line["scores"] = s.choice.scores;
+    line["first_seed"] = s.choice.first_seed;
+  }
+  return line;
+}
+
 }  // namespace
 
 Result<int> RunGenerate(const GenerateOptions& options) {
@@ -131,6 +179,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   BIFRONS_RETURN_IF_ERROR(CheckWritable(FileName(options.output, 0, count)));
   if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(CheckWritable(options.codes_out));
 
+  job.load.parts.understanding = options.best_of > 1;  // the judge
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(job.load));
   BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
   if (!job.expected_hash.empty() && settings.model_hash != job.expected_hash) {
@@ -148,15 +197,18 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   } else if (options.seed) {
     job.requests[0].seed = static_cast<uint64_t>(*options.seed);
   }
-  std::vector<DrawRequest> requests;
+  const auto best_of = static_cast<size_t>(options.best_of);
+  std::vector<DrawRequest> requests;  // candidates of one picture stand together
   for (DrawRequest& request : job.requests) {
     ApplySampling(options, &request.sampling);
     BIFRONS_RETURN_IF_ERROR(CheckPrompt(*janus, request.prompt));
-    for (int k = 0; k < options.images; k++) {
+    for (int k = 0; k < options.images * options.best_of; k++) {
       requests.push_back(request);
       requests.back().seed += static_cast<uint64_t>(k);
     }
   }
+  // Whoever changes a setting draws another picture than the chosen one.
+  const bool redrawn = !options.from.empty() && best_of == 1 && options.images == 1 && !Overrides(options);
 
   // Last of all checks, so that an error stays the only line.
   if (options.from.empty() && !options.seed && !options.quiet) {
@@ -167,41 +219,34 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   ProgressBar bar("drawing", !options.quiet);
   DrawStats stats;
   std::vector<std::vector<int32_t>> codes;
-  for (size_t first = 0; first < count; first += batch) {
-    const size_t n = std::min(batch, count - first);
+  Best best;
+  for (size_t first = 0; first < requests.size(); first += batch) {
+    const size_t n = std::min(batch, requests.size() - first);
     const auto progress = [&](const DrawProgress& p) {
       // VQ decoding counts as the last tenth of a batch: about its share of the time.
       const double share = 0.9 * static_cast<double>(p.step) / static_cast<double>(p.steps) +
                            0.1 * static_cast<double>(p.decoded) / static_cast<double>(p.pictures);
-      bar.Update(static_cast<double>(first) + share * static_cast<double>(n), static_cast<double>(count),
+      bar.Update(static_cast<double>(first) + share * static_cast<double>(n),
+                 static_cast<double>(requests.size()),
                  "picture " + std::to_string(first + 1) + (n > 1 ? "-" + std::to_string(first + n) : "") +
-                     " of " + std::to_string(count));
+                     " of " + std::to_string(requests.size()));
       return !interrupted;
     };
     BIFRONS_TRY(const auto pictures, Draw(*janus, std::span(requests).subspan(first, n), progress, &stats));
     for (size_t i = 0; i < n; i++) {
-      const DrawRequest& request = requests[first + i];
-      const std::string file = FileName(options.output, first + i, count);
-      settings.prompt = request.prompt, settings.seed = request.seed, settings.sampling = request.sampling;
-      const auto rgb = ToRgb8(pictures[i].pixels.view());
-      BIFRONS_RETURN_IF_ERROR(
-          WritePng(file, settings.width, settings.height, rgb, {{"parameters", FormatParameters(settings)}}));
-      if (!options.codes_out.empty()) codes.push_back(pictures[i].codes);
-      if (options.json) {
-        const nlohmann::json line = {{"file", file},
-                                     {"prompt", request.prompt},
-                                     {"seed", request.seed},
-                                     {"width", settings.width},
-                                     {"height", settings.height},
-                                     {"guidance", request.sampling.guidance},
-                                     {"temperature", request.sampling.temperature},
-                                     {"model", settings.model},
-                                     {"model_hash", settings.model_hash}};
-        std::printf("%s\n", line.dump().c_str());
-      } else {
-        std::printf("%s\n", file.c_str());
-      }
+      const size_t candidate = (first + i) % best_of;
+      BIFRONS_RETURN_IF_ERROR(Consider(*janus, requests[first + i], pictures[i], best_of > 1, &best));
+      if (candidate + 1 < best_of) continue;
+      settings.prompt = best.request.prompt, settings.seed = best.request.seed;
+      settings.sampling = best.request.sampling;
+      settings.choice = redrawn ? job.choice : best.choice;
+      const std::string file = FileName(options.output, (first + i) / best_of, count);
+      BIFRONS_RETURN_IF_ERROR(WritePng(file, settings.width, settings.height, best.rgb,
+                                       {{"parameters", FormatParameters(settings)}}));
+      if (!options.codes_out.empty()) codes.push_back(best.codes);
+      std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());
       std::fflush(stdout);
+      best = {};
     }
   }
   if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(WriteCodes(options.codes_out, codes));

@@ -9,12 +9,13 @@
 namespace bifrons {
 
 std::atomic<bool> interrupted{false};
+std::atomic<bool> waiting_for_input{false};
 
 namespace {
 
 void OnSignal(int) {
   // The second signal ends the program at once; unfinished files are temporary ones.
-  if (interrupted.exchange(true)) std::_Exit(kExitInterrupted);
+  if (interrupted.exchange(true) || waiting_for_input) std::_Exit(kExitInterrupted);
 }
 
 Result<int> Run(int argc, char** argv) {
@@ -25,6 +26,10 @@ Result<int> Run(int argc, char** argv) {
       return 0;
     }
     Result<int> operator()(const GenerateOptions& o) const { return RunGenerate(o); }
+    Result<int> operator()(const CaptionOptions& o) const { return RunCaption(o); }
+    Result<int> operator()(const AskOptions& o) const { return RunAsk(o); }
+    Result<int> operator()(const ChatOptions& o) const { return RunChat(o); }
+    Result<int> operator()(const VqOptions& o) const { return RunVq(o); }
     Result<int> operator()(const InfoOptions& o) const { return RunInfo(o); }
     Result<int> operator()(const TokenizeOptions& o) const { return RunTokenize(o); }
     Result<int> operator()(const TraceOptions& o) const { return RunTrace(o); }

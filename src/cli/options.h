@@ -1,4 +1,4 @@
-// The command line, parsed: one plain struct per verb. Only options.cpp knows the parsing library.
+// The command line, parsed: one plain struct per verb. Only options*.cpp know the parsing library.
 #pragma once
 
 #include <optional>
@@ -9,6 +9,7 @@
 #include "src/base/result.h"
 #include "src/engine/sampler.h"
 #include "src/model/load_options.h"
+#include "vision/image_file.h"
 
 namespace bifrons {
 
@@ -16,6 +17,7 @@ struct GenerateOptions {
   LoadOptions load;
   std::vector<std::string> prompts;
   int images = 1;               // per prompt
+  int best_of = 1;              // candidates drawn for each picture
   std::optional<int64_t> seed;  // none: a random one, printed
   // None of these: the picture's (--from), the model's or the reference's.
   std::optional<float> guidance, temperature, top_p, min_p;
@@ -25,6 +27,45 @@ struct GenerateOptions {
   std::string from;  // a picture to draw again
   int batch = 0;     // pictures drawn together; 0 = what memory allows, at most 16
   bool json = false, verbose = false, quiet = false;
+};
+
+/// What all verbs that answer questions share.
+struct AnswerOptions {
+  LoadOptions load;
+  ImageOptions image;
+  Sampling sampling{.guidance = 1, .temperature = 0};
+  std::optional<int64_t> seed;  // none: a random one, printed when it matters
+  int max_tokens = 0;           // of an answer
+};
+
+struct CaptionOptions {
+  AnswerOptions answer;
+  std::vector<std::string> inputs;  // images and folders of images
+  std::string question;
+  std::string jsonl;  // file to append results to; "" = standard output
+  bool write_txt = false, recursive = false, overwrite = false;
+  int batch = 0;  // images answered together; 0 = what memory allows, at most 16
+  bool json = false, verbose = false, quiet = false;
+};
+
+struct AskOptions {
+  AnswerOptions answer;
+  std::vector<std::string> arguments;  // images, then the question
+  bool json = false;
+};
+
+struct ChatOptions {
+  AnswerOptions answer;
+  std::vector<std::string> images;
+};
+
+struct VqOptions {
+  enum class Action { kEncode, kDecode, kRoundtrip };
+  Action action = Action::kEncode;
+  LoadOptions load;
+  ImageOptions image;
+  std::string input, output;
+  bool json = false;
 };
 
 struct InfoOptions {
@@ -38,9 +79,14 @@ struct TokenizeOptions {
   std::string model, text;
 };
 
+/// Either a prompt and its codes, or images and a question.
 struct TraceOptions {
   LoadOptions load;
-  std::string prompt, codes, out;
+  std::string prompt, codes;
+  ImageOptions image;
+  std::vector<std::string> images;
+  std::string question;
+  std::string out;
 };
 
 struct BenchOptions {
@@ -61,8 +107,8 @@ struct HelpText {
   std::string text;
 };
 
-using Command = std::variant<HelpText, GenerateOptions, InfoOptions, TokenizeOptions, TraceOptions,
-                             BenchOptions, ExportOptions>;
+using Command = std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions,
+                             InfoOptions, TokenizeOptions, TraceOptions, BenchOptions, ExportOptions>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

@@ -1,4 +1,4 @@
-// bifrons trace: teacher forcing into .npy files.
+// bifrons trace: what is behind a picture or an answer, into .npy files.
 #include "src/engine/trace.h"
 
 #include <cstdio>
@@ -6,6 +6,8 @@
 
 #include "src/base/npy.h"
 #include "src/cli/commands.h"
+#include "src/engine/answer.h"
+#include "src/model/model_path.h"
 
 namespace bifrons {
 namespace {
@@ -14,20 +16,53 @@ TensorView Ids(const std::vector<int32_t>& ids) {
   return {ids.data(), DType::kI32, {static_cast<int64_t>(ids.size())}};
 }
 
-}  // namespace
 
-Result<int> RunTrace(const TraceOptions& options) {
+Status MakeFolder(const std::string& folder) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (!std::filesystem::is_directory(folder, error)) return Failure(folder + ": cannot make this folder");
+  return {};
+}
+
+Result<int> TraceQuestion(const TraceOptions& options) {
+  std::vector<Image> images;
+  for (const std::string& source : options.images) {
+    BIFRONS_TRY(Image image, LoadImage(source, options.image));
+    images.push_back(std::move(image));
+  }
+  BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
+  BIFRONS_TRY(const std::string model, ResolveModel(options.load.model));
+  LoadOptions load = options.load;
+  load.parts = kUnderstandingParts;
+  BIFRONS_TRY(const auto source, OpenWeights(model));
+  load.parts.vq_encoder = source->config().has_vq_encoder;
+  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
+  BIFRONS_TRY(const AnswerTrace trace,
+              TraceAnswer(*janus, images, options.question.empty() ? kDefaultQuestion : options.question));
+
+  const std::filesystem::path out(options.out);
+  BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "ids.npy", Ids(trace.ids)));
+  const TensorView logits{trace.logits.data(), DType::kF32, {static_cast<int64_t>(trace.logits.size())}};
+  BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "text_logits.npy", logits));
+  const std::pair<const char*, const Tensor*> arrays[] = {{"pixel_values.npy", &trace.pixel_values},
+                                                          {"vision.npy", &trace.vision},
+                                                          {"aligned.npy", &trace.aligned},
+                                                          {"vq_codes.npy", &trace.vq_codes}};
+  for (const auto& [name, array] : arrays) {
+    if (!array->empty()) BIFRONS_RETURN_IF_ERROR(WriteNpy(out / name, array->view()));
+  }
+  std::printf("%s\n", options.out.c_str());
+  return 0;
+}
+
+Result<int> TracePicture(const TraceOptions& options) {
   BIFRONS_TRY(const Tensor codes, ReadNpy(options.codes));
   if (codes.dtype() != DType::kI32 || codes.shape().rank() != 1) {
     return DataError(options.codes +
                      ": int32 [N] is needed, as generate --codes-out writes for one picture; this is " +
                      NameOf(codes.dtype()) + " " + codes.shape().ToString());
   }
-  std::error_code error;
-  std::filesystem::create_directories(options.out, error);
-  if (!std::filesystem::is_directory(options.out, error))
-    return Failure(options.out + ": cannot make this folder");
-
+  BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
   auto trace =
       TraceCodes(*janus, options.prompt, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
@@ -41,6 +76,12 @@ Result<int> RunTrace(const TraceOptions& options) {
   if (!trace->pixels.empty()) BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "pixels.npy", trace->pixels.view()));
   std::printf("%s\n", options.out.c_str());
   return 0;
+}
+
+}  // namespace
+
+Result<int> RunTrace(const TraceOptions& options) {
+  return options.codes.empty() ? TraceQuestion(options) : TracePicture(options);
 }
 
 }  // namespace bifrons

@@ -1,0 +1,197 @@
+// bifrons chat: questions and answers in turns, with images shown and pictures drawn in between.
+#include <editline/readline.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <random>
+
+#include "src/base/progress.h"
+#include "src/cli/answering.h"
+#include "src/cli/commands.h"
+#include "src/engine/draw.h"
+#include "src/engine/metadata.h"
+#include "src/model/text/utf8.h"
+#include "vision/png.h"
+
+namespace bifrons {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr const char* kHelp =
+    "Type a question. Commands:\n"
+    "  /image PATH    show an image; the next question is about it too\n"
+    "  /draw PROMPT   draw a picture into chat_1.png, chat_2.png, …\n"
+    "  /new           forget the conversation\n"
+    "  /quit          leave (so does the end of the input)\n"
+    "Ctrl-C stops an answer or a drawing.\n";
+
+// Lines of the terminal, edited and remembered by libedit; of a pipe, as they are.
+class LineReader {
+ public:
+  LineReader() : terminal_(::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO)) {
+    if (!terminal_) return;
+    ::rl_initialize();
+    ::using_history();
+    ::stifle_history(1000);
+    const char* state = std::getenv("XDG_STATE_HOME");
+    const char* home = std::getenv("HOME");
+    if (!state && !home) return;
+    const fs::path folder = (state ? fs::path(state) : fs::path(home) / ".local" / "state") / "bifrons";
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) return;  // a chat without a history is still a chat
+    history_ = folder / "chat_history";
+    ::read_history(history_.c_str());
+  }
+  bool terminal() const { return terminal_; }
+
+  std::optional<std::string> Next() {
+    waiting_for_input = true;
+    auto line = Read();
+    waiting_for_input = false;
+    return line;
+  }
+
+ private:
+  std::optional<std::string> Read() {
+    if (!terminal_) {
+      std::string line;
+      return std::getline(std::cin, line) ? std::optional(line) : std::nullopt;
+    }
+    char* typed = ::readline("> ");
+    if (!typed) return std::nullopt;
+    std::string line = typed;
+    std::free(typed);
+    if (!line.empty()) ::add_history(line.c_str());
+    if (!history_.empty()) ::write_history(history_.c_str());
+    return line;
+  }
+
+  bool terminal_;
+  std::string history_;
+};
+
+class Chat {
+ public:
+  Chat(const ChatOptions& options, Janus& janus, PictureSettings settings)
+      : options_(options), janus_(janus), settings_(std::move(settings)), request_(RequestFrom(options.answer)) {}
+
+  Status Show(const std::string& source) {
+    BIFRONS_TRY(auto features, LoadAndLookAt(janus_, source, options_.answer.image));
+    shown_.push_back(std::move(features));
+    return {};
+  }
+  Status Ask(const std::string& question);
+  Status Draw(const std::string& prompt);
+  void Forget() {
+    request_.turns.clear(), request_.images.clear(), shown_.clear();
+    cache_ = {};
+  }
+
+ private:
+  const ChatOptions& options_;
+  Janus& janus_;
+  PictureSettings settings_;
+  AnswerRequest request_;             // the conversation so far
+  std::vector<ImageFeatures> shown_;  // since the last question
+  PromptCache cache_;
+  int drawn_ = 0;
+};
+
+Status Chat::Ask(const std::string& question) {
+  AnswerRequest request = request_;
+  request.turns.push_back({static_cast<int64_t>(shown_.size()), question, ""});
+  request.images.insert(request.images.end(), shown_.begin(), shown_.end());
+  AnswerBatch batch(janus_);
+  BIFRONS_RETURN_IF_ERROR(batch.Add(0, request, &cache_));
+  std::string text;
+  const auto print = [&](int64_t, const std::string& more) {
+    text += more;
+    std::fputs(more.c_str(), stdout);
+    std::fflush(stdout);
+  };
+  while (batch.size() > 0 && !interrupted) batch.Step(print);
+  std::fputs("\n", stdout);
+  request.turns.back().answer = text;
+  request_ = std::move(request);
+  shown_.clear();
+  return {};
+}
+
+Status Chat::Draw(const std::string& prompt) {
+  BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus_, prompt));
+  DrawRequest request{prompt, std::random_device{}() & 0x7FFFFFFF, {}};
+  request.sampling.guidance = janus_.config().guidance_default;
+  std::string file;
+  do {
+    file = "chat_" + std::to_string(++drawn_) + ".png";
+  } while (fs::exists(file));
+  std::vector<DrawnPicture> pictures;
+  {
+    ProgressBar bar("drawing", true);
+    const auto progress = [&](const DrawProgress& p) {
+      bar.Update(static_cast<double>(p.step), static_cast<double>(p.steps), "");
+      return !interrupted;
+    };
+    BIFRONS_TRY(pictures, bifrons::Draw(janus_, {&request, 1}, progress, nullptr));
+  }
+  settings_.prompt = prompt, settings_.seed = request.seed, settings_.sampling = request.sampling;
+  BIFRONS_RETURN_IF_ERROR(WritePng(file, settings_.width, settings_.height, ToRgb8(pictures[0].pixels.view()),
+                                   {{"parameters", FormatParameters(settings_)}}));
+  std::printf("%s\n", file.c_str());
+  return {};
+}
+
+// "/image  dog.png" → {"/image", "dog.png"}
+std::pair<std::string, std::string> SplitCommand(const std::string& line) {
+  const size_t space = std::min(line.find(' '), line.size());
+  return {line.substr(0, space), std::string(StripPythonWhitespace(std::string_view(line).substr(space)))};
+}
+
+}  // namespace
+
+Result<int> RunChat(const ChatOptions& options) {
+  LoadOptions load = options.answer.load;
+  load.parts.understanding = true;
+  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
+  BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
+  Chat chat(options, *janus, std::move(settings));
+  for (const std::string& image : options.images) BIFRONS_RETURN_IF_ERROR(chat.Show(image));
+
+  LineReader lines;
+  if (lines.terminal()) std::fputs(kHelp, stdout);
+  while (const auto line = lines.Next()) {
+    const std::string valid = ReplaceInvalidUtf8(*line);
+    const std::string text(StripPythonWhitespace(valid));
+    if (text.empty()) continue;
+    const auto [command, argument] = SplitCommand(text);
+    Status status;
+    if (!text.starts_with('/')) {
+      status = chat.Ask(text);
+    } else if (command == "/quit") {
+      break;
+    } else if (command == "/new") {
+      chat.Forget();
+    } else if (command == "/image" && !argument.empty()) {
+      status = chat.Show(argument);
+    } else if (command == "/draw" && !argument.empty()) {
+      status = chat.Draw(argument);
+    } else if (command == "/help") {
+      std::fputs(kHelp, stdout);
+    } else {
+      status = UsageError(command + (command == "/image" || command == "/draw" ? ": say which" : ": no such command") +
+                          "; /help lists the commands");
+    }
+    // A chat outlives what goes wrong in it.
+    if (!status.ok()) std::fprintf(stderr, "bifrons: %s\n", OneLine(status.error().message).c_str());
+    std::fflush(stdout);
+    interrupted = false;
+  }
+  return 0;
+}
+
+}  // namespace bifrons

@@ -1,0 +1,62 @@
+// What the verbs' definitions share, and where each verb is defined. Only options*.cpp include this.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/cli/options.h"
+
+namespace bifrons {
+
+inline constexpr int kMaxImages = 1'000'000;
+
+/// A verb with examples below its options.
+CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
+void AddModel(CLI::App* app, std::string& model);
+void AddDtype(CLI::App* app, std::optional<DType>& compute);
+/// Model, arithmetic, threads, backend, instruction set, template.
+void AddLoad(CLI::App* app, LoadOptions& load);
+/// How images are read.
+void AddImage(CLI::App* app, ImageOptions& image);
+/// Positional strings, each taken as it stands (CLI11 would take "[a, b]" for a list). What one option cannot
+/// hold is left over for ParseCommandLine, and so is all that follows `--`.
+void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);
+void TakeWhole(CLI::Option* option);
+
+template <class T>
+void AddRanged(CLI::App* app, const std::string& name, std::optional<T>& target, T least, T most,
+               const std::string& help) {
+  app->add_option_function<T>(
+         name, [&target](const T& value) { target = value; }, help)
+      ->check([least, most](const std::string& text) -> std::string {
+        T value{};
+        if (!CLI::detail::lexical_cast(text, value) || !(value >= least && value <= most)) {
+          return "must lie between " + CLI::detail::to_string(least) + " and " + CLI::detail::to_string(most);
+        }
+        return {};
+      });
+}
+
+// ---- options_draw.cpp
+void AddGenerate(CLI::App& app, GenerateOptions& options);
+Status Check(const GenerateOptions& options);
+
+// ---- options_see.cpp
+void AddCaption(CLI::App& app, CaptionOptions& options);
+void AddAsk(CLI::App& app, AskOptions& options);
+void AddChat(CLI::App& app, ChatOptions& options);
+void AddVq(CLI::App& app, VqOptions& options);
+Status Check(const CaptionOptions& options);
+Status Check(const AskOptions& options);
+
+// ---- options_tools.cpp
+void AddInfo(CLI::App& app, InfoOptions& options);
+void AddTokenize(CLI::App& app, TokenizeOptions& options);
+void AddTrace(CLI::App& app, TraceOptions& options);
+void AddBench(CLI::App& app, BenchOptions& options);
+void AddExport(CLI::App& app, ExportOptions& options);
+Status Check(const TraceOptions& options);
+
+}  // namespace bifrons

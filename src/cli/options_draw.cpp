@@ -1,0 +1,62 @@
+// The command line of `generate`.
+#include "src/cli/option_groups.h"
+
+namespace bifrons {
+
+void AddGenerate(CLI::App& app, GenerateOptions& o) {
+  CLI::App* verb =
+      AddVerb(app, "generate", "Draw pictures from prompts",
+              "  bifrons generate \"a dog\"                        writes out.png\n"
+              "  bifrons generate -n 4 --seed 1 -o cat.png \"a cat\"  writes cat_1.png … cat_4.png, seeds 1 … 4\n"
+              "  bifrons generate --best-of 4 \"two dogs\"         draws four, keeps the one the model likes best\n"
+              "  bifrons generate --from out.png -o again.png      draws the same bytes again\n"
+              "  bifrons generate -- \"-5 degrees\"                  a prompt that begins with a dash");
+  AddStrings(verb, "prompt", o.prompts, "what to draw; several prompts are several pictures");
+  verb->add_option("-n,--images", o.images, "pictures per prompt; picture k has seed S+k")
+      ->check(CLI::Range(1, kMaxImages));
+  verb->add_option("--best-of", o.best_of,
+                   "draw K candidates for each picture (seeds S … S+K-1), let the model judge them, keep the best")
+      ->check(CLI::Range(1, 1000));
+  AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
+                     "seed of the first picture, 0 to 2^53-1 (default: random, printed)");
+  AddRanged<float>(verb, "--cfg", o.guidance, -1000, 1000,
+                   "classifier-free guidance weight (default: the model's, else 5)");
+  AddRanged<float>(verb, "--temperature", o.temperature, 0, 1000, "0 = greedy (default 1)");
+  AddRanged<int>(verb, "--top-k", o.top_k, 0, 1 << 30, "keep the k likeliest tokens (default 0 = all)");
+  AddRanged<float>(verb, "--top-p", o.top_p, 0, 1,
+                   "keep the likeliest tokens up to this probability (default 1 = all)");
+  AddRanged<float>(verb, "--min-p", o.min_p, 0, 1,
+                   "drop tokens below this share of the likeliest (default 0)");
+  verb->add_option("-o,--output", o.output,
+                   "file to write (default out.png); several become NAME_1.png, NAME_2.png, …");
+  verb->add_option("--codes-out", o.codes_out,
+                   "also write the image tokens: int32 .npy, [N] or [pictures, N]");
+  verb->add_option("--from", o.from,
+                   "draw a picture again, with the settings it carries; other flags override them");
+  verb->add_option("--batch", o.batch, "pictures drawn together (default: what memory allows, at most 16)")
+      ->check(CLI::Range(1, 4096));
+  verb->add_flag("--json", o.json, "print a JSON line per picture");
+  verb->add_flag("-v,--verbose", o.verbose, "print speed, against what this machine's memory allows");
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
+  AddLoad(verb, o.load);
+}
+
+Status Check(const GenerateOptions& o) {
+  if (o.prompts.empty() && o.from.empty())
+    return UsageError("generate: give a prompt, as in: bifrons generate \"a dog\"");
+  if (!o.prompts.empty() && !o.from.empty())
+    return UsageError("generate: --from takes its prompt from the picture; give no other");
+  if (!o.output.empty() && !o.output.ends_with(".png"))
+    return UsageError("generate: --output " + o.output +
+                      ": pictures are PNG files; the name must end in .png");
+  const int64_t drawn = int64_t{o.images} * o.best_of;
+  if (o.seed && *o.seed > kMaxSeed - (drawn - 1)) {
+    return UsageError("generate: the last picture's seed, --seed + " + std::to_string(drawn - 1) +
+                      ", would exceed " + std::to_string(kMaxSeed));
+  }
+  if (drawn > kMaxImages)
+    return UsageError("generate: --images times --best-of must not exceed " + std::to_string(kMaxImages));
+  return {};
+}
+
+}  // namespace bifrons

@@ -1,0 +1,115 @@
+// The command lines of the verbs that take images: caption, ask, chat, vq.
+#include "src/cli/option_groups.h"
+#include "src/engine/answer.h"
+
+namespace bifrons {
+namespace {
+
+void AddAnswer(CLI::App* verb, AnswerOptions& o) {
+  o.max_tokens = kDefaultMaxTokens;
+  verb->add_option("--max-tokens", o.max_tokens, "longest answer, in tokens (default 512)")
+      ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--temperature", o.sampling.temperature, "0 = greedy (default)")
+      ->check(CLI::Range(0.0, 1000.0));
+  verb->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens (default 0 = all)")
+      ->check(CLI::Range(0, 1 << 30));
+  verb->add_option("--top-p", o.sampling.top_p,
+                   "keep the likeliest tokens up to this probability (default 1 = all)")
+      ->check(CLI::Range(0.0, 1.0));
+  verb->add_option("--min-p", o.sampling.min_p, "drop tokens below this share of the likeliest (default 0)")
+      ->check(CLI::Range(0.0, 1.0));
+  AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
+                     "seed of sampled answers (default: random, printed); greedy ones need none");
+  AddImage(verb, o.image);
+  AddLoad(verb, o.load);
+}
+
+}  // namespace
+
+void AddCaption(CLI::App& app, CaptionOptions& o) {
+  CLI::App* verb = AddVerb(app, "caption", "Describe images, or ask each the same question",
+                           "  bifrons caption dog.png\n"
+                           "  bifrons caption --question \"How many dogs are there?\" *.jpg\n"
+                           "  bifrons caption photos --recursive --write-txt   a .txt beside each image\n"
+                           "  bifrons caption photos --jsonl captions.jsonl     results so far are kept\n"
+                           "  curl -s $URL | bifrons caption -\n"
+                           "Images are files, folders of images, data: URIs, or - for standard input.");
+  AddStrings(verb, "image", o.inputs, "images and folders");
+  TakeWhole(verb->add_option("--question", o.question,
+                             std::string("what to ask of every image (default: ") + kDefaultQuestion + ")"));
+  verb->add_flag("--recursive", o.recursive, "folders within folders too");
+  verb->add_flag("--write-txt", o.write_txt, "write each answer to a .txt file beside its image");
+  verb->add_option("--jsonl", o.jsonl, "append a JSON line per image to this file");
+  verb->add_flag("--overwrite", o.overwrite, "answer again where a result exists already");
+  verb->add_option("--batch", o.batch, "images answered together (default: what memory allows, at most 16)")
+      ->check(CLI::Range(1, 4096));
+  verb->add_flag("--json", o.json, "print a JSON line per image: file, text, tokens, seconds");
+  verb->add_flag("-v,--verbose", o.verbose, "print speed");
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
+  AddAnswer(verb, o.answer);
+}
+
+Status Check(const CaptionOptions& o) {
+  if (o.inputs.empty()) return UsageError("caption: give an image, as in: bifrons caption dog.png");
+  if (o.write_txt && !o.jsonl.empty())
+    return UsageError("caption: --write-txt and --jsonl both say where results go; give one");
+  if (o.overwrite && !o.write_txt && o.jsonl.empty())
+    return UsageError("caption: --overwrite goes with --write-txt or --jsonl");
+  if (o.json && (o.write_txt || !o.jsonl.empty()))
+    return UsageError("caption: --json prints results; --write-txt and --jsonl write them to files; give one");
+  return {};
+}
+
+void AddAsk(CLI::App& app, AskOptions& o) {
+  CLI::App* verb = AddVerb(app, "ask", "Ask one question about one or several images, or about none",
+                           "  bifrons ask dog.png \"What colour is the dog?\"\n"
+                           "  bifrons ask before.png after.png \"What has changed?\"\n"
+                           "  bifrons ask \"What can you do?\"");
+  AddStrings(verb, "arguments", o.arguments, "images, then the question");
+  verb->add_flag("--json", o.json, "print one JSON line: question, images, text, tokens, seconds");
+  AddAnswer(verb, o.answer);
+}
+
+Status Check(const AskOptions& o) {
+  if (o.arguments.empty())
+    return UsageError("ask: give images and a question, as in: bifrons ask dog.png \"What is this?\"");
+  return {};
+}
+
+void AddChat(CLI::App& app, ChatOptions& o) {
+  CLI::App* verb = AddVerb(app, "chat", "Talk about images, and draw, with one loaded model",
+                           "  bifrons chat dog.png\n"
+                           "Lines are questions. /image PATH shows an image, /draw PROMPT draws one, /help lists "
+                           "the rest.");
+  AddStrings(verb, "image", o.images, "images that the first question is about");
+  AddAnswer(verb, o.answer);
+}
+
+void AddVq(CLI::App& app, VqOptions& o) {
+  CLI::App* verb = AddVerb(app, "vq", "Turn images into the image tokens that the model draws with, and back",
+                           "  bifrons vq encode dog.png -o codes.npy\n"
+                           "  bifrons vq decode codes.npy -o dog.png\n"
+                           "  bifrons vq roundtrip dog.png -o again.png    prints the PSNR");
+  verb->require_subcommand(1);
+  const auto add = [&](const char* name, VqOptions::Action action, const char* description,
+                       const char* input, const char* output) {
+    CLI::App* sub = verb->add_subcommand(name, description);
+    sub->callback([&o, action] { o.action = action; });
+    TakeWhole(sub->add_option("input", o.input, input)->required());
+    CLI::Option* out = sub->add_option("-o,--output", o.output, output);
+    if (action == VqOptions::Action::kRoundtrip) {
+      sub->add_flag("--json", o.json, "print JSON");
+    } else {
+      out->required();
+    }
+    if (action != VqOptions::Action::kDecode) AddImage(sub, o.image);
+    AddLoad(sub, o.load);
+  };
+  add("encode", VqOptions::Action::kEncode, "Image to codes", "image file, data: URI or -",
+      "int32 .npy [N] to write");
+  add("decode", VqOptions::Action::kDecode, "Codes to image", "int32 .npy [N]", "PNG file to write");
+  add("roundtrip", VqOptions::Action::kRoundtrip, "Image to codes to image; prints the PSNR",
+      "image file, data: URI or -", "PNG file to write");
+}
+
+}  // namespace bifrons

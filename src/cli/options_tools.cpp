@@ -1,0 +1,80 @@
+// The command lines of the verbs that look inside: info, tokenize, trace, bench, export.
+#include "src/cli/option_groups.h"
+#include "src/engine/answer.h"
+
+namespace bifrons {
+
+void AddInfo(CLI::App& app, InfoOptions& o) {
+  CLI::App* verb = AddVerb(app, "info", "Describe a model: geometry, parameters, types, memory",
+                           "  bifrons info\n  bifrons info -m ~/models/Janus-Pro-7B --images 8\n  bifrons "
+                           "info --json --tensors");
+  AddModel(verb, o.model);
+  AddDtype(verb, o.compute);
+  verb->add_option("-n,--images", o.images, "pictures per batch, for the memory needed")
+      ->check(CLI::Range(1, kMaxImages));
+  verb->add_flag("--tensors", o.tensors, "list every tensor");
+  verb->add_flag("--json", o.json, "print JSON");
+}
+
+void AddTokenize(CLI::App& app, TokenizeOptions& o) {
+  CLI::App* verb = AddVerb(
+      app, "tokenize", "Print a text's token ids as a JSON list (user text only, no BOS)",
+      "  bifrons tokenize --text \"a dog\"\n  bifrons tokenize -m ~/models/Janus-Pro-1B --text \"Grüße\"");
+  AddModel(verb, o.model);
+  TakeWhole(verb->add_option("--text", o.text, "the text")->required());
+}
+
+void AddTrace(CLI::App& app, TraceOptions& o) {
+  CLI::App* verb = AddVerb(
+      app, "trace", "Write the numbers behind a picture's tokens or an answer, as .npy files",
+      "  bifrons trace --prompt \"a dog\" --codes codes.npy --out trace/\n"
+      "writes ids.npy, uncond_ids.npy, logits_cond.npy, logits_uncond.npy, and pixels.npy when all tokens are "
+      "given (teacher forcing).\n"
+      "  bifrons trace --image dog.png --question \"What is this?\" --out trace/\n"
+      "writes ids.npy, pixel_values.npy [3,S,S], vision.npy [P,D] (the tower's features), aligned.npy [P,H],\n"
+      "text_logits.npy [V] (of the answer's first token) and, where the model has a VQ encoder, vq_codes.npy.\n"
+      "Of several images these arrays have one more dimension in front.");
+  TakeWhole(verb->add_option("--prompt", o.prompt, "the prompt"));
+  verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes");
+  verb->add_option("--image", o.images, "an image that the question is about; may be repeated")
+      ->allow_extra_args(false);
+  TakeWhole(verb->add_option("--question", o.question,
+                             std::string("the question (default: ") + kDefaultQuestion + ")"));
+  verb->add_option("--out", o.out, "folder to write into (made if absent)")->required();
+  AddImage(verb, o.image);
+  AddLoad(verb, o.load);
+}
+
+Status Check(const TraceOptions& o) {
+  const bool draws = !o.codes.empty(), looks = !o.images.empty() || !o.question.empty();
+  if (draws == looks)
+    return UsageError("trace: give either --prompt and --codes, or --image and --question");
+  if (looks && !o.prompt.empty()) return UsageError("trace: --prompt goes with --codes, not with --image");
+  return {};
+}
+
+void AddBench(CLI::App& app, BenchOptions& o) {
+  CLI::App* verb = AddVerb(app, "bench", "Measure all stages against this machine's limits",
+                           "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json");
+  verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 4096));
+  verb->add_option("--position", o.position, "positions already in the cache")
+      ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--prompt-tokens", o.prompt_tokens, "prompt length for prefill")
+      ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--repeats", o.repeats, "runs of each measurement; the median is shown")
+      ->check(CLI::Range(1, 1000));
+  verb->add_flag("--json", o.json, "print JSON");
+  AddLoad(verb, o.load);
+}
+
+void AddExport(CLI::App& app, ExportOptions& o) {
+  CLI::App* verb = AddVerb(app, "export",
+                           "Write a model as safetensors in the converted layout, as transformers loads it",
+                           "  bifrons export -m random:janus-pro-1b --out /tmp/random-1b");
+  AddModel(verb, o.model);
+  verb->add_option("--out", o.out, "folder to write (must not exist, or be empty)")->required();
+}
+
+}  // namespace bifrons
