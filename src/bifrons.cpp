@@ -2,10 +2,12 @@
 
 #include <cmath>
 
+#include "src/engine/answer.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
 #include "src/model/janus.h"
 #include "src/model/text/utf8.h"
+#include "vision/image_file.h"
 #include "vision/png.h"
 
 namespace bifrons {
@@ -28,18 +30,31 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
     return UsageError("dtype \"" + o.dtype + "\": f32 and bf16 are known");
   }
   if (o.threads < 0) return UsageError("threads must not be negative");
+  if (!o.drawing && !o.understanding) return UsageError("neither drawing nor understanding is to be loaded");
+  load.parts = o.drawing ? ModelParts{} : kUnderstandingParts;
+  load.parts.understanding = o.understanding;
   return load;
 }
 
+bool Within(float v, float least, float most) { return v >= least && v <= most; }
+
 Status Check(const DrawOptions& o) {
-  const auto within = [](float v, float least, float most) { return v >= least && v <= most; };
   if (o.images < 1) return UsageError("images must be at least 1");
   if (o.seed > static_cast<uint64_t>(kMaxSeed - (o.images - 1)))
     return UsageError("seed + images − 1 must stay below 2^53");
   if (!std::isfinite(o.guidance)) return UsageError("guidance must be a number");
-  if (!within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
+  if (!Within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
   if (o.top_k < 0) return UsageError("top_k must not be negative");
-  if (!within(o.top_p, 0, 1) || !within(o.min_p, 0, 1))
+  if (!Within(o.top_p, 0, 1) || !Within(o.min_p, 0, 1))
+    return UsageError("top_p and min_p must lie between 0 and 1");
+  return {};
+}
+
+Status Check(const QuestionOptions& o) {
+  if (o.max_tokens < 1) return UsageError("max_tokens must be at least 1");
+  if (o.seed > static_cast<uint64_t>(kMaxSeed)) return UsageError("seed must stay below 2^53");
+  if (!Within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
+  if (!Within(o.top_p, 0, 1) || !Within(o.min_p, 0, 1))
     return UsageError("top_p and min_p must lie between 0 and 1");
   return {};
 }
@@ -67,6 +82,7 @@ std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool
                                   std::string* error) {
   const auto draw = [&]() -> Result<std::vector<Picture>> {
     BIFRONS_RETURN_IF_ERROR(Check(o));
+    if (!impl_->janus->parts().drawing) return UsageError("the drawing half was not loaded");
     const std::string prompt = ReplaceInvalidUtf8(o.prompt);
     BIFRONS_RETURN_IF_ERROR(CheckPrompt(*impl_->janus, prompt));
     Sampling sampling{impl_->janus->config().guidance_default, o.temperature, o.top_k, o.top_p, o.min_p};
@@ -93,6 +109,41 @@ std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool
   if (pictures.ok()) return std::move(*pictures);
   if (error) *error = pictures.error().message;
   return {};
+}
+
+bool Engine::Ask(const QuestionOptions& o, const std::function<bool(const std::string&)>& on_text,
+                 std::string* answer, std::string* error) {
+  const auto ask = [&]() -> Result<std::string> {
+    BIFRONS_RETURN_IF_ERROR(Check(o));
+    Janus& janus = *impl_->janus;
+    if (!janus.parts().understanding) return UsageError("the understanding half was not loaded");
+    AnswerRequest request;
+    request.turns = {{static_cast<int64_t>(o.images.size()), o.question, ""}};
+    request.sampling.temperature = o.temperature;
+    request.sampling.top_p = o.top_p, request.sampling.min_p = o.min_p;
+    request.seed = o.seed, request.max_tokens = o.max_tokens;
+    for (const std::string& source : o.images) {
+      BIFRONS_TRY(const Image image, LoadImage(source));
+      request.images.push_back(LookAt(janus, image));
+    }
+    AnswerBatch batch(janus);
+    BIFRONS_RETURN_IF_ERROR(batch.Add(0, request));
+    std::string text;
+    bool going = true;
+    const auto collect = [&](int64_t, const std::string& more) {
+      text += more;
+      going = going && (!on_text || on_text(more));
+    };
+    while (batch.size() > 0 && going) batch.Step(collect);
+    return text;
+  };
+  auto text = ask();
+  if (!text.ok()) {
+    if (error) *error = text.error().message;
+    return false;
+  }
+  if (answer) *answer = std::move(*text);
+  return true;
 }
 
 }  // namespace bifrons

@@ -1,5 +1,6 @@
-// bifrons for programs that embed it: load a Janus model once, draw from prompts. samples/embed/ shows it in
-// use. This header stands alone: nothing else of the source tree is needed to compile against it.
+// bifrons for programs that embed it: load a Janus model once, draw from prompts, ask about images.
+// samples/embed/ shows it in use. This header stands alone: nothing else of the source tree is needed to
+// compile against it.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,9 @@ struct EngineOptions {
   std::string instruction_set;  // "" = the best this processor has
   std::string dtype;            // "f32", "bf16", or "" = bf16 where the processor multiplies it
   int threads = 0;              // 0 = what affinity and cgroups allow
+  // The halves to load; each takes memory of its own.
+  bool drawing = true;
+  bool understanding = false;
 };
 
 /// What to draw. Picture k of `images` has seed + k; its pixels depend on nothing else that is being drawn.
@@ -38,6 +42,17 @@ struct Picture {
   std::string parameters;      // the text that `bifrons generate` stores in its PNG files
 };
 
+/// What to ask, of any number of images.
+struct QuestionOptions {
+  std::string question = "Describe this image.";  // UTF-8
+  std::vector<std::string> images;                // paths or data: URIs, in the order the question means
+  int max_tokens = 512;                           // longest answer
+  float temperature = 0;                          // 0 = greedy
+  float top_p = 1;                                // 1 = all
+  float min_p = 0;                                // 0 = none
+  uint64_t seed = 0;                              // of a sampled answer
+};
+
 /// One loaded model. Calls on one Engine must not overlap.
 class Engine {
  public:
@@ -49,6 +64,11 @@ class Engine {
   /// returning false stops the drawing.
   std::vector<Picture> Draw(const DrawOptions& options, const std::function<bool(double)>& progress,
                             std::string* error);
+
+  /// The answer's text; false on failure, with one line in *error. `on_text`, if given, gets the text as it
+  /// comes, in whole characters; returning false ends the answer there.
+  bool Ask(const QuestionOptions& options, const std::function<bool(const std::string&)>& on_text,
+           std::string* answer, std::string* error);
 
  private:
   struct Impl;

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An installed tree works by itself, moved anywhere: bash tests/install.sh BUILD_DIR
 # Installs, draws with the installed program (no $BIFRONS_MODEL, no source tree nearby), builds samples/embed against
-# the installed library and draws with it.
+# the installed library, draws and asks with it.
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 build_dir=$(cd "$1" && pwd)
@@ -21,3 +21,4 @@ cmake --build embed > /dev/null
 BIFRONS_MODEL="$work/moved/share/bifrons/janus-mini" embed/postcard "a dog" picture.ppm > postcard.txt
 head -n 1 postcard.txt
 [ "$(head -c 2 picture.ppm)" = P6 ]
+grep -q "^The model sees: ." postcard.txt

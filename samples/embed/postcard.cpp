@@ -1,4 +1,5 @@
-// A program that embeds the engine: loads a model once, draws a prompt, writes the picture as PPM.
+// A program that embeds the engine: loads a model once, draws a prompt, writes the picture as PPM, and asks the
+// model what it sees on it.
 #include <cstdio>
 
 #include "bifrons.h"
@@ -9,7 +10,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::string error;
-  const auto engine = bifrons::Engine::Load({}, &error);
+  bifrons::EngineOptions load;
+  load.understanding = true;
+  const auto engine = bifrons::Engine::Load(load, &error);
   if (!engine) {
     std::fprintf(stderr, "postcard: %s\n", error.c_str());
     return 1;
@@ -42,5 +45,15 @@ int main(int argc, char** argv) {
     return 1;
   }
   std::printf("%s\n%s\n", argv[2], picture.parameters.c_str());
+
+  bifrons::QuestionOptions question;
+  question.images = {argv[2]};
+  question.max_tokens = 64;
+  std::string answer;
+  if (!engine->Ask(question, nullptr, &answer, &error)) {
+    std::fprintf(stderr, "postcard: %s\n", error.c_str());
+    return 1;
+  }
+  std::printf("The model sees: %s\n", answer.c_str());
   return 0;
 }

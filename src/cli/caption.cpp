@@ -11,8 +11,8 @@
 #include "src/base/atomic_file.h"
 #include "src/base/progress.h"
 #include "src/cli/answering.h"
-#include "src/cli/caption_files.h"
 #include "src/cli/commands.h"
+#include "src/engine/caption_files.h"
 #include "src/model/memory_plan.h"
 #include "src/model/text/utf8.h"
 

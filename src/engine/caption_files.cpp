@@ -1,4 +1,4 @@
-#include "src/cli/caption_files.h"
+#include "src/engine/caption_files.h"
 
 #include <fcntl.h>
 #include <unistd.h>

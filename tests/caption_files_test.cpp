@@ -1,0 +1,109 @@
+// Which images a caption run takes, where its texts go, and what it keeps of an interrupted one.
+#include "src/engine/caption_files.h"
+
+#include <unistd.h>
+
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace bifrons {
+namespace {
+namespace fs = std::filesystem;
+
+// A folder that goes away with the test.
+struct Folder {
+  fs::path path = fs::temp_directory_path() / ("bifrons_caption_files_" + std::to_string(::getpid()));
+  Folder() { fs::create_directories(path); }
+  ~Folder() { fs::remove_all(path); }
+  std::string Add(const std::string& name, const std::string& text = "") const {
+    fs::create_directories((path / name).parent_path());
+    std::ofstream(path / name) << text;
+    return (path / name).string();
+  }
+  std::string Read(const std::string& name) const {
+    std::ostringstream text;
+    text << std::ifstream(path / name).rdbuf();
+    return text.str();
+  }
+};
+
+TEST_CASE("Folders give their images in order, other inputs stay as they are") {
+  const Folder folder;
+  const auto b = folder.Add("b.PNG"), a = folder.Add("a.jpeg"), c = folder.Add("sub/c.webp");
+  folder.Add("notes.txt"), folder.Add("sub/d.json");
+  fs::create_directories(folder.path / "folder.png");
+  const std::string root = folder.path.string();
+
+  const auto flat = FindImages({"x.bmp", root, "-"}, false);
+  REQUIRE(flat.ok());
+  CHECK(*flat == std::vector<std::string>{"x.bmp", a, b, "-"});
+  const auto deep = FindImages({root}, true);
+  REQUIRE(deep.ok());
+  CHECK(*deep == std::vector<std::string>{a, b, c});
+
+  fs::create_directories(folder.path / "none");
+  const auto none = FindImages({root + "/none"}, false);
+  REQUIRE_FALSE(none.ok());
+  CHECK(none.error().kind == ErrorKind::kBadData);
+  CHECK(none.error().message.find("holds no images") != std::string::npos);
+}
+
+TEST_CASE("Every text has its own place beside its image") {
+  const auto jobs = PlaceTexts({"x/a.png", "a.b.jpg", "x/a.png"});
+  REQUIRE(jobs.ok());
+  REQUIRE(jobs->size() == 2);
+  CHECK(jobs->at(0).txt == "x/a.txt");
+  CHECK(jobs->at(1).txt == "a.b.txt");
+
+  const auto shared = PlaceTexts({"a.png", "a.jpg"});
+  REQUIRE_FALSE(shared.ok());
+  CHECK(shared.error().message.find("a.png and a.jpg") != std::string::npos);
+  CHECK_FALSE(PlaceTexts({"-"}).ok());
+  CHECK_FALSE(PlaceTexts({"data:image/png;base64,AA"}).ok());
+}
+
+std::string Line(const std::string& file, const std::string& question) {
+  return "{\"file\":\"" + file + "\",\"question\":\"" + question + "\",\"text\":\"x\"}";
+}
+
+TEST_CASE("A results file keeps whole lines and loses a torn one") {
+  const Folder folder;
+  const std::string whole = Line("a.png", "What?") + "\n" + Line("b.png", "Why?") + "\n";
+  // Wherever a killed process stopped writing the last line.
+  const std::string last = Line("c.png", "What?");
+  for (size_t n = 0; n <= last.size(); n++) {
+    const std::string path = folder.Add("r.jsonl", whole + last.substr(0, n));
+    {
+      auto file = JsonLinesFile::Open(path, false);
+      REQUIRE(file.ok());
+      CHECK(file->Holds("a.png", "What?"));
+      CHECK(file->Holds("b.png", "Why?"));
+      CHECK_FALSE(file->Holds("a.png", "Why?"));
+      CHECK_FALSE(file->Holds("c.png", "What?"));
+      REQUIRE(file->Append(last).ok());
+    }
+    CHECK(folder.Read("r.jsonl") == whole + last + "\n");
+  }
+  auto emptied = JsonLinesFile::Open(folder.Add("r.jsonl", whole), true);
+  REQUIRE(emptied.ok());
+  CHECK_FALSE(emptied->Holds("a.png", "What?"));
+  CHECK(folder.Read("r.jsonl").empty());
+}
+
+TEST_CASE("A file of something else is not appended to") {
+  const Folder folder;
+  for (const std::string text : {"hello\n", "[1]\n", "{\"file\":1}\n", "{\"file\":\"a\"}\n", "\"x\"\n"}) {
+    const std::string path = folder.Add("other.txt", Line("a", "b") + "\n" + text);
+    const auto file = JsonLinesFile::Open(path, false);
+    REQUIRE_FALSE(file.ok());
+    CHECK(file.error().kind == ErrorKind::kBadData);
+    CHECK(file.error().message.find("other.txt:2") != std::string::npos);
+    CHECK(folder.Read("other.txt") == Line("a", "b") + "\n" + text);
+  }
+  CHECK_FALSE(JsonLinesFile::Open((folder.path / "no" / "r.jsonl").string(), false).ok());
+}
+
+}  // namespace
+}  // namespace bifrons
