@@ -2,6 +2,7 @@
 #include <editline/readline.h>
 #include <unistd.h>
 
+#include <clocale>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -34,6 +35,8 @@ class LineReader {
  public:
   LineReader() : terminal_(::isatty(STDIN_FILENO) && ::isatty(STDOUT_FILENO)) {
     if (!terminal_) return;
+    // Characters are typed in UTF-8, whether the environment says so or not.
+    if (!std::setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
     ::rl_initialize();
     ::using_history();
     ::stifle_history(1000);
