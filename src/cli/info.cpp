@@ -34,6 +34,13 @@ std::string Join(const std::vector<int64_t>& values) {
 
 double Megabytes(uint64_t bytes) { return static_cast<double>(bytes) / 1e6; }
 
+nlohmann::json MemoryJson(const MemoryPlan& plan) {
+  return {{"weights", plan.weights},
+          {"kv_cache", plan.kv_cache},
+          {"activations", plan.activations},
+          {"total", plan.total()}};
+}
+
 nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::string& model, DType compute,
                       int images) {
   nlohmann::json json;
@@ -66,15 +73,13 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
     parameters += plan.part(p.part).parameters;
   }
   json["parameters"]["total"] = parameters;
-  json["memory"] = {{"dtype", NameOf(compute)},        {"images", images},
-                    {"weights", plan.weights},         {"kv_cache", plan.kv_cache},
-                    {"activations", plan.activations}, {"total", plan.total()},
-                    {"available", AvailableMemory()}};
+  json["memory"] = MemoryJson(plan);
+  json["memory"]["dtype"] = NameOf(compute), json["memory"]["images"] = images;
+  json["memory"]["available"] = AvailableMemory();
   return json;
 }
 
-void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& model, DType compute,
-           int images) {
+void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& model) {
   const auto n = [](int64_t v) { return static_cast<long long>(v); };
   std::printf("%s, %s layout\n", model.c_str(), NameOfLayout(c.layout));
   std::printf(
@@ -109,11 +114,15 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
     parameters += plan.part(p.part).parameters, bytes += plan.part(p.part).bytes;
   }
   std::printf("%-30s %14lld %12.1f\n\n", "all", n(parameters), Megabytes(bytes));
+}
+
+void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images) {
   std::printf(
-      "memory to draw %d picture%s at once in %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
+      "memory to %s %d %s%s at once in %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
       "%.1f MB (%.1f MB available)\n",
-      images, images == 1 ? "" : "s", NameOf(compute), Megabytes(plan.weights), Megabytes(plan.kv_cache),
-      Megabytes(plan.activations), Megabytes(plan.total()), Megabytes(AvailableMemory()));
+      what, images, noun, images == 1 ? "" : "s", NameOf(compute), Megabytes(plan.weights),
+      Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()),
+      Megabytes(AvailableMemory()));
 }
 
 }  // namespace
@@ -124,10 +133,12 @@ Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const Ops* ops, ChooseOps("cpu", ""));
   const DType compute = options.compute.value_or(DefaultCompute(*ops));
   const MemoryPlan plan = PlanMemory(*source, compute, ModelParts{}, options.images);
+  const MemoryPlan asking = PlanMemory(*source, compute, kUnderstandingParts, options.images);
   const auto table = TensorTable(source->config());
 
   if (options.json) {
     nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images);
+    if (source->config().has_vision) json["memory_to_answer"] = MemoryJson(asking);
     if (options.tensors) {
       for (const TensorSpec& t : table) {
         if (!source->Has(t.name)) continue;
@@ -140,7 +151,9 @@ Result<int> RunInfo(const InfoOptions& options) {
     std::printf("%s\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
   }
-  Print(source->config(), plan, model, compute, options.images);
+  Print(source->config(), plan, model);
+  PrintMemory("draw", "picture", plan, compute, options.images);
+  if (source->config().has_vision) PrintMemory("answer about", "image", asking, compute, options.images);
   if (options.tensors) {
     std::printf("\n");
     for (const TensorSpec& t : table) {

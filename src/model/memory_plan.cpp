@@ -90,6 +90,61 @@ uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& par
   return 0;
 }
 
+// What one half takes while it works, beside its weights.
+struct Need {
+  uint64_t kv_cache = 0, activations = 0;
+};
+
+uint64_t CacheBytes(const LlamaConfig& llama, DType compute, int64_t rows, int64_t positions) {
+  return static_cast<uint64_t>(rows * positions * 2 * llama.layers * llama.kv_heads * llama.head_dim) *
+         SizeOf(compute);
+}
+
+// Of the transformer's buffers for one row, in bytes; `logits` are kept beside them.
+uint64_t RowBytes(const LlamaConfig& llama, int64_t logits) {
+  return static_cast<uint64_t>(2 * llama.hidden + 2 * llama.heads * llama.head_dim +
+                               2 * llama.kv_heads * llama.head_dim + 3 * llama.intermediate + logits) *
+         sizeof(float);
+}
+
+// Two rows a picture; all pictures are kept as f32.
+Need DrawingNeed(const JanusConfig& config, DType compute, int64_t images, int64_t prompt_tokens) {
+  const int64_t rows = 2 * images;
+  const uint64_t pixels =
+      static_cast<uint64_t>(images * config.vq.image_size() * config.vq.image_size() * 3) * sizeof(float);
+  const uint64_t row = RowBytes(config.llama, config.gen_head_hidden + config.vq.codebook_size);
+  return {CacheBytes(config.llama, compute, rows, config.vq.tokens() + prompt_tokens),
+          static_cast<uint64_t>(std::max(rows, rows * prompt_tokens)) * row + pixels};
+}
+
+// A row and a kept view of every image; the vision tower looks at one at a time.
+Need AnsweringNeed(const JanusConfig& config, DType compute, int64_t images, int64_t prompt_tokens) {
+  const SiglipConfig& vision = config.vision;
+  const int64_t positions = vision.patches() + prompt_tokens + kPlannedAnswerTokens;
+  const int64_t patch_row =
+      2 * vision.hidden + std::max(3 * vision.hidden, vision.mlp) + 3 * config.llama.hidden;
+  const uint64_t patches = static_cast<uint64_t>(vision.patches() * (patch_row + images * config.llama.hidden));
+  const int64_t rows = std::max(images, vision.patches() + prompt_tokens);
+  return {CacheBytes(config.llama, compute, images, positions),
+          patches * sizeof(float) + static_cast<uint64_t>(rows) * RowBytes(config.llama, 0) +
+              static_cast<uint64_t>(images * config.llama.vocabulary) * sizeof(float)};
+}
+
+// Three maps live at once at every level: input, output, upsampled or shortcut.
+uint64_t VqMaps(const JanusConfig& config, DType compute) {
+  uint64_t largest = 0;
+  const int64_t levels = static_cast<int64_t>(config.vq.channel_multiplier.size());
+  for (int64_t l = 0; l < levels; l++) {
+    const uint64_t side = static_cast<uint64_t>(config.vq.image_size() >> l);
+    // A level's upsampled input has the width of the level below.
+    const int64_t widest =
+        std::max(config.vq.channel_multiplier[static_cast<size_t>(l)],
+                 config.vq.channel_multiplier[static_cast<size_t>(std::min(l + 1, levels - 1))]);
+    largest = std::max(largest, side * side * static_cast<uint64_t>(widest * config.vq.base_channels));
+  }
+  return 3 * largest * SizeOf(compute);
+}
+
 }  // namespace
 
 MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
@@ -108,33 +163,13 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
                     SizeOf(source.TypeOf("llama.embed"));
   }
 
-  const uint64_t rows = 2 * static_cast<uint64_t>(images);
-  const uint64_t positions = static_cast<uint64_t>(config.vq.tokens() + prompt_tokens);
-  const LlamaConfig& llama = config.llama;
-  plan.kv_cache = rows * positions *
-                  static_cast<uint64_t>(2 * llama.layers * llama.kv_heads * llama.head_dim) * SizeOf(compute);
-
-  const uint64_t row_width = static_cast<uint64_t>(
-      2 * llama.hidden + 2 * llama.heads * llama.head_dim + 2 * llama.kv_heads * llama.head_dim +
-      3 * llama.intermediate + config.gen_head_hidden + config.vq.codebook_size);
-  const uint64_t batch_rows = std::max(rows, rows * static_cast<uint64_t>(prompt_tokens));
-  // Three maps live at once at every level (input, output, upsampled or shortcut); all pictures are kept as
-  // f32.
-  uint64_t largest_map = 0;
-  const int64_t levels = static_cast<int64_t>(config.vq.channel_multiplier.size());
-  for (int64_t l = 0; l < levels; l++) {
-    const uint64_t side = static_cast<uint64_t>(config.vq.image_size() >> l);
-    // A level's upsampled input has the width of the level below.
-    const int64_t widest =
-        std::max(config.vq.channel_multiplier[static_cast<size_t>(l)],
-                 config.vq.channel_multiplier[static_cast<size_t>(std::min(l + 1, levels - 1))]);
-    largest_map =
-        std::max(largest_map, side * side * static_cast<uint64_t>(widest * config.vq.base_channels));
-  }
-  const uint64_t pixels =
-      static_cast<uint64_t>(config.vq.image_size() * config.vq.image_size() * 3) * sizeof(float);
-  plan.activations = batch_rows * row_width * sizeof(float) + 3 * largest_map * SizeOf(compute) +
-                     static_cast<uint64_t>(images) * pixels;
+  const Need drawing = parts.drawing ? DrawingNeed(config, compute, images, prompt_tokens) : Need{};
+  const Need answering =
+      parts.understanding ? AnsweringNeed(config, compute, images, prompt_tokens) : Need{};
+  // The halves take turns.
+  plan.kv_cache = std::max(drawing.kv_cache, answering.kv_cache);
+  plan.activations = std::max(drawing.activations, answering.activations);
+  if (parts.vq_decoder || parts.vq_encoder) plan.activations += VqMaps(config, compute);
   return plan;
 }
 

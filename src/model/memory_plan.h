@@ -18,12 +18,15 @@ struct MemoryPlan {
   };
   PartSize parts[5];         // by Part
   uint64_t weights = 0;      // what the wanted parts keep in memory, packed
-  uint64_t kv_cache = 0;     // keys and values of `images` pictures, two rows each
+  uint64_t kv_cache = 0;     // keys and values: two rows a picture that is drawn, one an image asked about
   uint64_t activations = 0;  // rows' buffers and the largest feature maps of one picture
 
   const PartSize& part(Part p) const { return parts[static_cast<int>(p)]; }
   uint64_t total() const { return weights + kv_cache + activations; }
 };
+
+/// Longest answer that is planned for: the program's default.
+constexpr int64_t kPlannedAnswerTokens = 512;
 
 /// For drawing `images` pictures at once after prompts of `prompt_tokens`, or answering about as many images.
 MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
