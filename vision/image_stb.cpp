@@ -1,5 +1,7 @@
 // BMP, TGA, PSD and Radiance HDR through stb_image, kept on a short lead: it gets as much memory as the
-// picture's size explains, and is caught reading beyond the end, where it would see zeros.
+// picture's size explains, and is caught reading beyond the end, where it would see zeros. Its bytes are
+// Pillow's, but for BMPs of 16 bits per pixel: it widens 5 bits to 8 another way, which makes a difference of
+// one.
 #include <algorithm>
 #include <cstddef>
 #include <cstdlib>
