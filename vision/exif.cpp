@@ -93,7 +93,9 @@ int OrientationOf(Bytes exif) {
   int orientation = 1;
   for (size_t i = 0; i < entries; i++) {
     const size_t at = directory + 2 + i * kEntry;
+#ifndef BIFRONS_PLANTED_BUGS
     if (at + kEntry > exif.size()) break;
+#endif
     const uint8_t* entry = &exif[at];
     const uint32_t type = Read(entry + 2, 2, big);
     if (Read(entry, 2, big) != kOrientation || Read(entry + 4, 4, big) != 1) continue;
