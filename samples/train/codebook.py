@@ -3,8 +3,8 @@
 All patches of all sprites are clustered once; a code is a cluster, so a scene's tokens are table look-ups. A code says what a
 sprite contributes (premultiplied colour and alpha), not what is behind it: the decoder's attention sees the flat background's
 code elsewhere in the picture and composites it. That keeps one code for a patch on all twelve backgrounds."""
+import functools
 import pathlib
-import sys
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ import scenes
 CODES, DIMENSIONS = 4096, 8
 BACKGROUNDS = {name: i for i, name in enumerate(scenes.COLOURS)}  # codes 0..11
 TRANSPARENT = -1
+# The codes of all patches. Kept, because weights know no others and clustering depends on a machine's rounding: running this file
+# clusters anew, which is for a new world or a model trained from nothing.
+CODES_FILE = pathlib.Path(__file__).parent / 'codes.npz'
 ITERATIONS = 20
 SIZE_WEIGHTS = {24: 0.5, 40: 3.0, 56: 1.5, 72: 0.5}  # about how often scenes.py uses a size
 
@@ -43,58 +46,78 @@ def _kmeans(points, weights, count):
     return centres, torch.cdist(points, centres).argmin(1)
 
 
-def build():
-    """Returns tables {(thing name, size): int codes [n, n]}, the initial code vectors [CODES, 8] and the centroids [CODES, 256]."""
-    things = scenes.EMOJI + scenes.SHAPE_THINGS
-    keys = [(t, s) for t in things for s in scenes.SIZES]
-    blocks = [_patches(t, s) for t, s in keys]
-    flat = torch.from_numpy(np.concatenate([b.reshape(-1, b.shape[-1]) for b in blocks]))
+def _things():
+    """Every (thing, size), in the order of CODES_FILE."""
+    return [(t, s) for t in scenes.EMOJI + scenes.SHAPE_THINGS for s in scenes.SIZES]
+
+
+def _all_patches():
+    return torch.from_numpy(np.concatenate([_patches(t, s).reshape(-1, 4 * scenes.PATCH ** 2) for t, s in _things()]))
+
+
+def cluster():
+    """Codes of all patches [n]."""
+    flat = _all_patches()
     visible = flat[:, 3::4].amax(1) > 0.02
     points, inverse = flat[visible].unique(dim=0, return_inverse=True)
-    backgrounds = torch.tensor(list(scenes.COLOURS.values()), dtype=torch.float32) / 255
-    backgrounds = torch.cat([backgrounds, torch.ones(len(backgrounds), 1)], 1).repeat(1, scenes.PATCH ** 2)
-    weights = torch.zeros(len(points)).index_add_(0, inverse, torch.cat([torch.full((len(b) ** 2,), SIZE_WEIGHTS[s]) for (_, s), b in zip(keys, blocks)])[visible])
-    centres, label = _kmeans(points, weights.sqrt(), CODES - len(BACKGROUNDS))
-    centroids = torch.cat([backgrounds, centres])
+    use = torch.cat([torch.full(((size // scenes.PATCH) ** 2,), SIZE_WEIGHTS[size]) for _, size in _things()])
+    weights = torch.zeros(len(points)).index_add_(0, inverse, use[visible])
+    _, label = _kmeans(points, weights.sqrt(), CODES - len(BACKGROUNDS))
     codes = torch.full((len(flat),), TRANSPARENT)
     codes[visible] = label[inverse] + len(BACKGROUNDS)
-    tables, at = {}, 0
-    for (thing, size), block in zip(keys, blocks):
-        n = len(block)
-        tables[thing.name, size] = codes[at:at + n * n].view(n, n).numpy()
+    return codes
+
+
+def _stored():
+    return torch.from_numpy(np.load(CODES_FILE)['codes'].astype(np.int64))
+
+
+@functools.cache
+def tables():
+    """{(thing name, size): int codes [n, n]}"""
+    codes, at, result = _stored(), 0, {}
+    for thing, size in _things():
+        n = size // scenes.PATCH
+        result[thing.name, size] = codes[at:at + n * n].view(n, n).numpy()
         at += n * n
-    error = (flat[visible] - centroids[codes[visible]]).pow(2).mean()
-    print(f'{len(points)} different patches, {CODES} codes, psnr of the centroids {-10 * torch.log10(error):.2f} dB')
-    return dict(tables=tables, vectors=_vectors(centroids), centroids=centroids)
+    return result
 
 
-def _vectors(centroids):
-    """Whitened principal components: patches that look alike start close together."""
+def vectors():
+    """Code vectors to start from, [CODES, 8]: whitened principal components, so that patches that look alike start close together."""
+    codes, flat = _stored(), _all_patches()
+    visible = codes != TRANSPARENT
+    total = torch.zeros(CODES, flat.shape[1]).index_add_(0, codes[visible], flat[visible])
+    count = torch.zeros(CODES).index_add_(0, codes[visible], torch.ones(int(visible.sum())))
+    centroids = total / count.clamp(min=1)[:, None]
+    backgrounds = torch.tensor(list(scenes.COLOURS.values()), dtype=torch.float32) / 255
+    centroids[:len(BACKGROUNDS)] = torch.cat([backgrounds, torch.ones(len(backgrounds), 1)], 1).repeat(1, scenes.PATCH ** 2)
+    print(f'{CODES} codes, psnr of the centroids {-10 * torch.log10((flat[visible] - centroids[codes[visible]]).pow(2).mean()):.2f} dB')
     centred = centroids - centroids.mean(0)
     _, _, basis = torch.linalg.svd(centred, full_matrices=False)
     projected = centred @ basis[:DIMENSIONS].T
     return projected / projected.std(0)
 
 
-def tokens(scene, tables):
+def tokens(scene):
     """The 144 image tokens of a scene, in raster order."""
     grid = np.full((scenes.GRID, scenes.GRID), BACKGROUNDS[scene.background])
     for thing, x, y, size in scene.sprites:
-        codes, n = tables[thing.name, size], size // scenes.PATCH
+        codes, n = tables()[thing.name, size], size // scenes.PATCH
         area = grid[y // scenes.PATCH:, x // scenes.PATCH:][:n, :n]
         area[...] = np.where(codes == TRANSPARENT, area, codes)
     return grid.reshape(-1)
 
 
-def starts(scene, tables):
+def starts(scene):
     """Marks each sprite's first token in raster order, [144]: the one that says which thing it is."""
     marks = np.zeros(scenes.GRID ** 2, bool)
     for thing, x, y, size in scene.sprites:
-        row, column = np.argwhere(tables[thing.name, size] != TRANSPARENT)[0]
+        row, column = np.argwhere(tables()[thing.name, size] != TRANSPARENT)[0]
         marks[(y // scenes.PATCH + row) * scenes.GRID + x // scenes.PATCH + column] = True
     return marks
 
 
 if __name__ == '__main__':
     torch.set_num_threads(1)
-    torch.save(build(), pathlib.Path(sys.argv[1]))
+    np.savez_compressed(CODES_FILE, codes=cluster().numpy().astype(np.int16))

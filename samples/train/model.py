@@ -1,6 +1,8 @@
 """The model's shape, in transformers' terms, and the two parts of it that are trained apart."""
 import torch
 from transformers import JanusConfig, JanusForConditionalGeneration
+from transformers.models.janus.modeling_janus import JanusVisionEncoderLayer
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 import codebook
 import scenes
@@ -35,14 +37,31 @@ def build(vocabulary):
     return janus
 
 
+def load(path):
+    """The whole model from a model directory, to be trained further."""
+    return JanusForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation='eager')
+
+
+def fuse(module):
+    """Compiles the transformer layers within: most of a step on a CPU went into casts and elementwise work, which fuse to a third of it. The
+    first steps take a minute longer, and a C++ compiler."""
+    for layer in module.modules():
+        if isinstance(layer, (LlamaDecoderLayer, JanusVisionEncoderLayer)):
+            layer.compile(dynamic=True)
+
+
 class Drawer(torch.nn.Module):
     """The part that turns a prompt into image tokens."""
 
-    def __init__(self, janus):
+    def __init__(self, janus, trained=False):
         super().__init__()
         inner = janus.model
         self.language_model, self.generation_embeddings = inner.language_model, inner.generation_embeddings
         self.generation_aligner, self.generation_head = inner.generation_aligner, inner.generation_head
+        if not trained:
+            self._start()
+
+    def _start(self):
         for module in self.modules():
             if isinstance(module, torch.nn.Linear):
                 module.reset_parameters()
@@ -68,11 +87,12 @@ class Drawer(torch.nn.Module):
 class Painter(torch.nn.Module):
     """The part that turns image tokens into pixels."""
 
-    def __init__(self, janus, vectors):
+    def __init__(self, janus, vectors=None):
         super().__init__()
         vq = janus.model.vqmodel
         self.codes, self.post_quant_conv, self.decoder = vq.quantize.embedding, vq.post_quant_conv, vq.decoder
-        self.codes.weight.data.copy_(torch.nn.functional.normalize(vectors, dim=-1))
+        if vectors is not None:
+            self.codes.weight.data.copy_(torch.nn.functional.normalize(vectors, dim=-1))
 
     def forward(self, codes):
         """Pixels in -1..1 [b, 3, 8h, 8w] from codes [b, h, w]."""

@@ -53,9 +53,30 @@ class Scene:
         return f'{self.subject} on {article(self.background)} background' if self.names_background else self.subject
 
     @property
+    def description(self):
+        """The canonical caption of the picture: of several that fit, always the same one, and always with the background."""
+        (thing, x, y, size), *others = self.sprites
+        subject = self.subject
+        if len(self.sprites) == 2 and others[0][0] != thing:
+            _, x2, y2, _ = others[0]
+            relation = 'to the left of' if abs(x2 - x) > abs(y2 - y) else 'above'
+            first, second = sorted(self.sprites, key=lambda s: s[1] if relation != 'above' else s[2])
+            subject = f'{first[0].single} {relation} {second[0].single}'
+        return f'{subject} on {article(self.background)} background'
+
+    @property
     def held_out(self):
-        """About a tenth of all captions is never trained on; the gallery and the evaluation draw those."""
-        return hashlib.sha256(self.caption.encode()).digest()[0] < 26
+        """About a tenth of all captions is never trained on; the gallery draws those."""
+        return _held_out(self.caption)
+
+    @property
+    def unseen(self):
+        """Held out in whichever words: what the evaluation asks for."""
+        return self.held_out and _held_out(self.description)
+
+
+def _held_out(caption):
+    return hashlib.sha256(caption.encode()).digest()[0] < 26
 
 
 def article(name):
@@ -119,25 +140,41 @@ def render(scene):
     return picture.astype(np.uint8)
 
 
-def _thing(r, background, other_than=None):
+def _thing(r, background, shapes, other_than=None):
     while True:
-        thing = r.choice(SHAPE_THINGS) if r.random() < 0.2 else r.choice(EMOJI)
+        thing = r.choice(SHAPE_THINGS) if r.random() < shapes else r.choice(EMOJI)
         if thing.colour != background and thing is not other_than:
             return thing
 
 
-def scene(r: random.Random):
-    """A random scene: 45 % one thing, 25 % several of a thing, 30 % two things."""
+@dataclass(frozen=True)
+class Mix:
+    """How often what is drawn: `one` thing, `several` of a thing, else two things; one thing `plain`, `small`, `big`, else at a side;
+    how many of the things are `shapes`, of which there are as many as emoji."""
+    one: float = 0.45
+    several: float = 0.25
+    plain: float = 0.5
+    small: float = 0.125
+    big: float = 0.125
+    shapes: float = 0.2
+
+
+MIX = Mix()
+HARD = Mix(one=0.35, several=0.15, plain=0.35, small=0.1, big=0.35, shapes=0.45)  # more of what a model trained on MIX gets wrong
+
+
+def scene(r: random.Random, mix=MIX):
+    """A random scene."""
     background = r.choice(list(COLOURS))
     low, high, middle = (lambda: r.choice((0, 8))), (lambda: r.choice((48, 56))), (lambda: r.choice((24, 32)))
-    kind, thing = r.random(), _thing(r, background)
-    if kind < 0.45:
+    kind, thing = r.random(), _thing(r, background, mix.shapes)
+    if kind < mix.one:
         form = r.random()
-        if form < 0.5:
+        if form < mix.plain:
             places, size, subject = [(r.choice((16, 24)), r.choice((16, 24)))], 56, thing.single
-        elif form < 0.625:
+        elif form < mix.plain + mix.small:
             places, size, subject = [(r.choice((32, 40)), r.choice((32, 40)))], 24, f'a small {thing.name}'
-        elif form < 0.75:
+        elif form < mix.plain + mix.small + mix.big:
             places, size, subject = [(r.choice((8, 16)), r.choice((8, 16)))], 72, f'a big {thing.name}'
         else:
             side = r.choice(('left', 'right', 'top', 'bottom'))
@@ -145,14 +182,14 @@ def scene(r: random.Random):
             y = {'top': low, 'bottom': high}.get(side, middle)()
             places, size, subject = [(x, y)], 40, f"{thing.single} {'on' if side in ('left', 'right') else 'at'} the {side}"
         sprites = [(thing, x, y, size) for x, y in places]
-    elif kind < 0.7:
+    elif kind < mix.one + mix.several:
         count = r.choice((2, 2, 3, 4))
         layout = {2: ((low, middle), (high, middle)), 3: ((middle, low), (low, high), (high, high)),
                   4: ((low, low), (high, low), (low, high), (high, high))}[count]
         sprites = [(thing, x(), y(), 40) for x, y in layout]
         subject = f'{NUMBERS[count]} {thing.plural}'
     else:
-        second, form = _thing(r, background, thing), r.randrange(5)
+        second, form = _thing(r, background, mix.shapes, thing), r.randrange(5)
         first_place, second_place = ((low, middle), (high, middle)) if form in (0, 1, 4) else ((middle, low), (middle, high))
         subject = (f'{thing.single} to the left of {second.single}', f'{second.single} to the right of {thing.single}',
                    f'{thing.single} above {second.single}', f'{second.single} below {thing.single}', f'{thing.single} and {second.single}')[form]
@@ -161,7 +198,13 @@ def scene(r: random.Random):
     return Scene(background, tuple(sprites), subject, names_background)
 
 
-def training_scene(r):
-    while (s := scene(r)).held_out:
+def training_scene(r, mix=MIX):
+    while (s := scene(r, mix)).held_out or _held_out(s.description):
+        pass
+    return s
+
+
+def unseen_scene(r, mix=MIX):
+    while not (s := scene(r, mix)).unseen:
         pass
     return s

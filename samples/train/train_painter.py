@@ -15,12 +15,12 @@ CROP = 6  # patches along the side of a crop
 WHOLE_FROM = 0.6  # then whole scenes: GroupNorm's statistics depend on how much background there is
 
 
-def batch(r, tables, count, side):
+def batch(r, count, side):
     """Codes [count, side, side] and pixels in -1..1; crops are taken around sprites, background alone teaches nothing."""
     codes, pixels = [], []
     for _ in range(count):
         scene = scenes.training_scene(r)
-        grid, picture = codebook.tokens(scene, tables).reshape(scenes.GRID, scenes.GRID), scenes.render(scene)
+        grid, picture = codebook.tokens(scene).reshape(scenes.GRID, scenes.GRID), scenes.render(scene)
         if side < scenes.GRID:
             _, x, y, size = r.choice(scene.sprites)
             spare = scenes.GRID - side
@@ -45,13 +45,12 @@ def main():
     options = training.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     vocabulary = Tokenizer.from_file(str(options.work / 'tokenizer.json'))
-    book = torch.load(options.work / 'codebook.pt', weights_only=False)
-    painter = model.Painter(model.build(vocabulary), book['vectors'])
+    painter = model.Painter(model.build(vocabulary), codebook.vectors())
     run = training.Run(options, 'painter', painter, painter.matrices(), ('psnr',))
     while run.going():
         whole = run.progress >= WHOLE_FROM
         # A crop has a quarter of a scene's pixels: both kinds of step cost about the same.
-        codes, pixels = batch(run.random, book['tables'], options.batch // 4 if whole else options.batch, scenes.GRID if whole else CROP)
+        codes, pixels = batch(run.random, options.batch // 4 if whole else options.batch, scenes.GRID if whole else CROP)
         with torch.autocast('cpu', torch.bfloat16):
             drawn = painter(codes)
         drawn = drawn.float()

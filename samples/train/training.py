@@ -19,15 +19,17 @@ from muon import Muon
 
 SAVE_EVERY = 180  # seconds
 LOG_EVERY = 5  # steps
+SLOW = 0.2
 
 
 def arguments(description):
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument('work', type=pathlib.Path, help='directory of codebook.pt, tokenizer.json and the checkpoints')
+    parser.add_argument('work', type=pathlib.Path, help='directory of tokenizer.json and the checkpoints')
     parser.add_argument('--minutes', type=float, required=True, help='CPU minutes the whole training takes, including those before a continuation')
     parser.add_argument('--batch', type=int, required=True)
     parser.add_argument('--lr', type=float, default=3e-3, help='of AdamW: embeddings, the layers that read or write codes and pixels, biases, norms')
     parser.add_argument('--muon', type=float, default=0.02, help="Muon's learning rate; 0 leaves everything to AdamW")
+    parser.add_argument('--start', type=pathlib.Path, help='model directory whose weights to start from, instead of new ones')
     parser.add_argument('--name', help='of the checkpoint and the log')
     return parser
 
@@ -35,7 +37,8 @@ def arguments(description):
 class Run:
     """One training: `module` holds all that is trained. Use: while run.going(): loss = ...; run.update(loss)."""
 
-    def __init__(self, options, name, module, matrices, columns, average=0.998):
+    def __init__(self, options, name, module, matrices, columns, average=0.998, slow=()):
+        """`matrices` are for Muon; `slow` parameters, already trained, move at SLOW of the learning rates."""
         torch.manual_seed(0)
         self.options, self.module, self.average = options, module, average
         name = options.name or name
@@ -43,13 +46,14 @@ class Run:
         self.random = random.Random(3)
         self.step = self.seen = 0
         self.seconds, self.clock, self.stopped = 0.0, time.process_time(), False
-        matrices = list(matrices) if options.muon else []
-        chosen = {id(p) for p in matrices}
-        rest = [p for p in module.parameters() if id(p) not in chosen]
-        self.optimisers = [torch.optim.AdamW(rest, lr=options.lr, betas=(0.9, 0.97), weight_decay=0.0)]
-        if matrices:
-            self.optimisers.append(Muon(matrices, lr=options.muon))
-        self.peaks = [o.param_groups[0]['lr'] for o in self.optimisers]
+        matrices, slow = {id(p) for p in matrices} if options.muon else set(), {id(p) for p in slow}
+        self.optimisers = []
+        for kind, peak in ((torch.optim.AdamW, options.lr), (Muon, options.muon)):
+            those = [p for p in module.parameters() if (id(p) in matrices) == (kind is Muon)]
+            groups = [dict(params=[p for p in those if (id(p) in slow) == is_slow], peak=peak * (SLOW if is_slow else 1)) for is_slow in (False, True)]
+            if groups := [group for group in groups if group['params']]:
+                more = {} if kind is Muon else dict(betas=(0.9, 0.97), weight_decay=0.0)
+                self.optimisers.append(kind(groups, lr=peak, **more))
         self.averaged = {k: v.clone() for k, v in module.state_dict().items()}
         if self.path.exists():
             self._load()
@@ -71,8 +75,9 @@ class Run:
         if time.time() - self.saved > SAVE_EVERY:
             self.save()
         factor = min(1, (self.step + 1) / 50, max(0.01, (1 - self.progress) / 0.75))
-        for optimiser, peak in zip(self.optimisers, self.peaks):
-            optimiser.param_groups[0]['lr'] = peak * factor
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group['lr'] = group['peak'] * factor
         return True
 
     def update(self, loss, pictures, *figures):
@@ -124,7 +129,10 @@ class Run:
         self.module.load_state_dict(state['module'])
         self.averaged = state['averaged']
         for optimiser, saved in zip(self.optimisers, state['optimisers']):
+            peaks = [group['peak'] for group in optimiser.param_groups]
             optimiser.load_state_dict(saved)
+            for group, peak in zip(optimiser.param_groups, peaks):
+                group['peak'] = peak
         self.random.setstate(state['random'])
         torch.set_rng_state(state['torch_random'])
         self.step, self.seen, self.seconds = state['step'], state['seen'], state['seconds']
