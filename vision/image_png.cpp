@@ -1,5 +1,5 @@
-// PNG through libpng. Not through stb_image: it reads no 16-bit palette masks as Pillow does, and allocates
-// before it checks.
+// PNG through libpng, not stb_image: palettes, masks and 16 bits come out as Pillow has them, and nothing is
+// allocated before its size is known.
 #include <png.h>
 
 #include <csetjmp>
