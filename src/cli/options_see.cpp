@@ -43,7 +43,7 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
   verb->add_flag("--overwrite", o.overwrite, "answer again where a result exists already");
   verb->add_option("--batch", o.batch, "images answered together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));
-  verb->add_flag("--json", o.json, "print a JSON line per image: file, text, tokens, seconds");
+  verb->add_flag("--json", o.json, "print a JSON line per image: file, text, tokens (without EOS), seconds");
   verb->add_flag("-v,--verbose", o.verbose, "print speed");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
   AddAnswer(verb, o.answer);
