@@ -1,10 +1,10 @@
 # Tests that are not plain Catch2 programs, and properties of those that are.
 
-# Feature maps and the VQ decoder: the plain tests take the best instruction set; oneDNN's is chosen once per
+# Feature maps and the vision networks: the plain tests take the best instruction set; oneDNN's is chosen once per
 # process, so each of the lesser ones is a run of its own. A set that the processor lacks is a warning.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   foreach(isa baseline avx2 avx512)
-    foreach(test ops_maps_test vq_decoder_test)
+    foreach(test ops_maps_test vq_decoder_test vq_encoder_test siglip_test)
       add_test(NAME ${test}_${isa} COMMAND ${test})
       set_tests_properties(${test}_${isa} PROPERTIES ENVIRONMENT BIFRONS_TEST_ISA=${isa})
     endforeach()
