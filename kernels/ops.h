@@ -119,6 +119,10 @@ struct Ops {
   void (*silu_mul)(ThreadPool&, const float* gate_up, int64_t rows, int64_t dim, float* y);
   /// x[n] = gelu(x), the exact erf form, in place.
   void (*gelu)(ThreadPool&, float* x, int64_t n);
+  /// y[rows, fc2.out] += fc2(gelu(fc1(x))) with linear's and gelu's bits for RowClass::kPrefill; scratch
+  /// [rows, fc1.out]. One op, because the inner rows need never be written out in f32.
+  void (*gelu_mlp)(ThreadPool&, const Linear& fc1, const Linear& fc2, const float* x, int64_t rows,
+                   float* scratch, float* y);
   /// Rotates the first `heads` heads of every row of x [rows, stride] in place (rotate-half convention: element
   /// i pairs with i + head_dim/2). cos, sin: f32 [positions, head_dim/2]; row r uses position positions[r].
   void (*rope)(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim, const int32_t* positions,

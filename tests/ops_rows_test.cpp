@@ -218,6 +218,79 @@ TEST_CASE("prefill has the same bits with any number of threads") {
   }
 }
 
+TEST_CASE("long sums of many rows agree with ref, whatever the number of threads") {
+  // More than one pass over `in`, and more rows than one pass takes.
+  constexpr int64_t kOut = 40, kIn = 4128, kRows = 205;
+  const Ops &ops = TestedOps(), &ref = ref::RefOps();
+  Matrix w(DType::kBF16, kOut, kIn, 1), w_abs(DType::kBF16, kOut, kIn, 1, true),
+      bias(DType::kBF16, 1, kOut, 3);
+  const TensorView part = w.view(), absolute = w_abs.view();
+  const auto packed = ops.pack_linear(Pool(2), {&part, 1}, bias.view(), DType::kBF16);
+  const auto expected = ref.pack_linear(Pool(1), {&part, 1}, bias.view(), DType::kBF16);
+  const auto sizes = ref.pack_linear(Pool(1), {&absolute, 1}, {}, DType::kF32);
+  Guarded<float> x(kRows * kIn), x_abs(kRows * kIn), start(kRows * kOut), wanted(kRows * kOut),
+      norm(kRows * kOut);
+  Fill(x, 2);
+  Fill(start, 4);
+  for (size_t i = 0; i < x.size(); i++) x_abs[i] = std::fabs(x[i]);
+  std::memcpy(wanted.data(), start.data(), start.size() * sizeof(float));
+  ref.linear(Pool(2), *expected, x.data(), kRows, RowClass::kPrefill, true, wanted.data());
+  ref.linear(Pool(2), *sizes, x_abs.data(), kRows, RowClass::kPrefill, false, norm.data());
+  std::vector<float> before;
+  for (int threads : {1, 2, 3}) {
+    Guarded<float> y(kRows * kOut);
+    std::memcpy(y.data(), start.data(), start.size() * sizeof(float));
+    ops.linear(Pool(threads), *packed, x.data(), kRows, RowClass::kPrefill, true, y.data());
+    double worst = 0;  // as above
+    for (size_t i = 0; i < y.size(); i++) {
+      const double bound = 4.0 * (kIn + 3) * kEpsilon * (1.01 * norm[i] + 1 + std::fabs(start[i]));
+      const double error = std::fabs(y[i] - wanted[i]);
+      worst = std::max(worst, std::isnan(error) ? 1e30 : error / bound);
+    }
+    CHECK(worst <= 1);
+    if (!before.empty()) CHECK(SameBits(y.data(), before.data(), y.size()));
+    before = y.values();
+  }
+}
+
+TEST_CASE("gelu_mlp has the bits of linear, gelu, linear") {
+  struct Case {
+    int64_t in, inner, out, rows;
+  };
+  for (const Case& c : {Case{64, 96, 33, 40}, Case{32, 64, 32, 16}, Case{24, 60, 24, 25},
+                        Case{96, 130, 40, 33}, Case{64, 128, 64, 1}, Case{128, 512, 160, 577}}) {
+    for (const auto& [stored, compute] :
+         {std::pair(DType::kBF16, DType::kBF16), std::pair(DType::kF32, DType::kF32)}) {
+      for (bool with_bias : {true, false}) {
+        for (const Ops* ops : {&TestedOps(), &ref::RefOps()}) {
+          INFO(ops->isa << " " << c.in << "→" << c.inner << "→" << c.out << " rows " << c.rows << " "
+                        << NameOf(compute));
+          Matrix w1(stored, c.inner, c.in, 1), b1(stored, 1, c.inner, 2);
+          Matrix w2(stored, c.out, c.inner, 3), b2(stored, 1, c.out, 4);
+          const TensorView part1 = w1.view(), part2 = w2.view();
+          const auto fc1 =
+              ops->pack_linear(Pool(1), {&part1, 1}, with_bias ? b1.view() : TensorView{}, compute);
+          const auto fc2 =
+              ops->pack_linear(Pool(1), {&part2, 1}, with_bias ? b2.view() : TensorView{}, compute);
+          Guarded<float> x(c.rows * c.in), inner(c.rows * c.inner), start(c.rows * c.out);
+          Fill(x, 5, 0.3f);
+          Fill(start, 6);
+          std::vector<float> apart = start.values();
+          ops->linear(Pool(2), *fc1, x.data(), c.rows, RowClass::kPrefill, false, inner.data());
+          ops->gelu(Pool(2), inner.data(), c.rows * c.inner);
+          ops->linear(Pool(2), *fc2, inner.data(), c.rows, RowClass::kPrefill, true, apart.data());
+          for (int threads : {1, 3}) {
+            Guarded<float> y(c.rows * c.out), scratch(c.rows * c.inner);
+            std::memcpy(y.data(), start.data(), start.size() * sizeof(float));
+            ops->gelu_mlp(Pool(threads), *fc1, *fc2, x.data(), c.rows, scratch.data(), y.data());
+            CHECK(SameBits(y.data(), apart.data(), c.rows * c.out));
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("f16 and bf16 weights keep their values, subnormals too") {
   const Ops& ops = TestedOps();
   // One weight per output row, x = 1: y is the weight. bf16 subnormals are left out: vdpbf16ps takes them as

@@ -149,9 +149,7 @@ void SiglipEncoder::FeedForward(ThreadPool& pool, const Layer& layer, float* x) 
   const int64_t n = config_.patches();
   auto *normed = normed_.as<float>(), *inner = wide_.as<float>();
   Normalise(pool, layer.norm2, x, normed);
-  ops_->linear(pool, *layer.fc1, normed, n, RowClass::kPrefill, false, inner);
-  ops_->gelu(pool, inner, n * config_.mlp);
-  ops_->linear(pool, *layer.fc2, inner, n, RowClass::kPrefill, true, x);
+  ops_->gelu_mlp(pool, *layer.fc1, *layer.fc2, normed, n, inner, x);
 }
 
 Tensor SiglipEncoder::Encode(ThreadPool& pool, TensorView pixel_values) {

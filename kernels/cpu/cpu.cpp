@@ -21,8 +21,8 @@ Ops MakeOps(Isa isa) {
 
 bool Complete(const Ops& o) {
   return o.pack_linear && o.pack_conv && o.linear && o.gather_rows && o.rms_norm && o.layer_norm &&
-         o.silu_mul && o.gelu && o.rope && o.kv_store && o.attention && o.conv2d && o.group_norm &&
-         o.upsample2x && o.full_attention;
+         o.silu_mul && o.gelu && o.gelu_mlp && o.rope && o.kv_store && o.attention && o.conv2d &&
+         o.group_norm && o.upsample2x && o.full_attention;
 }
 
 template <Isa isa>

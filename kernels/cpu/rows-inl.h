@@ -54,13 +54,8 @@ void SiluMul(const float* gate, const float* up, int64_t n, float* y) {
   ForVectors(n, gate, up, y, [](F32s g, F32s u) BIFRONS_LAMBDA_INLINE { return Silu(g) * u; });
 }
 
-// x/2·erfc(−x/√2): for negative x the small value itself, without the cancellation of 1 + erf.
 void Gelu(float* x, int64_t n) {
-  ForVectors(n, x, x, x, [](F32s v, F32s) BIFRONS_LAMBDA_INLINE {
-    const F32s magnitude = (F32s)((U32s)v & 0x7FFFFFFFu);
-    const F32s tail = Erfc(magnitude * 0.70710678118654752f);
-    return 0.5f * v * (v > 0.0f ? 2.0f - tail : tail);
-  });
+  ForVectors(n, x, x, x, [](F32s v, F32s) BIFRONS_LAMBDA_INLINE { return GeluOf(v); });
 }
 
 void Rotate(float* low, float* high, const float* cos, const float* sin, int64_t n) {

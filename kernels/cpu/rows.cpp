@@ -8,6 +8,7 @@
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/prefill.h"
 #include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/tiles.h"
 
 namespace bifrons::cpu {
 
@@ -18,7 +19,7 @@ const RowKernels& GetRowKernels(Isa isa) {
       return kRowKernelsAvx2;
     // AMX tiles sum in another order than vdpbf16ps, and a row must not depend on how many rows share its
     // step. They could only replace it for every row count, which they would slow down for few; so "amx"
-    // decodes like "avx512", and differs by oneDNN's use of tiles for prefill and convolutions.
+    // decodes like "avx512", and uses tiles for prefill, full attention and, through oneDNN, convolutions.
     case Isa::kAvx512:
     case Isa::kAmx:
       return kRowKernelsAvx512;
@@ -99,6 +100,8 @@ struct RowOps {
     const auto& packed = static_cast<const PackedLinear&>(linear);
     if (row_class == RowClass::kPrefill && PrefillsWithOneDnn(isa, packed, rows)) {
       PrefillRows(isa, pool, packed, x, rows, accumulate, y);
+    } else if (row_class == RowClass::kPrefill && SuitsTiles(isa, packed, rows)) {
+      MultiplyOnTiles(pool, packed, x, rows, accumulate, y);
     } else {
       MultiplyRows(isa, pool, packed, x, rows, accumulate, y);
     }
@@ -139,6 +142,20 @@ struct RowOps {
     Deal(pool, (n + kPart - 1) / kPart, 4 * std::min(kPart, n), [&](int64_t begin, int64_t end, int) {
       GetRowKernels(isa).gelu(x + begin * kPart, std::min(n, end * kPart) - begin * kPart);
     });
+  }
+
+  static void GeluMlp(ThreadPool& pool, const Linear& fc1, const Linear& fc2, const float* x, int64_t rows,
+                      float* scratch, float* y) {
+    const auto &first = static_cast<const PackedLinear&>(fc1),
+               &second = static_cast<const PackedLinear&>(fc2);
+    BIFRONS_CHECK(first.out == second.in);
+    if (MlpSuitsTiles(isa, first, second, rows)) {
+      GeluMlpOnTiles(pool, first, second, x, rows, scratch, y);
+      return;
+    }
+    LinearRows(pool, fc1, x, rows, RowClass::kPrefill, false, scratch);
+    Gelu(pool, scratch, rows * fc1.out);
+    LinearRows(pool, fc2, scratch, rows, RowClass::kPrefill, true, y);
   }
 
   static void Rope(ThreadPool& pool, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim,
@@ -228,6 +245,7 @@ void Fill(Ops& ops) {
   ops.layer_norm = RowOps<isa>::LayerNorm;
   ops.silu_mul = RowOps<isa>::SiluMul;
   ops.gelu = RowOps<isa>::Gelu;
+  ops.gelu_mlp = RowOps<isa>::GeluMlp;
   ops.rope = RowOps<isa>::Rope;
   ops.kv_store = RowOps<isa>::KvStore;
   ops.attention = RowOps<isa>::Attention;

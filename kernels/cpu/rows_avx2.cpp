@@ -8,6 +8,7 @@ namespace {
 // (order matters: each builds on the one before)
 #include "kernels/cpu/product-inl.h"
 // and the table of kernels is last
+#include "kernels/cpu/gelu-inl.h"
 #include "kernels/cpu/rows-inl.h"
 }  // namespace
 

@@ -17,6 +17,7 @@ const Ops& RefOps() {
       .layer_norm = LayerNorm,
       .silu_mul = SiluMul,
       .gelu = Gelu,
+      .gelu_mlp = GeluMlp,
       .rope = Rope,
       .kv_store = KvStore,
       .attention = Attention,

@@ -121,6 +121,13 @@ void Gelu(ThreadPool& pool, float* x, int64_t n) {
   });
 }
 
+void GeluMlp(ThreadPool& pool, const Linear& fc1, const Linear& fc2, const float* x, int64_t rows,
+             float* scratch, float* y) {
+  LinearRows(pool, fc1, x, rows, RowClass::kPrefill, false, scratch);
+  Gelu(pool, scratch, rows * fc1.out);
+  LinearRows(pool, fc2, scratch, rows, RowClass::kPrefill, true, y);
+}
+
 void Rope(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim,
           const int32_t* positions, const float* cos, const float* sin) {
   const int64_t half = head_dim / 2;

@@ -17,6 +17,8 @@ void LayerNorm(ThreadPool&, const float* x, const float* weight, const float* bi
                int64_t dim, float* y);
 void SiluMul(ThreadPool&, const float* gate_up, int64_t rows, int64_t dim, float* y);
 void Gelu(ThreadPool&, float* x, int64_t n);
+void GeluMlp(ThreadPool&, const Linear& fc1, const Linear& fc2, const float* x, int64_t rows, float* scratch,
+             float* y);
 void Rope(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim,
           const int32_t* positions, const float* cos, const float* sin);
 void KvStore(ThreadPool&, const float* k, const float* v, int64_t stride, std::span<const KvSpan>,
