@@ -12,6 +12,8 @@ import gallery_prompts
 import scenes
 import tokenizer as words
 
+AT_ONCE = 20  # pictures the VQ decoder draws together: whole groups take gigabytes
+
 
 @torch.no_grad()
 def draw(janus, vocabulary, prompts, guidance, temperature=1.0):
@@ -32,8 +34,8 @@ def draw(janus, vocabulary, prompts, guidance, temperature=1.0):
             token = torch.multinomial((logits / temperature).softmax(-1), 1) if temperature else logits.argmax(-1, keepdim=True)
             tokens.append(token)
             inputs = model.generation_aligner(model.generation_embeddings(token)).repeat(2, 1, 1)
-        decoded = janus.decode_image_tokens(torch.cat(tokens, 1))
-        pictures.update(zip(group, ((decoded + 1) / 2 * 255).clamp(0, 255).numpy().astype(np.uint8)))
+        decoded = torch.cat([janus.decode_image_tokens(some) for some in torch.cat(tokens, 1).split(AT_ONCE)])
+        pictures.update(zip(group, ((decoded.float() + 1) / 2 * 255).clamp(0, 255).numpy().astype(np.uint8)))
     return [pictures[p] for p in prompts]
 
 

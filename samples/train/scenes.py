@@ -160,7 +160,7 @@ class Mix:
 
 
 MIX = Mix()
-HARD = Mix(one=0.35, several=0.15, plain=0.35, small=0.1, big=0.35, shapes=0.45)  # more of what a model trained on MIX gets wrong
+HARD = Mix(one=0.35, several=0.2, plain=0.35, small=0.1, big=0.35, shapes=0.45)  # more of what a model trained on MIX gets wrong
 
 
 def scene(r: random.Random, mix=MIX):
