@@ -10,6 +10,9 @@ from transformers import GenerationConfig, PreTrainedTokenizerFast
 import model
 import scenes
 import tokenizer as words
+import train_encoder
+import train_joint
+import train_tower
 
 GUIDANCE = 3.0  # of the sixteen gallery prompts twelve come out right with 3, ten with 5
 # The published models' single-turn template, as a transformers chat template.
@@ -22,12 +25,16 @@ CHAT_TEMPLATE = (
 
 
 def _parts(janus, work):
-    """Loads the averaged weights of both trainings into the whole model."""
-    inner, figures = janus.model, {}
-    for name, part in (('drawer', model.Drawer(janus)), ('painter', model.Painter(janus, torch.zeros_like(inner.vqmodel.quantize.embedding.weight)))):
-        state = torch.load(work / f'{name}.pt', weights_only=False)
-        part.load_state_dict(state['averaged'])
-        figures[name] = {key: round(state[key]) for key in ('step', 'seen', 'seconds')}
+    """Loads the averaged weights of every training there is in the work directory into the whole model; the joint one has the last word."""
+    tower = train_tower.Tower(janus)
+    parts = dict(painter=lambda: model.Painter(janus), drawer=lambda: model.Drawer(janus, trained=True), tower=lambda: tower,
+                 joint=lambda: train_joint.Joint(janus, tower), encoder=lambda: train_encoder.Encoder(janus))
+    figures = {}
+    for name, part in parts.items():
+        if (work / f'{name}.pt').exists():
+            state = torch.load(work / f'{name}.pt', weights_only=False)
+            part().load_state_dict(state['averaged'])
+            figures[name] = {key: round(state[key]) for key in ('step', 'seen', 'seconds')}
     return figures
 
 
@@ -39,9 +46,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('work', type=pathlib.Path)
     parser.add_argument('out', type=pathlib.Path)
+    parser.add_argument('--start', type=pathlib.Path, help='model directory to take from what the work directory has not trained')
     options = parser.parse_args()
     vocabulary = Tokenizer.from_file(str(options.work / 'tokenizer.json'))
-    janus = model.build(vocabulary)
+    janus = model.load(options.start) if options.start else model.build(vocabulary)
     figures = _parts(janus, options.work)
     ids = {k: vocabulary.token_to_id(t) for k, t in dict(bos_token_id=words.BOS, eos_token_id=words.EOS, pad_token_id=words.PAD).items()}
     janus.generation_config = GenerationConfig(**ids, guidance_scale=GUIDANCE)
@@ -57,7 +65,7 @@ def main():
         image_processor_type='JanusImageProcessor', processor_class='JanusProcessor', size=dict(height=scenes.SIDE, width=scenes.SIDE), min_size=14,
         do_resize=True, resample=3, do_rescale=True, rescale_factor=1 / 255, do_normalize=True, image_mean=[0.5] * 3, image_std=[0.5] * 3,
         do_convert_rgb=True, do_pad=True, background_color=[127, 127, 127]))
-    _write(options.out / 'processor_config.json', dict(processor_class='JanusProcessor', num_image_tokens=scenes.GRID ** 2))
+    _write(options.out / 'processor_config.json', dict(processor_class='JanusProcessor', num_image_tokens=scenes.GRID ** 2, use_default_system_prompt=True))
     (options.out / 'chat_template.jinja').write_text(CHAT_TEMPLATE, encoding='utf-8')
     print(figures, {f.name: f.stat().st_size for f in sorted(options.out.iterdir())})
 

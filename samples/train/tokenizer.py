@@ -52,9 +52,23 @@ def build():
     return tokenizer
 
 
+SYSTEM = ('You are a helpful language and vision assistant. You are able to understand the visual content that the user provides, '
+          'and assist the user with a variety of tasks using natural language.')
+
+
 def prompt(caption):
     """The text in front of the image tokens, without BOS: the reference's single-turn template."""
     return f'{USER}: {caption.strip()}\n\n{ASSISTANT}:{BOI}'
+
+
+# A conversation about a picture: BEFORE_IMAGE, the image's features, AFTER_IMAGE, turn(question, first=True), " answer", EOS, turn(question), ...
+BEFORE_IMAGE, AFTER_IMAGE = f'{SYSTEM}\n\n{USER}: {BOI}', EOI
+
+
+def turn(question, first=False):
+    """What stands in front of an answer: a question about the image, or a later one."""
+    start = '\n' if first else f'{USER}: '
+    return f'{start}{question}\n\n{ASSISTANT}:'
 
 
 if __name__ == '__main__':

@@ -60,7 +60,7 @@ class Batches:
     """Whole and short batches in their order, and the loss of the next one."""
 
     def __init__(self, r, vocabulary, size, hard):
-        mix, self.short_share = (scenes.HARD, SHORT_SHARE / 2) if hard else (scenes.MIX, SHORT_SHARE)
+        mix, self.short_share, self.start_weight = (scenes.HARD, SHORT_SHARE / 2, LAST_START_WEIGHT) if hard else (scenes.MIX, SHORT_SHARE, START_WEIGHT)
         self.pad = vocabulary.token_to_id(words.PAD)
         self.whole = batches(r, vocabulary, size, False, mix)
         self.short = batches(r, vocabulary, int(size * SHORT_FACTOR), True, mix)
@@ -75,7 +75,7 @@ class Batches:
         chances = logits.float().log_softmax(-1)
         losses = -chances.gather(-1, tokens[..., None]).squeeze(-1)
         blank = (prompts[:, 1] == self.pad)[:, None]
-        weights = torch.where(starts, max(LAST_START_WEIGHT, START_WEIGHT * (1 - run.progress)), 1.0)
+        weights = torch.where(starts, max(LAST_START_WEIGHT, self.start_weight * (1 - run.progress)), 1.0)
         total = torch.where(blank, -chances.mean(-1), losses * weights).mean()
         sprites, starts, blank = tokens >= len(codebook.BACKGROUNDS), starts & ~blank, blank.expand_as(tokens)
         return total, *(losses[mask].mean() for mask in (sprites & ~blank, starts)), -chances[blank].mean(), tokens.shape
