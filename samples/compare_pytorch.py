@@ -3,8 +3,8 @@
 
   python3 -m venv .venv && .venv/bin/pip install -r samples/requirements.txt && .venv/bin/python samples/compare_pytorch.py
 
-Measures, at position 300 of the cache: a decode step of one guidance pair (2 rows), a step of 16 pictures (32 rows), and
-the VQ decoding of one picture. The two programs take turns, so that a machine that slows down slows both; medians are
+Measures, at position 300 of the cache: a decode step of one guidance pair (2 rows), a step of 16 pictures (32 rows), the
+VQ decoding of one picture, and the seeing of one (vision tower and aligner). The two programs take turns, so that a machine that slows down slows both; medians are
 compared. PyTorch runs transformers' modules in every setting below that works here, and its best one counts.
 Run it while nothing else runs.
 """
@@ -75,6 +75,7 @@ class PyTorch:
         self.vq = self.janus.model.vqmodel
         self.prepacked = None
         self.compiled = None
+        self.towers = {}
 
     def step_settings(self):
         yield "sdpa", "sdpa", None
@@ -144,6 +145,27 @@ class PyTorch:
             times.append(time.perf_counter() - start)
         return times[1:]
 
+    def image_settings(self):
+        for dtype in ("bf16", "f32"):
+            for attention in ("sdpa", "eager"):
+                yield f"{dtype}, {attention}", dtype, attention
+
+    def image(self, dtype, attention, repeats):
+        """Seconds of vision tower and aligner for one picture."""
+        model, vision = self.janus.model, self.config.vision_config
+        if dtype not in self.towers:
+            type_ = torch.bfloat16 if dtype == "bf16" else torch.float32
+            self.towers[dtype] = [copy.deepcopy(part).to(type_) for part in (model.vision_model, model.aligner)]
+        tower, aligner = self.towers[dtype]
+        tower.config._attn_implementation = attention
+        pixels = torch.rand(1, 3, vision.image_size, vision.image_size, dtype=next(tower.parameters()).dtype) * 2 - 1
+        times = []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            aligner(tower(pixels).last_hidden_state)
+            times.append(time.perf_counter() - start)
+        return times[1:]
+
 
 def main():
     folder = export()
@@ -168,6 +190,8 @@ def main():
                     measure(rows, name, lambda: peer.step(rows, attention, how, 10 if rows == 2 else 4))
             for name, memory_format in peer.vq_settings():
                 measure("vq", name, lambda: peer.decode(memory_format, 2))
+            for name, dtype, attention in peer.image_settings():
+                measure("image", name, lambda: peer.image(dtype, attention, 3))
 
     def best(kind):
         medians = {name: 1e3 * statistics.median(times) for (k, name), times in theirs.items()
@@ -183,6 +207,8 @@ def main():
               f"{our_decode(rows, 'gbs'):.1f} GB/s, {our_decode(rows, 'percent'):.0f} % of the bandwidth")
              for rows in DECODE_ROWS]
     lines.append(("VQ decode, one picture", statistics.median(run["vq_decode_ms"] for run in ours), *best("vq"), ""))
+    lines.append(("seeing one picture", statistics.median(run["image"]["ms"] for run in ours), *best("image"),
+                  f"{statistics.median(run['image']['gmacs'] for run in ours):.0f} GMAC/s"))
 
     print(f"\n{ours[0]['processor']}; {arguments.model}, bf16, {arguments.threads} threads, position {arguments.position}; "
           f"PyTorch {torch.__version__}\nmemory bandwidth measured in this run: {bandwidth:.1f} GB/s\n")

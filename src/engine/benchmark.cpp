@@ -76,6 +76,19 @@ DecodeMeasurement MeasureDecode(Janus& janus, int64_t rows, const BenchmarkSetti
   return m;
 }
 
+void MeasureImage(Janus& janus, const BenchmarkSettings& settings, BenchmarkResult& result) {
+  const SiglipConfig& vision = janus.config().vision;
+  const ProjectorConfig& aligner = janus.config().aligner;
+  Tensor pixels(DType::kF32, {3, vision.image_size, vision.image_size});
+  for (int64_t i = 0; i < pixels.shape().elements(); i++)
+    pixels.as<float>()[i] = static_cast<float>((7919 * i) % 256) / 127.5f - 1;
+  result.image_seconds = MedianSeconds(settings.repeats, [&] {
+    janus.AlignFeatures(janus.siglip().Encode(janus.pool(), pixels.view()));
+  });
+  const int64_t row = aligner.input * aligner.output + (aligner.depth - 1) * aligner.output * aligner.output;
+  result.image_macs = static_cast<double>(janus.siglip().Macs() + vision.patches() * row);
+}
+
 }  // namespace
 
 BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
@@ -100,6 +113,7 @@ BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
     BIFRONS_CHECK(pixels.ok());
   });
   result.vq_macs = static_cast<double>(janus.vq().ConvolutionMacs());
+  if (janus.parts().understanding) MeasureImage(janus, settings, result);
   return result;
 }
 

@@ -1,4 +1,4 @@
-// The measurements behind `bench`: stages of drawing, and the limits of the machine they run on.
+// The measurements behind `bench`: stages of drawing and seeing, and the limits of the machine they run on.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +28,7 @@ struct BenchmarkResult {
   double prefill_seconds = 0, prefill_macs = 0;
   std::vector<DecodeMeasurement> decode;
   double vq_seconds = 0, vq_macs = 0;
+  double image_seconds = 0, image_macs = 0;  // vision tower and aligner; 0 without the understanding half
 };
 
 BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings);
