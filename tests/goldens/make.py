@@ -4,7 +4,8 @@
   python make.py CHECKOUT          the tiny models; CHECKOUT is a checkout of github.com/deepseek-ai/Janus
   python make.py --mini FOLDER     the numbers of the bundled model (assets/janus-mini), through transformers
 
-requirements.txt pins the versions. The tests read the results and need no Python. Per model:
+make_understanding.py then adds what they say about pictures. requirements.txt pins the versions. The tests read the
+results and need no Python. Per model:
   original/, converted/     the same weights as published checkpoints of both layouts store them
   golden/golden.json        prompts and PyTorch's own bf16 error
   golden/K_*.npy            of prompt K: ids, uncond_ids, codes (teacher forcing), logits_cond, logits_uncond, pixels (of

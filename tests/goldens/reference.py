@@ -2,7 +2,8 @@
 
 The checkout is not changed. Its packages are imported without their __init__ files (which need torchvision and
 processors that current transformers cannot load), and four small stand-ins serve the imports of attrdict, einops, timm
-and torchvision: plain containers and layers whose parameters have timm's names.
+and torchvision: plain containers, layers whose parameters have timm's names, and Pillow's resize. Two base classes of
+transformers whose constructors have changed since are stood in for as well.
 """
 import functools
 import importlib
@@ -11,6 +12,7 @@ import types
 from unittest import mock
 
 import torch
+from PIL import Image
 from torch import nn
 
 
@@ -41,6 +43,39 @@ class Mlp(nn.Module):
         return self.fc2(self.act(self.fc1(x)))
 
 
+def rearrange(x, pattern, **sizes):
+    """einops for the three patterns of prepare_inputs_embeds."""
+    if pattern == "(b n) t d -> b (n t) d":
+        return x.reshape(sizes["b"], -1, x.shape[-1])
+    return {"b n c h w -> (b n) c h w": lambda: x.flatten(0, 1), "b n t -> b (n t)": lambda: x.flatten(1)}[pattern]()
+
+
+def resize(image, size, interpolation, antialias):
+    """torchvision.transforms.functional.resize of a Pillow image."""
+    assert interpolation == Image.Resampling.BICUBIC and antialias
+    return image.resize(size[::-1], interpolation)
+
+
+class ImageProcessorBase:
+    """What VLMImageProcessor takes from transformers' BaseImageProcessor."""
+
+    def __init__(self, **_):
+        pass
+
+    def rescale(self, image, scale, input_data_format):
+        from transformers.image_transforms import rescale
+
+        return rescale(image, scale, input_data_format=input_data_format)
+
+    def normalize(self, image, mean, std, input_data_format):
+        from transformers.image_transforms import normalize
+
+        return normalize(image, mean, std, input_data_format=input_data_format)
+
+    def __call__(self, images, **options):
+        return self.preprocess(images, **options)
+
+
 class AttentionPoolLatent(nn.Module):
     """timm.layers.AttentionPoolLatent's parameters. Janus stores them and never runs them."""
 
@@ -61,31 +96,54 @@ def _module(name, **members):
 
 
 def load(checkout):
-    """The modules modeling_vlm, vq_model, siglip_vit and conversation of the checkout."""
+    """The modules vq, siglip, modeling, conversation, processing and image_processing of the checkout."""
     # Before the stand-ins: transformers asks which packages there are.
     import transformers
+    import transformers.image_processing_utils  # noqa: F401
+    import transformers.processing_utils  # noqa: F401
     from transformers import JanusForConditionalGeneration, LlamaForCausalLM  # noqa: F401
 
     before = set(sys.modules)
     _module("attrdict", AttrDict=AttrDict)
-    _module("einops", rearrange=None)
+    _module("einops", rearrange=rearrange)
     _module("timm")
     _module("timm.layers", PatchEmbed=PatchEmbed, Mlp=Mlp, AttentionPoolLatent=AttentionPoolLatent, DropPath=nn.Identity,
             PatchDropout=nn.Identity, LayerType=object, resample_abs_pos_embed=None)
     _module("timm.models")
     _module("timm.models._manipulate", checkpoint_seq=None, named_apply=None)
-    _module("torchvision", transforms=_module("torchvision.transforms"))
+    functional = _module("torchvision.transforms.functional", resize=resize, InterpolationMode=Image.Resampling)
+    _module("torchvision", transforms=_module("torchvision.transforms", functional=functional))
     for package in ("janus", "janus.models", "janus.utils"):
         _module(package).__path__ = [f"{checkout}/{package.replace('.', '/')}"]
-    names = ("janus.models.vq_model", "janus.models.siglip_vit", "janus.models.modeling_vlm", "janus.utils.conversation")
+    names = {"vq": "models.vq_model", "siglip": "models.siglip_vit", "modeling": "models.modeling_vlm",
+             "conversation": "utils.conversation", "image_processing": "models.image_processing_vlm",
+             "processing": "models.processing_vlm"}
+    plain = type("Plain", (), {})
     # Its config classes are not the dataclasses that transformers 5 makes of them; only its modules are used here.
-    with mock.patch("transformers.configuration_utils.PretrainedConfig", type("Config", (), {})), \
-            mock.patch.object(transformers, "AutoConfig"), mock.patch.object(transformers, "AutoModelForCausalLM"):
-        vq, siglip, modeling, conversation = map(importlib.import_module, names)
+    with mock.patch("transformers.configuration_utils.PretrainedConfig", plain), \
+            mock.patch.object(transformers, "PretrainedConfig", plain), \
+            mock.patch.object(transformers, "AutoConfig"), mock.patch.object(transformers, "AutoModelForCausalLM"), \
+            mock.patch.object(transformers, "AutoImageProcessor"), mock.patch.object(transformers, "LlamaTokenizerFast"), \
+            mock.patch("transformers.image_processing_utils.BaseImageProcessor", ImageProcessorBase), \
+            mock.patch("transformers.processing_utils.ProcessorMixin", plain):
+        modules = {key: importlib.import_module(f"janus.{name}") for key, name in names.items()}
     for name in set(sys.modules) - before:
         if name.split(".")[0] in ("attrdict", "einops", "timm", "torchvision"):
             del sys.modules[name]
-    return types.SimpleNamespace(vq=vq, siglip=siglip, modeling=modeling, conversation=conversation)
+    return types.SimpleNamespace(**modules)
+
+
+def processor(reference, tokenizer, template, tokens, preprocessing):
+    """processing_vlm.py: VLChatProcessor without its constructor, which wants a transformers tokenizer. `tokenizer` puts
+    the BOS itself; `preprocessing` is what preprocessor_config.json says."""
+    names = ("image_size", "min_size", "image_mean", "image_std", "rescale_factor", "do_normalize")
+    chat = object.__new__(reference.processing.VLChatProcessor)
+    chat.image_processor = reference.image_processing.VLMImageProcessor(**{name: preprocessing[name] for name in names})
+    chat.tokenizer = types.SimpleNamespace(vocab=tokenizer.get_vocab(), encode=lambda text: tokenizer.encode(text).ids)
+    chat.image_tag, chat.image_start_tag, chat.image_end_tag = "<image_placeholder>", "<begin_of_image>", "<end_of_image>"
+    chat.pad_tag, chat.add_special_token = "<｜▁pad▁｜>", False
+    chat.num_image_tokens, chat.sft_format = tokens, template
+    return chat
 
 
 class Janus(nn.Module):
@@ -121,6 +179,34 @@ class Janus(nn.Module):
 
     def prepare_gen_img_embeds(self, image_ids):
         return self.gen_aligner(self.gen_embed(image_ids))
+
+    def prepare_inputs_embeds(self, modeling, inputs):
+        return modeling.MultiModalityCausalLM.prepare_inputs_embeds(self, **inputs)
+
+
+def answer(language_model, embeds, tokens, eos):
+    """inference.py's generate(do_sample=False) of at most `tokens` tokens after embeds [1, length, hidden].
+    Returns the logits [vocabulary] of the first, the tokens (EOS included) and the gap between the two best logits at each."""
+    cache, chosen, gaps, first = None, [], [], None
+    while len(chosen) < tokens and (not chosen or chosen[-1] != eos):
+        outputs = language_model(inputs_embeds=embeds, use_cache=True, past_key_values=cache)
+        cache, logits = outputs.past_key_values, outputs.logits[0, -1].float()
+        first = logits if first is None else first
+        best = torch.topk(logits, 2)
+        gaps.append((best.values[0] - best.values[1]).item())
+        chosen.append(best.indices[0].item())
+        embeds = language_model.get_input_embeddings()(torch.tensor([chosen[-1:]]))
+    return first, chosen, gaps
+
+
+def nearest(vq, pixel_values):
+    """The VQ encoder's codes of pictures [n, 3, size, size], and by how much the nearest entry is nearer than the second,
+    both [n, grid²]; vq_model.py: VectorQuantizer.forward without its trick for the distances, which costs digits."""
+    normalize = functools.partial(torch.nn.functional.normalize, dim=-1)
+    z = vq.quant_conv(vq.encoder(pixel_values)).permute(0, 2, 3, 1).flatten(1, 2)
+    distances = (normalize(z).unsqueeze(2) - normalize(vq.quantize.embedding.weight)).square().sum(-1)
+    best = distances.topk(2, largest=False)
+    return best.indices[..., 0], best.values[..., 1] - best.values[..., 0]
 
 
 def run(model, ids, pad, codes, tokens, guidance=5.0):
