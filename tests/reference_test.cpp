@@ -1,64 +1,13 @@
 // The program against the PyTorch reference, on the models and numbers that goldens/make.py wrote.
-#include <algorithm>
-#include <cmath>
-#include <nlohmann/json.hpp>
-
-#include "kernels/backend.h"
-#include "src/base/npy.h"
-#include "tests/run_program.h"
+#include "tests/golden_files.h"
 
 namespace bifrons {
 namespace {
-
-const fs::path kGoldens = fs::path(BIFRONS_TEST_DIR) / "goldens";
 
 // The promise is 2e-3; what f32 needs on these models is some 1e-5, and a wrong epsilon costs more than 1e-4.
 constexpr double kLogitsTolerance = 2e-4;
 constexpr double kPixelsTolerance = 2e-4;
 constexpr double kNearTie = 1e-3;  // guided logits closer than this may be ordered either way
-
-Tensor Load(const fs::path& path) {
-  INFO(path.string());
-  auto tensor = ReadNpy(path.string());
-  REQUIRE(tensor.ok());
-  return std::move(tensor).value();
-}
-
-std::vector<float> Floats(const fs::path& path) {
-  const Tensor t = Load(path);
-  REQUIRE(t.dtype() == DType::kF32);
-  return {t.as<float>(), t.as<float>() + t.shape().elements()};
-}
-
-std::vector<int32_t> Ints(const fs::path& path) {
-  const Tensor t = Load(path);
-  REQUIRE(t.dtype() == DType::kI32);
-  return {t.as<int32_t>(), t.as<int32_t>() + t.shape().elements()};
-}
-
-double Deviation(const std::vector<float>& x) {
-  double sum = 0, squares = 0;
-  for (const float v : x) sum += v, squares += double{v} * v;
-  const double mean = sum / static_cast<double>(x.size());
-  return std::sqrt(std::max(0.0, squares / static_cast<double>(x.size()) - mean * mean));
-}
-
-double LargestDifference(const std::vector<float>& a, const std::vector<float>& b) {
-  REQUIRE(a.size() == b.size());
-  double largest = 0;
-  for (size_t i = 0; i < a.size(); i++) {
-    const double difference = std::abs(double{a[i]} - double{b[i]});
-    if (!(difference <= largest)) largest = difference;  // NaN shows as well
-  }
-  return largest;
-}
-
-double SquaredError(const std::vector<float>& a, const std::vector<float>& b) {
-  REQUIRE(a.size() == b.size());
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); i++) sum += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-  return sum;
-}
 
 struct Golden {
   std::string name;
@@ -85,31 +34,11 @@ std::vector<Golden> TinyGoldens() {
   return {LoadGolden("tiny-a"), LoadGolden("tiny-b"), LoadGolden("tiny-c")};
 }
 
-// Every way to compute on this machine.
-std::vector<std::vector<std::string>> Devices() {
-  std::vector<std::vector<std::string>> devices = {{"--backend", "ref"}};
-  for (const std::string& isa : AvailableIsas()) devices.push_back({"--isa", isa});
-  return devices;
-}
-
-using Arguments = std::vector<std::string>;
-
-Arguments Join(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 void Trace(const Golden& golden, const std::string& model, size_t prompt, const Arguments& how,
            const std::string& out) {
   RunWell(Join({"trace", "--model", model, "--prompt", golden.prompts[prompt], "--codes",
                 golden.File(prompt, "codes").string(), "--out", out},
                how));
-}
-
-std::string Shown(const Arguments& arguments) {
-  std::string text;
-  for (const std::string& a : arguments) text += a + " ";
-  return text;
 }
 
 TEST_CASE("f32 traces equal the reference's on every device, in both layouts") {

@@ -7,11 +7,13 @@
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 extern char** environ;
@@ -51,46 +53,85 @@ class TemporaryFolder {
   fs::path path_;
 };
 
+using Arguments = std::vector<std::string>;
+
+inline Arguments Join(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+inline std::string Shown(const Arguments& arguments) {
+  std::string text;
+  for (const std::string& a : arguments) text += a + " ";
+  return text;
+}
+
 struct ProgramResult {
   int exit_code = -1;
   int signal = 0;  // that ended it
   std::string out, err;
 };
 
-/// Runs BIFRONS_PROGRAM with `arguments`, in the current folder, stdin empty.
-inline ProgramResult RunProgram(const std::vector<std::string>& arguments) {
-  const TemporaryFolder folder;
-  const std::string out = folder / "out", err = folder / "err";
-  std::vector<char*> argv = {const_cast<char*>(BIFRONS_PROGRAM)};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
+/// BIFRONS_PROGRAM, started with `arguments` in the current folder; `input` is its whole stdin.
+class Program {
+ public:
+  explicit Program(const Arguments& arguments, const std::string& input = "") {
+    WriteText(folder_ / "in", input);
+    std::vector<char*> argv = {const_cast<char*>(BIFRONS_PROGRAM)};
+    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    argv.push_back(nullptr);
 
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  const int create = O_WRONLY | O_CREAT | O_TRUNC;
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), create, 0600);
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), create, 0600);
-  pid_t process = 0;
-  const int failed = posix_spawn(&process, BIFRONS_PROGRAM, &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  REQUIRE(failed == 0);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    const std::string in = folder_ / "in", out = folder_ / "out", err = folder_ / "err";
+    const int create = O_WRONLY | O_CREAT | O_TRUNC;
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, in.c_str(), O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), create, 0600);
+    posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), create, 0600);
+    const int failed = posix_spawn(&process_, BIFRONS_PROGRAM, &actions, nullptr, argv.data(), environ);
+    posix_spawn_file_actions_destroy(&actions);
+    REQUIRE(failed == 0);
+  }
+  ~Program() {
+    if (process_ > 0) Kill(), waitpid(process_, nullptr, 0);
+  }
+  Program(const Program&) = delete;
+  Program& operator=(const Program&) = delete;
 
-  int status = 0;
-  REQUIRE(waitpid(process, &status, 0) == process);
-  ProgramResult result;
-  if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
-  if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
-  result.out = ReadText(out), result.err = ReadText(err);
-  return result;
+  void Kill() const { kill(process_, SIGKILL); }
+
+  /// Whether it has ended, without waiting.
+  bool Ended() const {
+    siginfo_t info{};
+    return waitid(P_PID, static_cast<id_t>(process_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid == process_;
+  }
+
+  ProgramResult Wait() {
+    int status = 0;
+    const pid_t ended = waitpid(process_, &status, 0);
+    REQUIRE(ended == std::exchange(process_, 0));
+    ProgramResult result;
+    if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
+    if (WIFSIGNALED(status)) result.signal = WTERMSIG(status);
+    result.out = ReadText(folder_ / "out"), result.err = ReadText(folder_ / "err");
+    return result;
+  }
+
+ private:
+  TemporaryFolder folder_;
+  pid_t process_ = 0;
+};
+
+/// Runs it to its end.
+inline ProgramResult RunProgram(const Arguments& arguments, const std::string& input = "") {
+  return Program(arguments, input).Wait();
 }
 
 /// The same for a command that has to succeed.
-inline ProgramResult RunWell(const std::vector<std::string>& arguments) {
-  std::string command;
-  for (const std::string& argument : arguments) command += " " + argument;
-  INFO("bifrons" << command);
-  ProgramResult result = RunProgram(arguments);
+inline ProgramResult RunWell(const Arguments& arguments, const std::string& input = "") {
+  INFO("bifrons " << Shown(arguments));
+  ProgramResult result = RunProgram(arguments, input);
   INFO(result.err);
   REQUIRE(result.signal == 0);
   REQUIRE(result.exit_code == 0);

@@ -8,8 +8,6 @@ namespace {
 
 const std::string kModel = (fs::path(BIFRONS_TEST_DIR) / "goldens/tiny-a/converted").string();
 
-using Arguments = std::vector<std::string>;
-
 std::vector<Arguments> Settings() {
   std::vector<Arguments> settings = {{"--backend", "ref", "--dtype", "f32"}};
   for (const std::string& isa : AvailableIsas())
@@ -23,12 +21,6 @@ void Draw(const std::string& file, const Arguments& settings, const Arguments& m
   arguments.insert(arguments.end(), settings.begin(), settings.end());
   arguments.insert(arguments.end(), more.begin(), more.end());
   RunWell(arguments);
-}
-
-std::string Shown(const Arguments& arguments) {
-  std::string text;
-  for (const std::string& a : arguments) text += a + " ";
-  return text;
 }
 
 TEST_CASE("a picture has the same bytes alone, in a batch of 5 and with 1 or 2 threads") {

@@ -8,43 +8,16 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/npy.h"
-#include "tests/run_program.h"
+#include "tests/refusal.h"
 
 namespace bifrons {
 namespace {
 
-using Arguments = std::vector<std::string>;
 using Json = nlohmann::ordered_json;
 using Catch::Contains;
 
-constexpr int kFailureExit = 1, kUsageExit = 2, kBadDataExit = 3;
-
 const fs::path kTiny = fs::path(BIFRONS_TEST_DIR) / "goldens/tiny-a";
 const std::string kModel = (kTiny / "converted").string();
-
-// Runs a command that has to fail inside `folder`, whose files must be the same afterwards.
-void CheckRefused(const Arguments& arguments, int exit_code, const std::string& says,
-                  const fs::path& folder) {
-  const auto files = [&] {
-    std::vector<std::string> names;
-    for (const auto& entry : fs::recursive_directory_iterator(folder)) names.push_back(entry.path().string());
-    std::sort(names.begin(), names.end());
-    return names;
-  };
-  const auto before = files();
-  const ProgramResult result = RunProgram(arguments);
-  std::string command;
-  for (const std::string& a : arguments) command += " " + a.substr(0, 200);
-  INFO("bifrons" << command);
-  INFO("stderr: " << result.err);
-  CHECK(result.signal == 0);
-  CHECK(result.exit_code == exit_code);
-  CHECK(result.err.starts_with("bifrons: "));
-  CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
-  CHECK(result.err.ends_with("\n"));
-  CHECK_THAT(result.err, Contains(says));
-  CHECK(files() == before);
-}
 
 // ---- the command line -------------------------------------------------------------------------------------
 

@@ -213,7 +213,7 @@ def make_mini(folder):
     bos, eos = map(tokenizer.token_to_id, ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"))
     picture = f"<begin_of_image>{'<image_placeholder>' * janus.config.vision_config.num_image_tokens}<end_of_image>\n"
     gallery = np.asarray(Image.open(HERE / "../../samples/gallery.png").convert("RGB"))
-    summary = {"stride": MINI_STRIDE, "max_tokens": MINI_TOKENS, "questions": []}
+    summary = {"stride": MINI_STRIDE, "max_tokens": MINI_TOKENS, "eos": eos, "questions": []}
     with torch.inference_mode():
         for k, (tiles, question) in enumerate(MINI_QUESTIONS):
             files = [f"{k}_{i}.png" for i in range(len(tiles))]
@@ -237,8 +237,9 @@ def make_mini(folder):
             arrays |= {"ids": ids[0], "text_logits": result.logits[0][0], "answer": chosen, "answer_gaps": best[:, 0] - best[:, 1]}
             for what, array in arrays.items():
                 save(golden, f"{k}_{what}", array)
-            summary["questions"].append({"name": f"mini-{k}", "text": question, "pictures": files})
-            print(f"{question} {tokenizer.decode(chosen)!r}, {len(chosen)} tokens, smallest gap {min(best[:, 0] - best[:, 1]):.5f}")
+            answer = tokenizer.decode(chosen).strip()
+            summary["questions"].append({"name": f"mini-{k}", "text": question, "pictures": files, "answer": answer})
+            print(f"{question} {answer!r}, {len(chosen)} tokens, smallest gap {min(best[:, 0] - best[:, 1]):.5f}")
     (golden / "golden.json").write_text(json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
 
 

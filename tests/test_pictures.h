@@ -1,0 +1,28 @@
+// Pictures for tests.
+#pragma once
+
+#include <catch2/catch.hpp>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "vision/png.h"
+
+namespace bifrons {
+
+/// A PNG file of blocks and noise, another one for every seed.
+inline void WriteTestPicture(const std::string& path, int width, int height, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::vector<uint8_t> rgb;
+  const uint32_t block = 1 + random() % 8, base = random();
+  for (int y = 0; y < height; y++) {
+    for (int x = 0; x < width; x++) {
+      const uint32_t where = static_cast<uint32_t>(x) / block * 31 + static_cast<uint32_t>(y) / block * 57;
+      for (uint32_t c = 0; c < 3; c++)
+        rgb.push_back(static_cast<uint8_t>((base >> (8 * c)) + where * (c + 1) + random() % 32));
+    }
+  }
+  REQUIRE(WritePng(path, width, height, rgb, {}).ok());
+}
+
+}  // namespace bifrons
