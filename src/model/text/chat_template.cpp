@@ -8,8 +8,9 @@ namespace bifrons {
 namespace {
 
 constexpr std::string_view kUser = "<|User|>", kAssistant = "<|Assistant|>", kBos = "<｜begin▁of▁sentence｜>",
-                           kPad = "<｜▁pad▁｜>", kBeginOfImage = "<begin_of_image>", kEndOfImage = "<end_of_image>",
-                           kPlaceholder = "<image_placeholder>", kEos = "<｜end▁of▁sentence｜>";
+                           kPad = "<｜▁pad▁｜>", kBeginOfImage = "<begin_of_image>",
+                           kEndOfImage = "<end_of_image>", kPlaceholder = "<image_placeholder>",
+                           kEos = "<｜end▁of▁sentence｜>";
 
 // janus/models/processing_vlm.py: VLChatProcessor.system_prompt
 constexpr std::string_view kSystemPrompt =
@@ -44,20 +45,24 @@ class Writer {
   }
 
   // "<|User|>: message\n\n"; a message of nothing leaves just "<|User|>:".
-  void UserMessage(int64_t images, std::string_view text, const ImageTokens& image, int64_t tokens_per_image) {
+  void UserMessage(int64_t images, std::string_view text, const ImageTokens& image,
+                   int64_t tokens_per_image) {
     Role(user_, "User");
-    const std::string message = Stripped(text);
+    const std::string valid = ReplaceInvalidUtf8(text);
+    std::string_view message = StripPythonWhitespace(valid);
     if (message.empty() && images == 0) return Text(":");
+    // The reference strips a message with its placeholders, so what leads the text behind them stays.
+    if (!message.empty() && images > 0) message = {valid.data(), message.data() + message.size()};
     Text(": ");
     for (int64_t i = 0; i < images; i++) {
       Token(special_.begin_of_image);
       result_.image_starts.push_back(static_cast<int64_t>(result_.ids.size()));
       Token(image.placeholder, tokens_per_image);
       Token(image.end_of_image);
-      // The whole message is stripped: a line break that nothing follows goes.
+      // Likewise, a line break that nothing follows goes.
       if (i + 1 < images || !message.empty()) Text("\n");
     }
-    Text(message + "\n\n");
+    Text(std::string(message) + "\n\n");
   }
   void AssistantRole() { Role(assistant_, "Assistant"); }
 

@@ -63,8 +63,9 @@ struct Conversation {
   std::vector<int64_t> image_starts;  // index of every image's first placeholder, in order
 };
 /// The understanding format: the reference's system prompt, every image as <begin_of_image>,
-/// `tokens_per_image` placeholders, <end_of_image> and a line break, then the question; an answer ends in EOS.
-/// Texts are stripped, invalid UTF-8 is replaced, and nothing in them becomes a token of the template.
+/// `tokens_per_image` placeholders, <end_of_image> and a line break, then the question; an answer ends in
+/// EOS. Messages are stripped, images included (so a question behind one keeps the white space in front of
+/// it), invalid UTF-8 is replaced, and nothing in a text becomes a token of the template.
 /// janus/models/processing_vlm.py: process_one, add_image_token
 Conversation EncodeConversation(const Tokenizer&, ChatTemplate, const SpecialTokens&, const ImageTokens&,
                                 std::span<const Turn> turns, int64_t tokens_per_image);
