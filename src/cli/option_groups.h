@@ -25,8 +25,9 @@ void AddImage(CLI::App* app, ImageOptions& image);
 void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);
 void TakeWhole(CLI::Option* option);
 
-template <class T>
-void AddRanged(CLI::App* app, const std::string& name, std::optional<T>& target, T least, T most,
+/// A number, or an optional one, that must lie in a range; unlike CLI::Range this lets no NaN through.
+template <class T, class Target>
+void AddRanged(CLI::App* app, const std::string& name, Target& target, T least, T most,
                const std::string& help) {
   app->add_option_function<T>(
          name, [&target](const T& value) { target = value; }, help)

@@ -9,15 +9,13 @@ void AddAnswer(CLI::App* verb, AnswerOptions& o) {
   o.max_tokens = kDefaultMaxTokens;
   verb->add_option("--max-tokens", o.max_tokens, "longest answer, in tokens (default 512)")
       ->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--temperature", o.sampling.temperature, "0 = greedy (default)")
-      ->check(CLI::Range(0.0, 1000.0));
+  AddRanged<float>(verb, "--temperature", o.sampling.temperature, 0, 1000, "0 = greedy (default)");
   verb->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens (default 0 = all)")
       ->check(CLI::Range(0, 1 << 30));
-  verb->add_option("--top-p", o.sampling.top_p,
-                   "keep the likeliest tokens up to this probability (default 1 = all)")
-      ->check(CLI::Range(0.0, 1.0));
-  verb->add_option("--min-p", o.sampling.min_p, "drop tokens below this share of the likeliest (default 0)")
-      ->check(CLI::Range(0.0, 1.0));
+  AddRanged<float>(verb, "--top-p", o.sampling.top_p, 0, 1,
+                   "keep the likeliest tokens up to this probability (default 1 = all)");
+  AddRanged<float>(verb, "--min-p", o.sampling.min_p, 0, 1,
+                   "drop tokens below this share of the likeliest (default 0)");
   AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
                      "seed of sampled answers (default: random, printed); greedy ones need none");
   AddImage(verb, o.image);
@@ -56,7 +54,8 @@ Status Check(const CaptionOptions& o) {
   if (o.overwrite && !o.write_txt && o.jsonl.empty())
     return UsageError("caption: --overwrite goes with --write-txt or --jsonl");
   if (o.json && (o.write_txt || !o.jsonl.empty()))
-    return UsageError("caption: --json prints results; --write-txt and --jsonl write them to files; give one");
+    return UsageError(
+        "caption: --json prints results; --write-txt and --jsonl write them to files; give one");
   return {};
 }
 
@@ -77,10 +76,11 @@ Status Check(const AskOptions& o) {
 }
 
 void AddChat(CLI::App& app, ChatOptions& o) {
-  CLI::App* verb = AddVerb(app, "chat", "Talk about images, and draw, with one loaded model",
-                           "  bifrons chat dog.png\n"
-                           "Lines are questions. /image PATH shows an image, /draw PROMPT draws one, /help lists "
-                           "the rest.");
+  CLI::App* verb =
+      AddVerb(app, "chat", "Talk about images, and draw, with one loaded model",
+              "  bifrons chat dog.png\n"
+              "Lines are questions. /image PATH shows an image, /draw PROMPT draws one, /help lists "
+              "the rest.");
   AddStrings(verb, "image", o.images, "images that the first question is about");
   AddAnswer(verb, o.answer);
 }
@@ -91,8 +91,8 @@ void AddVq(CLI::App& app, VqOptions& o) {
                            "  bifrons vq decode codes.npy -o dog.png\n"
                            "  bifrons vq roundtrip dog.png -o again.png    prints the PSNR");
   verb->require_subcommand(1);
-  const auto add = [&](const char* name, VqOptions::Action action, const char* description,
-                       const char* input, const char* output) {
+  const auto add = [&](const char* name, VqOptions::Action action, const char* description, const char* input,
+                       const char* output) {
     CLI::App* sub = verb->add_subcommand(name, description);
     sub->callback([&o, action] { o.action = action; });
     TakeWhole(sub->add_option("input", o.input, input)->required());
