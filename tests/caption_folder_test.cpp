@@ -27,9 +27,9 @@ void WritePictures(const fs::path& folder, int pictures) {
 }
 
 Arguments Caption(const fs::path& folder, const Arguments& more) {
-  return Join(
-      {"caption", "--model", kModel, "--dtype", "f32", "--max-tokens", "6", "--recursive", folder.string()},
-      more);
+  return Join({"caption", "--model", kModel, "--dtype", "f32", "--threads", "1", "--max-tokens", "6",
+               "--recursive", folder.string()},
+              more);
 }
 
 // Text of every picture's .txt, by the picture's path inside `folder`.

@@ -59,7 +59,8 @@ Golden MiniGolden() {
 }
 
 void Trace(const std::string& model, const Question& question, const Arguments& how, const std::string& out) {
-  Arguments arguments = {"trace", "--model", model, "--question", question.text, "--out", out};
+  Arguments arguments = {"trace",      "--model",     model,   "--threads", "1",
+                         "--question", question.text, "--out", out};
   for (const std::string& picture : question.pictures) arguments = Join(arguments, {"--image", picture});
   RunWell(Join(arguments, how));
 }
@@ -71,7 +72,7 @@ struct Answered {
 
 Answered Ask(const Golden& golden, const std::string& model, const Question& question, const Arguments& how) {
   const Arguments arguments =
-      Join({"ask", "--model", model, "--max-tokens", golden.max_tokens, "--json"}, how);
+      Join({"ask", "--model", model, "--threads", "1", "--max-tokens", golden.max_tokens, "--json"}, how);
   const ProgramResult result = RunWell(Join(Join(arguments, question.pictures), {"--", question.text}));
   const auto json = nlohmann::json::parse(result.out);
   return {json["tokens"].get<std::vector<int32_t>>(), json["text"]};
