@@ -5,18 +5,13 @@
 #include "kernels/backend.h"
 #include "src/cli/commands.h"
 #include "src/engine/benchmark.h"
-#include "src/model/model_path.h"
-#include "src/model/weight_source.h"
 
 namespace bifrons {
 
 Result<int> RunBench(const BenchOptions& options) {
   LoadOptions load = options.load;
-  BIFRONS_TRY(load.model, ResolveModel(load.model));
-  {
-    BIFRONS_TRY(const std::unique_ptr<WeightSource> source, OpenWeights(load.model));
-    load.parts.understanding = source->config().has_vision;
-  }
+  load.parts.understanding = true;
+  load.skip_missing_parts = true;
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   const int64_t limit = janus->config().llama.max_positions;
   if (options.position >= limit || options.prompt_tokens > limit) {

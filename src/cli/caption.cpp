@@ -187,7 +187,7 @@ int CaptionRun::Summarise(Janus* janus) {
 }  // namespace
 
 Result<int> RunCaption(const CaptionOptions& options) {
-  CaptionRun run(options, options.question.empty() ? kDefaultQuestion : ReplaceInvalidUtf8(options.question));
+  CaptionRun run(options, ReplaceInvalidUtf8(options.question));
   BIFRONS_RETURN_IF_ERROR(run.Prepare());
   if (run.nothing_to_do()) return run.Summarise(nullptr);
   LoadOptions load = options.answer.load;

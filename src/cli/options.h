@@ -85,7 +85,7 @@ struct TraceOptions {
   std::string prompt, codes;
   ImageOptions image;
   std::vector<std::string> images;
-  std::string question;
+  std::optional<std::string> question;  // none: the default one
   std::string out;
 };
 

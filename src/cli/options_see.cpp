@@ -32,6 +32,7 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
                            "  bifrons caption photos --jsonl captions.jsonl     results so far are kept\n"
                            "  curl -s $URL | bifrons caption -\n"
                            "Images are files, folders of images, data: URIs, or - for standard input.");
+  o.question = kDefaultQuestion;
   AddStrings(verb, "image", o.inputs, "images and folders");
   TakeWhole(verb->add_option("--question", o.question,
                              std::string("what to ask of every image (default: ") + kDefaultQuestion + ")"));

@@ -38,15 +38,16 @@ void AddTrace(CLI::App& app, TraceOptions& o) {
   verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes");
   verb->add_option("--image", o.images, "an image that the question is about; may be repeated")
       ->allow_extra_args(false);
-  TakeWhole(verb->add_option("--question", o.question,
-                             std::string("the question (default: ") + kDefaultQuestion + ")"));
+  TakeWhole(verb->add_option_function<std::string>(
+      "--question", [&o](const std::string& text) { o.question = text; },
+      std::string("the question (default: ") + kDefaultQuestion + ")"));
   verb->add_option("--out", o.out, "folder to write into (made if absent)")->required();
   AddImage(verb, o.image);
   AddLoad(verb, o.load);
 }
 
 Status Check(const TraceOptions& o) {
-  const bool draws = !o.codes.empty(), looks = !o.images.empty() || !o.question.empty();
+  const bool draws = !o.codes.empty(), looks = !o.images.empty() || o.question.has_value();
   if (draws == looks)
     return UsageError("trace: give either --prompt and --codes, or --image and --question");
   if (looks && !o.prompt.empty()) return UsageError("trace: --prompt goes with --codes, not with --image");

@@ -7,7 +7,6 @@
 #include "src/base/npy.h"
 #include "src/cli/commands.h"
 #include "src/engine/answer.h"
-#include "src/model/model_path.h"
 
 namespace bifrons {
 namespace {
@@ -31,14 +30,15 @@ Result<int> TraceQuestion(const TraceOptions& options) {
     images.push_back(std::move(image));
   }
   BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
-  BIFRONS_TRY(const std::string model, ResolveModel(options.load.model));
   LoadOptions load = options.load;
   load.parts = kUnderstandingParts;
-  BIFRONS_TRY(const auto source, OpenWeights(model));
-  load.parts.vq_encoder = source->config().has_vq_encoder;
+  load.parts.vq_encoder = true;
+  load.skip_missing_parts = true;
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
+  if (!janus->parts().understanding)
+    return DataError(janus->name() + ": a drawing-only checkpoint without vision tensors: it cannot look at images");
   BIFRONS_TRY(const AnswerTrace trace,
-              TraceAnswer(*janus, images, options.question.empty() ? kDefaultQuestion : options.question));
+              TraceAnswer(*janus, images, options.question.value_or(kDefaultQuestion)));
 
   const std::filesystem::path out(options.out);
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "ids.npy", Ids(trace.ids)));

@@ -28,7 +28,7 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   janus->parts_ = options.parts;
 
   BIFRONS_TRY(janus->source_, OpenWeights(model));
-  BIFRONS_RETURN_IF_ERROR(janus->CheckParts(model));
+  BIFRONS_RETURN_IF_ERROR(janus->CheckParts(model, options.skip_missing_parts));
   BIFRONS_TRY(const std::string tokenizer_folder, TokenizerFolder(model));
   BIFRONS_TRY(Tokenizer tokenizer, Tokenizer::Load(tokenizer_folder));
   janus->tokenizer_ = std::make_unique<Tokenizer>(std::move(tokenizer));
@@ -40,11 +40,11 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
                      std::to_string(janus->tokenizer_->size()) + " tokens, but the model's vocabulary has " +
                      std::to_string(janus->config().llama.vocabulary));
   }
-  BIFRONS_RETURN_IF_ERROR(CheckMemory(*janus->source_, janus->compute_, options.parts));
+  BIFRONS_RETURN_IF_ERROR(CheckMemory(*janus->source_, janus->compute_, janus->parts_));
 
   janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
   janus->pool_ = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : AvailableThreads());
-  if (options.parts.language) {
+  if (janus->parts_.language) {
     janus->llama_ = std::make_unique<Llama>(*ops, *janus->pool_, *janus->source_, janus->compute_);
   }
   BIFRONS_RETURN_IF_ERROR(janus->LoadDrawing());
@@ -52,7 +52,11 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   return janus;
 }
 
-Status Janus::CheckParts(const std::string& model) const {
+Status Janus::CheckParts(const std::string& model, bool skip_missing) {
+  if (skip_missing) {
+    parts_.understanding &= config().has_vision;
+    parts_.vq_encoder &= config().has_vq_encoder;
+  }
   if (parts_.understanding && !config().has_vision) {
     return DataError(model + ": a drawing-only checkpoint without vision tensors: it cannot look at images; use "
                      "a whole Janus model");

@@ -81,7 +81,7 @@ class Janus {
 
  private:
   Janus() = default;
-  Status CheckParts(const std::string& model) const;
+  Status CheckParts(const std::string& model, bool skip_missing);
   Status LoadDrawing();
   Status LoadUnderstanding(const std::string& model);
   /// Gives weights to the networks that pack them, and lets the source drop what it made for them.

@@ -29,6 +29,7 @@ struct LoadOptions {
   int threads = 0;                     // 0 = what affinity and cgroups allow
   std::string chat_template = "auto";  // "auto", "janus-pro", "janus-1.3b"
   ModelParts parts;
+  bool skip_missing_parts = false;  // leave out parts that the model lacks, instead of refusing it
 };
 
 }  // namespace bifrons
