@@ -2,7 +2,9 @@
 // that an earlier turn left.
 #include "src/engine/answer.h"
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <map>
 #include <random>
 
@@ -139,6 +141,39 @@ TEST_CASE("Streamed text adds up to the answer's") {
     }
   }
   CHECK(answers == 7);
+}
+
+TEST_CASE("The probability of a text is that of its tokens one after another") {
+  const auto janus = LoadTiny(2);
+  AnswerRequest request;
+  request.turns = {{1, "What is this?", ""}};
+  request.images = {LookAt(*janus, Noise(8, 8, 3))};
+  // A longer text is less likely than its beginning, where the beginning's tokens are the longer one's first.
+  const std::string text = "zq xj kv 7";
+  const auto ids = [&](size_t n) { return janus->tokenizer().Encode(" " + text.substr(0, n)); };
+  const auto whole = LogProbability(*janus, request, text);
+  REQUIRE(whole.ok());
+  int compared = 0;
+  for (size_t n = 0; n < text.size(); n++) {
+    const auto some = ids(n), all = ids(text.size());
+    if (!std::equal(some.begin(), some.end(), all.begin())) continue;
+    const auto part = LogProbability(*janus, request, text.substr(0, n));
+    REQUIRE(part.ok());
+    CHECK(*part < 0);
+    CHECK(*whole < *part);
+    compared++;
+  }
+  CHECK(compared > 3);
+  // All one-token texts together are at most certain.
+  double sum = 0;
+  const auto logits = FirstTokenLogits(*janus, request);
+  REQUIRE(logits.ok());
+  const float largest = *std::max_element(logits->begin(), logits->end());
+  for (const float l : *logits) sum += std::exp(static_cast<double>(l - largest));
+  const int32_t space = janus->tokenizer().Encode(" ")[0];
+  const auto empty = LogProbability(*janus, request, "");
+  REQUIRE(empty.ok());
+  CHECK(*empty == Approx((*logits)[static_cast<size_t>(space)] - largest - std::log(sum)).epsilon(1e-6));
 }
 
 TEST_CASE("A conversation that does not fit is refused with the numbers") {

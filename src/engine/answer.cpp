@@ -1,6 +1,7 @@
 #include "src/engine/answer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 namespace bifrons {
@@ -136,6 +137,48 @@ std::vector<Answer> AnswerBatch::Step(const TextCallback& on_text) {
   janus_.llama().Forward(spans, x.as<float>());
   for (size_t i = 0; i < live_.size(); i++) std::memcpy(live_[i]->hidden.data(), row(i), row_bytes);
   return done;
+}
+
+namespace {
+
+// log softmax(logits)[token]
+double TokenLogProbability(const float* logits, int64_t vocabulary, int32_t token) {
+  const float largest = *std::max_element(logits, logits + vocabulary);
+  double sum = 0;
+  for (int64_t i = 0; i < vocabulary; i++) sum += std::exp(static_cast<double>(logits[i] - largest));
+  return static_cast<double>(logits[token] - largest) - std::log(sum);
+}
+
+}  // namespace
+
+Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::string_view text) {
+  const LlamaConfig& config = janus.config().llama;
+  const Conversation prompt = janus.EncodeTurns(request.turns);
+  BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
+  // An answer begins with the space that follows "Assistant:".
+  const std::vector<int32_t> answer = janus.tokenizer().Encode(" " + std::string(text));
+  const auto length = static_cast<int64_t>(prompt.ids.size()), count = static_cast<int64_t>(answer.size());
+  if (length + count > config.max_positions) {
+    return UsageError("the text to judge by is too long: " + std::to_string(count) + " tokens after " +
+                      std::to_string(length) + " exceed the model's " + std::to_string(config.max_positions) +
+                      " positions");
+  }
+  KvCache kv(config, janus.kv_type(), length + count);
+  Tensor x(DType::kF32, {count, config.hidden}), logits(DType::kF32, {count, config.vocabulary});
+  Prefill(janus, prompt.ids, PlaceImages(prompt, request), 0, kv, x.as<float>());
+  if (count > 1) {
+    // Row i + 1 follows token i; all tokens are known, so one pass serves them.
+    janus.llama().EmbedText(std::span(answer).first(answer.size() - 1), x.as<float>() + config.hidden);
+    const SequenceSpan span{&kv, length, count - 1, RowClass::kDecode};
+    janus.llama().Forward({&span, 1}, x.as<float>() + config.hidden);
+  }
+  janus.TextLogits(x.as<float>(), count, logits.as<float>());
+  double total = 0;
+  for (int64_t i = 0; i < count; i++) {
+    total += TokenLogProbability(logits.as<float>() + i * config.vocabulary, config.vocabulary,
+                                 answer[static_cast<size_t>(i)]);
+  }
+  return total;
 }
 
 Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& request) {

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/result.h"
@@ -87,6 +88,10 @@ class AnswerBatch {
   Sampler sampler_;
   std::vector<std::unique_ptr<Sequence>> live_;
 };
+
+/// Log-probability of `text` as the beginning of the answer. Errors: a conversation and text that do not fit
+/// (kUsage), with the numbers.
+Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::string_view text);
 
 /// Logits [vocabulary] of the answer's first token. Errors: CheckContext's.
 Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& request);
