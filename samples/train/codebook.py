@@ -3,6 +3,7 @@
 All patches of all sprites are clustered once; a code is a cluster, so a scene's tokens are table look-ups. A code says what a
 sprite contributes (premultiplied colour and alpha), not what is behind it: the decoder's attention sees the flat background's
 code elsewhere in the picture and composites it. That keeps one code for a patch on all twelve backgrounds."""
+import collections
 import functools
 import pathlib
 
@@ -109,13 +110,36 @@ def tokens(scene):
     return grid.reshape(-1)
 
 
-def starts(scene):
-    """Marks each sprite's first token in raster order, [144]: the one that says which thing it is."""
-    marks = np.zeros(scenes.GRID ** 2, bool)
+@functools.cache
+def _choices():
+    """{(thing name, size): [row, column] of the tokens that something is decided with}: which thing it is, at the first token and wherever
+    things that began alike part (a ring is a circle until its hole); and how wide and how high, at the ends of the first and the last row."""
+    following = collections.defaultdict(set)
+    for (_, size), codes in tables().items():
+        flat = codes.reshape(-1).tolist()
+        for i, code in enumerate(flat):
+            following[size, *flat[:i]].add(code)
+    result = {}
+    for (name, size), codes in tables().items():
+        flat, visible = codes.reshape(-1).tolist(), np.argwhere(codes != TRANSPARENT)
+        (top, left), (bottom, _) = visible[0], visible[-1]
+        places = {divmod(i, len(codes)) for i in range(len(flat)) if len(following[size, *flat[:i]]) > 1}
+        places = {place for place in places if place > (top, left)} | {(top, left)}
+        places.add((top, visible[visible[:, 0] == top][-1][1] + 1))
+        first = visible[visible[:, 0] == bottom][0][1]
+        places |= {(bottom, first), (bottom + 1, first)}
+        result[name, size] = np.array(sorted(places))
+    return result
+
+
+def choices(scene):
+    """Marks the tokens with which something about a sprite is decided, [144]; the first mark is the first sprite's first token."""
+    marks = np.zeros((scenes.GRID, scenes.GRID), bool)
     for thing, x, y, size in scene.sprites:
-        row, column = np.argwhere(tables()[thing.name, size] != TRANSPARENT)[0]
-        marks[(y // scenes.PATCH + row) * scenes.GRID + x // scenes.PATCH + column] = True
-    return marks
+        places = _choices()[thing.name, size] + (y // scenes.PATCH, x // scenes.PATCH)
+        row, column = places[(places < scenes.GRID).all(1)].T
+        marks[row, column] = True
+    return marks.reshape(-1)
 
 
 if __name__ == '__main__':

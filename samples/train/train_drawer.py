@@ -38,7 +38,7 @@ def examples(r, vocabulary, count, short, mix):
         prompt = vocabulary.encode(words.prompt(caption)).ids
         if r.random() < UNCONDITIONAL:
             prompt = [prompt[0]] + [pad] * (len(prompt) - 2) + [prompt[-1]]
-        tokens, starts = codebook.tokens(scene), codebook.starts(scene)
+        tokens, starts = codebook.tokens(scene), codebook.choices(scene)
         end = (starts.argmax() // scenes.GRID + 1) * scenes.GRID if short else len(tokens)
         yield prompt, tokens[:end], starts[:end]
 
