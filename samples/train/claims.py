@@ -100,14 +100,19 @@ def weaken(claim, r):
 
 
 def other(thing, taken, background, r):
-    """A thing to confuse this one with: as often a shape for a shape and an emoji for an emoji as anything at all."""
+    """A thing to confuse this one with. For a shape mostly one of which only the form or only the colour differs."""
+    form = thing.colour and thing.name.split()[1]
     while True:
-        pool = scenes.SHAPE_THINGS if (thing.colour and r.random() < 0.8) else scenes.EMOJI if r.random() < 0.8 else scenes.SHAPE_THINGS
-        if thing.colour and r.random() < 0.6:  # only its colour or only its form differs
-            pool = [t for t in pool if t.colour and (t.colour == thing.colour) != (t.name.split()[1] == thing.name.split()[1])] or pool
-        other = r.choice(pool)
-        if other not in taken and other.colour != background:
-            return other
+        kind = r.random()
+        if form and kind < 0.5:
+            pool = [t for t in scenes.SHAPE_THINGS if t.colour == thing.colour]
+        elif form and kind < 0.8:
+            pool = [t for t in scenes.SHAPE_THINGS if t.name.split()[1] == form]
+        else:
+            pool = scenes.EMOJI if r.random() < 0.8 else scenes.SHAPE_THINGS
+        chosen = r.choice(pool)
+        if chosen not in taken and chosen != thing and chosen.colour != background:
+            return chosen
 
 
 def _alterations(claim):
@@ -152,8 +157,8 @@ def _alterations(claim):
 
     if len(things) == 2:
         bound = [colours] * 2 if all(t.colour for t in things) and len({t.name.split()[1] for t in things}) == 2 else []
-        return [thing, thing, background, fewer] + ([order, order, relation] if claim.relation else []) + bound
-    return [thing, background, count] + ([another, place, size] if claim.things[0][1] == 1 else [])
+        return [thing, thing, thing, background, fewer] + ([order, order, relation] if claim.relation else []) + bound
+    return [thing, thing, thing, background, count] + ([thing, another, place, size] if claim.things[0][1] == 1 else [])
 
 
 def altered(claim, r):

@@ -1,15 +1,15 @@
 """Questions about a scene, with the answers the model is to give.
 
-"Does this picture show X?" asks whether a picture is what X describes: all of it and nothing else, on any background if X names none. It is
-what --best-of asks with the prompt for X. "Is there X?" only asks for something among what there is. Both are answered Yes or No, each a
-single token after <|Assistant|>: because of its leading space and capital."""
+"Does this picture show X?" asks whether a picture is what X describes: all of it and nothing else, on any background if X names none. "Is
+there X?" only asks for something among what there is. Both are answered Yes or No, each a single token after <|Assistant|>: because of its
+leading space and capital."""
 import dataclasses
 
 import claims
 import scenes
 import wording
 
-DESCRIBE = 'Describe this image.'  # what the program asks unless told otherwise
+DESCRIBE = 'Describe this image.'  # what the program asks unless told otherwise, and what --best-of has answered with the prompt
 _DESCRIBE_OTHERWISE = ('Describe the image.', 'Describe this picture.', 'What is in this picture?', 'What is in the image?', 'Caption this image.',
                        'What does this picture show?', 'What do you see?', 'What is this?', 'What can be seen in this image?')
 _PLACES = {'left': 'on the left', 'right': 'on the right', 'top': 'at the top', 'bottom': 'at the bottom', None: 'in the middle'}

@@ -18,10 +18,10 @@ import train_drawer
 import train_tower
 import training
 
-JUDGEMENTS, SHORT_ANSWERS = 3, 3  # conversations about a picture, besides its caption
+JUDGEMENTS, SHORT_ANSWERS = 4, 2  # conversations about a picture, besides its caption; half of the judgements are Yes
 SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
-SHORT_WEIGHT = 2.0  # of a short answer's token against a caption's
-JUDGED = 0.25  # of the pictures are failed drawings, about which only "Does this picture show ...?" is asked
+SHORT_WEIGHT, VERDICT_WEIGHT = 2.0, 4.0  # of the tokens of a short answer and of Yes or No against a caption's
+JUDGED = 0.3  # of the pictures are failed drawings, about which only "Does this picture show ...?" is asked
 TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
 MIX = scenes.Mix(one=0.4, several=0.35, plain=0.35, small=0.12, big=0.28, shapes=0.45)  # of the scenes to talk about
 HIDE = -30000.0  # what the mask adds to a logit
@@ -66,7 +66,7 @@ def conversation(vocabulary, turns):
 
 def talks(scene, r):
     """Conversations about a scene: lists of (question, answer)."""
-    asked = [questions.describe(scene, r)] + [questions.judge(scene, r) for _ in range(JUDGEMENTS)] + [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
+    asked = [questions.describe(scene, r)] + [questions.judge(scene, r, answer=i % 2 == 0) for i in range(JUDGEMENTS)] + [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
     result = []
     while asked:
         turns = 2 if len(asked) > 1 and r.random() < SEVERAL_TURNS else 1
@@ -78,7 +78,7 @@ def example(r, paintings, drawings):
     """A picture, its scene or None where there is none, and conversations."""
     if drawings and r.random() < JUDGED:
         scene, picture, found = r.choice(drawings)
-        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(JUDGEMENTS + 1)]
+        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(JUDGEMENTS)]
     scene, picture = train_tower.look(r, paintings, MIX)
     snapped = all(size in scenes.SIZES for *_, size in scene.sprites)
     if len(scene.sprites) == 1 and not snapped:  # neither small nor big nor what lies between
@@ -95,7 +95,8 @@ def batch(r, vocabulary, paintings, drawings, count):
         row = []
         for number, turns in enumerate(conversations):
             ids, wanted = conversation(vocabulary, turns)
-            weight = 1.0 if sum(w >= 0 for w in wanted) > 6 else SHORT_WEIGHT
+            answers = {answer for _, answer in turns}
+            weight = VERDICT_WEIGHT if answers <= {'Yes', 'No'} else 1.0 if sum(w >= 0 for w in wanted) > 6 else SHORT_WEIGHT
             row += [(i, number, at, w, weight) for at, (i, w) in enumerate(zip(ids, wanted))]
         looks.append(picture)
         shown.append(scene)
