@@ -49,7 +49,9 @@ def main():
     parser.add_argument('--start', type=pathlib.Path, help='model directory to take from what the work directory has not trained')
     options = parser.parse_args()
     vocabulary = Tokenizer.from_file(str(options.work / 'tokenizer.json'))
-    janus = model.load(options.start) if options.start else model.build(vocabulary)
+    janus = model.build(vocabulary)
+    if options.start:
+        janus.load_state_dict(model.load(options.start).state_dict())
     figures = _parts(janus, options.work)
     ids = {k: vocabulary.token_to_id(t) for k, t in dict(bos_token_id=words.BOS, eos_token_id=words.EOS, pad_token_id=words.PAD).items()}
     janus.generation_config = GenerationConfig(**ids, guidance_scale=GUIDANCE)

@@ -76,8 +76,8 @@ def main():
     paintings = painted.load(options.work / 'paintings.pt')
     # The codebook is the trained one, the encoder new.
     janus = model.build(vocabulary)
-    whole = model.load(options.start)
-    janus.model.vqmodel.quantize.load_state_dict(whole.model.vqmodel.quantize.state_dict())
+    started = model.load(options.start)
+    janus.model.vqmodel.quantize.load_state_dict(started.model.vqmodel.quantize.state_dict())
     encoder = Encoder(janus)
     run = training.Run(options, 'encoder', encoder, encoder.matrices(), ('agreement', 'similarity'))
     while run.going():
@@ -93,7 +93,7 @@ def main():
         similarity = (encoder.codes[nearest] * encoder.codes[codes]).sum(-1)
         run.update((loss * weight.flatten()).sum() / weight.sum(), len(codes), (nearest == codes)[sprite].float().mean(), similarity[sprite].mean())
     encoder.load_state_dict(run.averaged)
-    check(encoder, whole)
+    check(encoder, started)
 
 
 if __name__ == '__main__':
