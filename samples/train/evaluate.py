@@ -114,7 +114,22 @@ def understanding(program, seed, count):
         print(f'{kind:18} {sum(results) / len(results):.3f} of {len(results)}')
     total = [one for results in right.values() for one in results]
     print(f'{"answers":18} {sum(total) / len(total):.3f} of {len(total)}', flush=True)
+    verdicts(program, r, shown, pictures)
     return sum(captions) / count, sum(total) / len(total)
+
+
+def verdicts(program, r, shown, pictures):
+    """Prints how often the model says No, by what is wrong: a mean over yes and no hides what it does not look at."""
+    asked = [questions.judge(scene, r, answer=False, reworded=0)[0] for scene in shown]
+    said = collections.defaultdict(list)
+    for scene, question, text in zip(shown, asked, program.answer(pictures, asked)):
+        claim, truth = claims.parse(question.removeprefix(questions.show('')[:-1]).removesuffix('?')), claims.of(scene)
+        named = ' background' in question
+        wrong = [name for name, differs in dict(
+            background=named and claim.background != truth.background, number=sum(n for _, n in claim.things) != len(scene.sprites),
+            thing={t for t, _ in claim.things} != {t for t, _ in truth.things}, size=claim.size != truth.size).items() if differs]
+        said[wrong[0] if len(wrong) == 1 else 'several' if wrong else 'place'].append(text == 'No')
+    print('No, if this is wrong: ' + ', '.join(f'{wrong} {sum(results) / len(results):.2f} of {len(results)}' for wrong, results in said.items()), flush=True)
 
 
 def main():
