@@ -51,6 +51,7 @@ TEST_CASE("a chat goes on after what it cannot do") {
 }
 
 TEST_CASE("a chat ends with its input") {
+  using namespace std::string_literals;
   for (const std::string input : {"", "\n", "/quit", "/quit\n", "\n\n/quit\n"}) {
     const ProgramResult result = RunWell(Chat("tiny-a/converted"), input);
     CHECK(result.out.find_first_not_of("\n") == std::string::npos);
@@ -58,7 +59,7 @@ TEST_CASE("a chat ends with its input") {
   const std::string whole = RunWell(Chat("tiny-a/converted"), "a dog?\n").out;
   CHECK(RunWell(Chat("tiny-a/converted"), "a dog?").out == whole);
   CHECK(RunWell(Chat("tiny-a/converted"), "a dog?\r\n").out == whole);
-  RunWell(Chat("tiny-a/converted"), std::string("bytes \xff\xfe and a zero \0 there\n", 32));
+  RunWell(Chat("tiny-a/converted"), "bytes \xff\xfe and a zero \0 there\n"s);
 }
 
 }  // namespace
