@@ -103,11 +103,15 @@ Answer AnswerBatch::Finish(Sequence& sequence, const TextCallback& on_text) cons
 std::vector<Answer> AnswerBatch::Step(const TextCallback& on_text) {
   const int64_t hidden = janus_.config().llama.hidden, vocabulary = janus_.config().llama.vocabulary;
   const size_t row_bytes = static_cast<size_t>(hidden) * sizeof(float);
-  Tensor x(DType::kF32, {std::max<int64_t>(size(), 1), hidden});
-  const auto row = [&](size_t i) { return x.as<float>() + static_cast<int64_t>(i) * hidden; };
+  if (live_.empty()) return {};
+  if (x_.empty() || x_.shape()[0] < size()) {
+    x_ = Tensor(DType::kF32, {size(), hidden});
+    logits_ = Tensor(DType::kF32, {size(), vocabulary});
+  }
+  float *const x = x_.as<float>(), *const logits = logits_.as<float>();
+  const auto row = [&](size_t i) { return x + static_cast<int64_t>(i) * hidden; };
   for (size_t i = 0; i < live_.size(); i++) std::memcpy(row(i), live_[i]->hidden.data(), row_bytes);
-  Tensor logits(DType::kF32, {std::max<int64_t>(size(), 1), vocabulary});
-  janus_.TextLogits(x.as<float>(), size(), logits.as<float>());
+  janus_.TextLogits(x, size(), logits);
 
   std::vector<Answer> done;
   std::vector<std::unique_ptr<Sequence>> going;
@@ -115,7 +119,7 @@ std::vector<Answer> AnswerBatch::Step(const TextCallback& on_text) {
   for (size_t i = 0; i < live_.size(); i++) {
     Sequence& s = *live_[i];
     const auto position = static_cast<uint32_t>(s.stream.tokens().size());
-    const int32_t token = sampler_.SampleText(logits.as<float>() + static_cast<int64_t>(i) * vocabulary,
+    const int32_t token = sampler_.SampleText(logits + static_cast<int64_t>(i) * vocabulary,
                                               vocabulary, s.sampling, s.seed, position);
     if (Append(s, token, on_text)) {
       tokens.push_back(token);
@@ -127,14 +131,14 @@ std::vector<Answer> AnswerBatch::Step(const TextCallback& on_text) {
   live_ = std::move(going);
   if (live_.empty()) return done;
 
-  janus_.llama().EmbedText(tokens, x.as<float>());
+  janus_.llama().EmbedText(tokens, x);
   std::vector<SequenceSpan> spans;
   for (const auto& s : live_) {
     const int64_t position =
         s->answer.prompt_tokens + static_cast<int64_t>(s->stream.tokens().size()) - 1;
     spans.push_back({&s->kv, position, 1, RowClass::kDecode});
   }
-  janus_.llama().Forward(spans, x.as<float>());
+  janus_.llama().Forward(spans, x);
   for (size_t i = 0; i < live_.size(); i++) std::memcpy(live_[i]->hidden.data(), row(i), row_bytes);
   return done;
 }

@@ -87,6 +87,7 @@ class AnswerBatch {
   Janus& janus_;
   Sampler sampler_;
   std::vector<std::unique_ptr<Sequence>> live_;
+  Tensor x_, logits_;  // [rows, hidden], [rows, vocabulary]; grown to the largest batch seen
 };
 
 /// Log-probability of `text` as the beginning of the answer. Errors: a conversation and text that do not fit

@@ -59,16 +59,22 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
 namespace {
 
 // Stacks tensors of one shape; a single one stays as it is.
-Tensor Stacked(const std::vector<Tensor>& parts) {
+Tensor Stacked(std::span<const Tensor* const> parts) {
   if (parts.empty()) return {};
   Shape shape;
   if (parts.size() > 1) shape.Append(static_cast<int64_t>(parts.size()));
-  for (int i = 0; i < parts[0].shape().rank(); i++) shape.Append(parts[0].shape()[i]);
-  Tensor all(parts[0].dtype(), shape);
+  for (int i = 0; i < parts[0]->shape().rank(); i++) shape.Append(parts[0]->shape()[i]);
+  Tensor all(parts[0]->dtype(), shape);
   for (size_t i = 0; i < parts.size(); i++) {
-    std::memcpy(static_cast<char*>(all.data()) + i * parts[i].bytes(), parts[i].data(), parts[i].bytes());
+    std::memcpy(static_cast<char*>(all.data()) + i * parts[i]->bytes(), parts[i]->data(), parts[i]->bytes());
   }
   return all;
+}
+
+Tensor Stacked(const std::vector<Tensor>& parts) {
+  std::vector<const Tensor*> pointers;
+  for (const Tensor& part : parts) pointers.push_back(&part);
+  return Stacked(pointers);
 }
 
 }  // namespace
@@ -76,11 +82,10 @@ Tensor Stacked(const std::vector<Tensor>& parts) {
 Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, const std::string& question) {
   AnswerRequest request;
   request.turns = {{static_cast<int64_t>(images.size()), question, ""}};
-  std::vector<Tensor> pixels, features, aligned, codes;
+  std::vector<Tensor> pixels, features, codes;
   for (const Image& image : images) {
     pixels.push_back(Preprocess(image, janus.image_processor()));
     features.push_back(janus.siglip().Encode(janus.pool(), pixels.back().view()));
-    aligned.push_back(janus.AlignFeatures(features.back()));
     request.images.push_back(std::make_shared<const Tensor>(janus.AlignFeatures(features.back())));
     if (!janus.parts().vq_encoder) continue;
     BIFRONS_TRY(const auto image_codes, EncodeImage(janus, FitForCodes(janus, image)));
@@ -90,6 +95,8 @@ Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, con
   AnswerTrace trace;
   BIFRONS_TRY(trace.logits, FirstTokenLogits(janus, request));
   trace.ids = janus.EncodeTurns(request.turns).ids;
+  std::vector<const Tensor*> aligned;  // what the answer was computed from
+  for (const ImageFeatures& image : request.images) aligned.push_back(image.get());
   trace.pixel_values = Stacked(pixels), trace.vision = Stacked(features), trace.aligned = Stacked(aligned);
   trace.vq_codes = Stacked(codes);
   return trace;
