@@ -1,0 +1,89 @@
+// The engine's loop: requests become rows of one ragged batch, which they join and leave between steps.
+//
+// One thread runs the steps: a chunk of prompts (prefill), then one token for every live row. A second one works
+// on whole images: it looks at those that requests ask about and decodes the VQ codes of finished pictures,
+// while the steps go on; both deal their work to the model's thread pool by turns.
+//
+// A request's tokens, text and pixels depend on the request alone: not on company, order, threads or memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "src/base/result.h"
+#include "src/engine/answer.h"
+#include "src/engine/draw.h"
+#include "src/model/janus.h"
+
+namespace bifrons {
+
+struct SchedulerOptions {
+  /// Bytes for caches and rows' buffers, beside the weights; 0 = half of what this process may still take.
+  size_t memory = 0;
+  /// Decode rows of one step at most: a picture has two, an answer one.
+  int64_t rows = 64;
+};
+
+/// What the scheduler did since it was made, for `-v`, render and bench.
+struct SchedulerStats {
+  double prefill_seconds = 0, decode_seconds = 0, vq_seconds = 0, vision_seconds = 0;
+  int64_t prompt_tokens = 0;  // prefilled; shared prefixes count once
+  int64_t steps = 0;          // forward passes over live rows
+  int64_t rows = 0;           // of all steps
+  int64_t image_tokens = 0, text_tokens = 0;
+  int64_t pictures = 0, answers = 0;  // finished
+  size_t bytes_read = 0;              // weights and caches read by the steps
+  // As of now:
+  int64_t live_pictures = 0, live_answers = 0, waiting = 0;
+  size_t cache_bytes = 0, cache_budget = 0;  // of keys and values
+};
+
+/// Told about a picture. Handlers run on the scheduler's threads, those of one request one at a time; they may
+/// submit and cancel, and must not wait for the scheduler. `done` is called exactly once, last.
+struct DrawHandlers {
+  std::function<void(int64_t tokens)> on_tokens;  // so many are there; may be empty
+  std::function<void(Result<DrawnPicture>)> on_done;
+};
+
+/// The same about an answer.
+struct AnswerHandlers {
+  std::function<void(const std::string& more)> on_text;  // in whole characters; may be empty
+  std::function<void(Result<Answer>)> on_done;
+};
+
+class Scheduler {
+ public:
+  using Id = int64_t;
+
+  /// `janus` must outlive the scheduler, and nobody else may use it meanwhile but through RunBetweenSteps.
+  Scheduler(Janus& janus, const SchedulerOptions& options);
+  /// Cancels what is left and waits for the threads.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+
+  /// Queues a request. Errors (kUsage): one that could never run, with the numbers: its prompt exceeds the
+  /// model's positions, or its cache the memory. Nothing that was accepted fails for want of memory.
+  Result<Id> Submit(DrawRequest request, DrawHandlers handlers);
+  Result<Id> Submit(AnswerRequest request, AnswerHandlers handlers);
+
+  /// The request leaves before the next step; its on_done gets an error (IsCancelled). Unknown and finished ids
+  /// are ignored.
+  void Cancel(Id id);
+  static bool IsCancelled(const Error& error);
+
+  /// Waits until no request is left, or for so many seconds; whether none is left.
+  bool WaitUntilIdle(double seconds);
+
+  /// Runs `use` on the scheduler's thread between two steps and waits for it: for uses of the model that are no
+  /// requests. Not for handlers.
+  void RunBetweenSteps(const std::function<void()>& use);
+
+  SchedulerStats stats() const;
+
+ private:
+  struct Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace bifrons

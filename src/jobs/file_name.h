@@ -1,0 +1,36 @@
+// Names of pictures: a template such as {index}_{seed}_{slug}.png, filled in.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "src/base/result.h"
+
+namespace bifrons {
+
+/// What a template can name.
+struct NameFields {
+  int64_t index = 0;      // {index}: of the job, five digits at least
+  int64_t number = 0;     // {number}: of the picture among its job's, from 0
+  uint64_t seed = 0;      // {seed}
+  std::string prompt;     // {slug}: letters and digits of any script, the rest as -, at most 60 characters
+  float guidance = 0;     // {cfg}
+  float temperature = 0;  // {temperature}
+};
+
+class NameTemplate {
+ public:
+  /// Errors (kUsage): an unknown field, an unclosed brace, a name that would leave the output folder. {index:3}
+  /// asks for at least three digits; {{ and }} are braces.
+  static Result<NameTemplate> Parse(const std::string& text);
+  /// Path relative to the output folder, '/' between folders; never empty, absolute, or with a "..".
+  std::string Fill(const NameFields& fields) const;
+
+ private:
+  std::string text_;
+};
+
+/// Whether a job's own file name stays in the output folder; the reason if not.
+Status CheckFileName(const std::string& name);
+
+}  // namespace bifrons

@@ -1,0 +1,30 @@
+// Answers in the form of an OpenAI Batch output file, one line per request.
+// openai-python: types/images_response.py, types/chat/chat_completion.py
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "src/jobs/job.h"
+
+namespace bifrons {
+
+/// A picture of an answer: where it is, or itself.
+struct AnswerPicture {
+  std::string url;                  // "file:///…"
+  std::span<const uint8_t> file;    // not empty: goes into the answer as base64
+};
+
+/// The answer to /v1/images/generations. `created`: seconds since 1970.
+std::string ImagesLine(const Job& job, int64_t created, const std::string& format,
+                       std::span<const AnswerPicture> pictures);
+
+/// The answer to /v1/chat/completions. `complete`: not ended by a limit.
+std::string ChatLine(const Job& job, int64_t created, const std::string& model, const std::string& text,
+                     bool complete, int64_t prompt_tokens, int64_t completion_tokens);
+
+/// A request that failed: status 400 for kUsage and kBadData, else 500. `field` is the parameter at fault, or "".
+std::string ErrorLine(const std::string& custom_id, const Error& error, const std::string& field);
+
+}  // namespace bifrons
