@@ -5,6 +5,7 @@
 #include "src/engine/answer.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
+#include "src/engine/scheduler.h"
 #include "src/model/janus.h"
 #include "src/model/text/utf8.h"
 #include "vision/image_file.h"
@@ -15,6 +16,7 @@ namespace bifrons {
 struct Engine::Impl {
   std::unique_ptr<Janus> janus;
   PictureSettings settings;  // what the model decides
+  std::unique_ptr<Scheduler> scheduler;
 };
 
 namespace {
@@ -70,6 +72,7 @@ std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, std::string* 
     auto impl = std::make_unique<Impl>();
     BIFRONS_TRY(impl->janus, Janus::Load(converted));
     BIFRONS_TRY(impl->settings, DescribeModel(*impl->janus));
+    impl->scheduler = std::make_unique<Scheduler>(*impl->janus, SchedulerOptions{});
     return impl;
   };
   auto impl = load();
@@ -90,11 +93,8 @@ std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool
     std::vector<DrawRequest> requests;
     for (int k = 0; k < o.images; k++)
       requests.push_back({prompt, o.seed + static_cast<uint64_t>(k), sampling});
-    const auto callback = [&](const DrawProgress& p) {
-      return !progress ||
-             progress(static_cast<double>(p.step + p.decoded) / static_cast<double>(p.steps + p.pictures));
-    };
-    BIFRONS_TRY(auto drawn, bifrons::Draw(*impl_->janus, requests, callback, nullptr));
+    const auto callback = [&](const DrawProgress& p) { return !progress || progress(p.share()); };
+    BIFRONS_TRY(auto drawn, bifrons::Draw(*impl_->scheduler, requests, callback));
     std::vector<Picture> pictures;
     for (size_t i = 0; i < drawn.size(); i++) {
       PictureSettings settings = impl_->settings;
@@ -122,19 +122,21 @@ bool Engine::Ask(const QuestionOptions& o, const std::function<bool(const std::s
     request.sampling.temperature = o.temperature;
     request.sampling.top_p = o.top_p, request.sampling.min_p = o.min_p;
     request.seed = o.seed, request.max_tokens = o.max_tokens;
-    for (const std::string& source : o.images) {
-      BIFRONS_TRY(const Image image, LoadImage(source));
-      request.images.push_back(LookAt(janus, image));
-    }
-    AnswerBatch batch(janus);
-    BIFRONS_RETURN_IF_ERROR(batch.Add(0, request));
-    std::string text;
-    bool going = true;
-    const auto collect = [&](int64_t, const std::string& more) {
-      text += more;
-      going = going && (!on_text || on_text(more));
+    request.look = [&]() -> Result<std::vector<ImageFeatures>> {
+      std::vector<ImageFeatures> features;
+      for (const std::string& source : o.images) {
+        BIFRONS_TRY(const Image image, LoadImage(source));
+        features.push_back(LookAt(janus, image));
+      }
+      return features;
     };
-    while (batch.size() > 0 && going) batch.Step(collect);
+    std::string text;
+    const auto collect = [&](const std::string& more) {
+      text += more;
+      return more.empty() || !on_text || on_text(more);
+    };
+    const auto answered = AnswerOne(*impl_->scheduler, std::move(request), collect);
+    if (!answered.ok() && !Scheduler::IsCancelled(answered.error())) return answered.error();
     return text;
   };
   auto text = ask();

@@ -5,8 +5,9 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <map>
 #include <random>
+
+#include "tests/together.h"
 
 namespace bifrons {
 namespace {
@@ -51,46 +52,26 @@ std::vector<AnswerRequest> Requests(Janus& janus) {
   return requests;
 }
 
-// Answers requests in `order`, joining one every `gap` steps.
-std::map<int64_t, Answer> AnswerAll(Janus& janus, const std::vector<AnswerRequest>& requests,
-                                    std::vector<int64_t> order, int gap) {
-  std::map<int64_t, Answer> answers;
-  AnswerBatch batch(janus);
-  size_t next = 0;
-  for (int step = 0; next < order.size() || batch.size() > 0; step++) {
-    while (next < order.size() && (gap == 0 || step % gap == 0)) {
-      REQUIRE(batch.Add(order[next], requests[static_cast<size_t>(order[next])]).ok());
-      next++;
-      if (gap > 0) break;
-    }
-    if (batch.size() == 0) continue;
-    for (Answer& answer : batch.Step(nullptr)) answers.emplace(answer.id, std::move(answer));
-  }
-  return answers;
-}
-
 TEST_CASE("An answer is the same alone, in any batch, joining at any step, with any thread count") {
   const auto one = LoadTiny(1);
   const auto requests = Requests(*one);
-  std::map<int64_t, Answer> alone;
-  for (int64_t i = 0; i < 7; i++) alone.merge(AnswerAll(*one, requests, {i}, 0));
-  REQUIRE(alone.size() == 7);
-  CHECK(alone.at(0).tokens.size() > 1);
-  CHECK(alone.at(5).tokens != alone.at(0).tokens);
-  CHECK(alone.at(3).tokens.size() <= 1);
+  std::vector<Answer> alone;
+  for (const AnswerRequest& request : requests) alone.push_back(AnswerAlone(*one, request));
+  CHECK(alone[0].tokens.size() > 1);
+  CHECK(alone[5].tokens != alone[0].tokens);
+  CHECK(alone[3].tokens.size() <= 1);
 
   for (const int threads : {1, 2, 3}) {
     const auto janus = LoadTiny(threads);
     const auto again = Requests(*janus);
-    for (const int gap : {0, 1, 4}) {
-      for (const auto& order : {std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6}, {6, 3, 0, 5, 2, 4, 1}}) {
-        const auto together = AnswerAll(*janus, again, order, gap);
-        REQUIRE(together.size() == 7);
-        for (const auto& [id, answer] : together) {
-          INFO("request " << id << ", " << threads << " threads, gap " << gap);
-          CHECK(answer.tokens == alone.at(id).tokens);
-          CHECK(answer.text == alone.at(id).text);
-          CHECK(answer.complete == alone.at(id).complete);
+    for (const int every : {0, 1, 4}) {
+      for (const auto& order : {std::vector<size_t>{0, 1, 2, 3, 4, 5, 6}, {6, 3, 0, 5, 2, 4, 1}}) {
+        const auto together = AnswerTogether(*janus, again, order, every);
+        for (size_t i = 0; i < together.size(); i++) {
+          INFO("request " << i << ", " << threads << " threads, one every " << every << " steps");
+          CHECK(together[i].tokens == alone[i].tokens);
+          CHECK(together[i].text == alone[i].text);
+          CHECK(together[i].complete == alone[i].complete);
         }
       }
     }
@@ -111,36 +92,15 @@ TEST_CASE("A later turn is answered as if the conversation were new") {
     request.turns.assign(turns.begin(), turns.begin() + static_cast<std::ptrdiff_t>(n));
     request.turns.back().answer.clear();
     if (n == 3) request.images.push_back(LookAt(*janus, Noise(3, 5, 2)));
-    if (!CheckContext(*janus, request.turns).ok()) FAIL("the test's conversation does not fit the tiny model");
-    AnswerBatch with_cache(*janus), without(*janus);
-    REQUIRE(with_cache.Add(0, request, &cache).ok());
-    REQUIRE(without.Add(0, request).ok());
-    std::vector<int32_t> a, b;
-    while (with_cache.size() > 0)
-      for (const Answer& answer : with_cache.Step(nullptr)) a = answer.tokens;
-    while (without.size() > 0)
-      for (const Answer& answer : without.Step(nullptr)) b = answer.tokens;
+    if (!CheckContext(*janus, request.turns).ok())
+      FAIL("the test's conversation does not fit the tiny model");
+    request.cache = nullptr;
+    const auto a = AnswerAlone(*janus, request).tokens;
+    request.cache = &cache;
+    const auto b = AnswerAlone(*janus, request).tokens;
     CHECK(a == b);
     CHECK(a.size() > 0);
   }
-}
-
-TEST_CASE("Streamed text adds up to the answer's") {
-  const auto janus = LoadTiny(1);
-  const auto requests = Requests(*janus);
-  AnswerBatch batch(*janus);
-  for (size_t i = 0; i < requests.size(); i++)
-    REQUIRE(batch.Add(static_cast<int64_t>(i), requests[i]).ok());
-  std::map<int64_t, std::string> streamed;
-  int answers = 0;
-  while (batch.size() > 0) {
-    for (const Answer& answer :
-         batch.Step([&](int64_t id, const std::string& text) { streamed[id] += text; })) {
-      CHECK(streamed[answer.id] == answer.text);
-      answers++;
-    }
-  }
-  CHECK(answers == 7);
 }
 
 TEST_CASE("The probability of a text is that of its tokens one after another") {

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <random>
 
-#include "src/engine/answer.h"
 #include "tests/golden_files.h"
 #include "tests/test_pictures.h"
+#include "tests/together.h"
 #include "vision/image_file.h"
 
 namespace bifrons {
@@ -75,26 +75,10 @@ std::vector<Asked> SevenRequests() {
   return all;
 }
 
-// Answers by id. Request `order[i]` joins after `every · i` steps.
-std::vector<Answer> AnswerAll(Janus& janus, const std::vector<Asked>& all, const std::vector<size_t>& order,
-                              size_t every) {
-  AnswerBatch batch(janus);
-  std::vector<Answer> answers(all.size());
-  std::vector<std::string> streamed(all.size());
-  size_t next = 0, steps = 0;
-  while (next < order.size() || batch.size() > 0) {
-    while (next < order.size() && steps >= every * next) {
-      const size_t id = order[next++];
-      REQUIRE(batch.Add(static_cast<int64_t>(id), RequestOf(janus, all[id])).ok());
-    }
-    for (Answer& answer :
-         batch.Step([&](int64_t id, const std::string&more) { streamed[static_cast<size_t>(id)] += more; })) {
-      answers[static_cast<size_t>(answer.id)] = std::move(answer);
-    }
-    steps++;
-  }
-  for (const size_t id : order) CHECK(streamed[id] == answers[id].text);
-  return answers;
+std::vector<AnswerRequest> RequestsOf(Janus& janus, const std::vector<Asked>& all) {
+  std::vector<AnswerRequest> requests;
+  for (const Asked& asked : all) requests.push_back(RequestOf(janus, asked));
+  return requests;
 }
 
 TEST_CASE("Seven answers are those of each alone, in any order, joining at any time, with any thread count") {
@@ -102,7 +86,7 @@ TEST_CASE("Seven answers are those of each alone, in any order, joining at any t
   std::vector<Answer> alone(all.size());
   {
     const auto janus = LoadTiny(1);
-    for (size_t i = 0; i < all.size(); i++) alone[i] = std::move(AnswerAll(*janus, all, {i}, 0)[i]);
+    for (size_t i = 0; i < all.size(); i++) alone[i] = AnswerAlone(*janus, RequestOf(*janus, all[i]));
   }
   for (size_t i = 0; i < all.size(); i++)
     CHECK(static_cast<int64_t>(alone[i].tokens.size()) == all[i].max_tokens);
@@ -110,8 +94,8 @@ TEST_CASE("Seven answers are those of each alone, in any order, joining at any t
   for (const int threads : {1, 2, 3}) {
     const auto janus = LoadTiny(threads);
     std::vector<size_t> order = {0, 1, 2, 3, 4, 5, 6};
-    for (const size_t every : {0, 1, 3}) {
-      const auto together = AnswerAll(*janus, all, order, every);
+    for (const int every : {0, 1, 3}) {
+      const auto together = AnswerTogether(*janus, RequestsOf(*janus, all), order, every);
       for (const size_t i : order) {
         CAPTURE(threads, every, i);
         CHECK(together[i].tokens == alone[i].tokens);
@@ -125,8 +109,9 @@ TEST_CASE("Seven answers are those of each alone, in any order, joining at any t
 TEST_CASE("ref's answers are the same alone and in a batch") {
   const std::vector<Asked> all = SevenRequests();
   const auto janus = LoadTiny(2, "ref");
-  const auto together = AnswerAll(*janus, all, {3, 1, 4}, 1);
-  for (const size_t i : {1, 3, 4}) CHECK(AnswerAll(*janus, all, {i}, 0)[i].tokens == together[i].tokens);
+  const auto requests = RequestsOf(*janus, all);
+  const auto together = AnswerTogether(*janus, requests, {3, 1, 4}, 1);
+  for (const size_t i : {1, 3, 4}) CHECK(AnswerAlone(*janus, requests[i]).tokens == together[i].tokens);
 }
 
 TEST_CASE("A later turn has the reference's ids and answer, with and without the earlier turn's cache") {
@@ -141,35 +126,28 @@ TEST_CASE("A later turn has the reference's ids and answer, with and without the
     request.images = {LookAt(*janus, MustLoad((kGoldens / "pictures/wide.png").string()))};
     request.max_tokens = json["max_tokens"];
     PromptCache cache;
-    AnswerBatch batch(*janus);
-    REQUIRE(batch.Add(1, request, &cache).ok());
-    std::vector<Answer> done;
-    while (done.empty()) done = batch.Step(nullptr);
-    CHECK(done[0].text == second["answer"].get<std::string>());
-    CHECK(done[0].prompt_tokens == static_cast<int64_t>(Ints(golden / "0_ids.npy").size()));
+    request.cache = &cache;
+    const Answer earlier = AnswerAlone(*janus, request);
+    CHECK(earlier.text == second["answer"].get<std::string>());
+    CHECK(earlier.prompt_tokens == static_cast<int64_t>(Ints(golden / "0_ids.npy").size()));
 
-    request.turns[0].answer = done[0].text;
+    request.turns[0].answer = earlier.text;
     request.turns.push_back({1, second["text"], ""});
     request.images.push_back(LookAt(*janus, MustLoad((kGoldens / "pictures/tall.png").string())));
     CHECK(janus->EncodeTurns(request.turns).ids == Ints(golden / "chat_ids.npy"));
-    REQUIRE(batch.Add(2, request, &cache).ok());
-    REQUIRE(batch.Add(3, request, &cache).ok());  // takes over a whole chunk
-    REQUIRE(batch.Add(4, request).ok());
-    done.clear();
-    while (batch.size() > 0)
-      for (Answer& answer : batch.Step(nullptr)) done.push_back(std::move(answer));
-    REQUIRE(done.size() == 3);
-    for (const Answer& answer : done) CHECK(answer.tokens == Ints(golden / "chat_answer.npy"));
+    AnswerRequest without = request;
+    without.cache = nullptr;
+    const auto chat_answer = Ints(golden / "chat_answer.npy");
+    CHECK(AnswerAlone(*janus, request).tokens == chat_answer);
+    CHECK(AnswerAlone(*janus, request).tokens == chat_answer);  // takes over a whole chunk
+    CHECK(AnswerAlone(*janus, without).tokens == chat_answer);
 
     // A picture changed for another is not taken from the cache.
     std::swap(request.images[0], request.images[1]);
-    REQUIRE(batch.Add(5, request, &cache).ok());
-    REQUIRE(batch.Add(6, request).ok());
-    done.clear();
-    while (batch.size() > 0)
-      for (Answer& answer : batch.Step(nullptr)) done.push_back(std::move(answer));
-    CHECK(done[0].tokens == done[1].tokens);
-    CHECK(done[0].tokens != Ints(golden / "chat_answer.npy"));
+    without.images = request.images;
+    const auto swapped = AnswerAlone(*janus, request).tokens;
+    CHECK(swapped == AnswerAlone(*janus, without).tokens);
+    CHECK(swapped != chat_answer);
   }
 }
 
@@ -233,10 +211,10 @@ TEST_CASE("An answer ends with EOS, with max_tokens and with the context; what l
   const auto ends = LoadModel(folder / "model", 1), goes_on = LoadTiny(1);
   const Image picture = MustLoad((kGoldens / "pictures/wide.png").string());
   const Asked asked{{picture}, "What is on the picture?", 12, 0, 0};
-  const Answer ended = std::move(AnswerAll(*ends, {asked}, {0}, 0)[0]);
+  const Answer ended = AnswerAlone(*ends, RequestOf(*ends, asked));
   CHECK(ended.complete);
   CHECK(ended.tokens == std::vector<int32_t>(expected.begin(), expected.begin() + 2));
-  const Answer cut = std::move(AnswerAll(*goes_on, {asked}, {0}, 0)[0]);
+  const Answer cut = AnswerAlone(*goes_on, RequestOf(*goes_on, asked));
   CHECK_FALSE(cut.complete);
   CHECK(cut.tokens == expected);
 
@@ -249,16 +227,15 @@ TEST_CASE("An answer ends with EOS, with max_tokens and with the context; what l
   for (const int64_t room : {4, 1}) {
     while (length() < context - room) question += "7";
     const Asked fills{{picture}, question, 100, 0, 0};
-    CHECK(static_cast<int64_t>(AnswerAll(*goes_on, {fills}, {0}, 0)[0].tokens.size()) == room);
+    CHECK(static_cast<int64_t>(AnswerAlone(*goes_on, RequestOf(*goes_on, fills)).tokens.size()) == room);
   }
   question += "7";
-  AnswerBatch batch(*goes_on);
-  const Status refused = batch.Add(0, RequestOf(*goes_on, {{picture}, question, 100, 0, 0}));
+  Scheduler scheduler(*goes_on, {});
+  const auto refused = scheduler.Submit(RequestOf(*goes_on, {{picture}, question, 100, 0, 0}), {});
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().kind == ErrorKind::kUsage);
   for (const int64_t number : {int64_t{1}, goes_on->config().vision.patches(), context})
     CHECK_THAT(refused.error().message, Catch::Contains(std::to_string(number)));
-  CHECK(batch.size() == 0);
 }
 
 }  // namespace

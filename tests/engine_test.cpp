@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "src/engine/draw.h"
+#include "src/engine/scheduler.h"
 #include "src/engine/trace.h"
 
 namespace bifrons {
@@ -39,7 +39,8 @@ std::vector<DrawRequest> Requests() {
 }
 
 std::vector<DrawnPicture> MustDraw(Janus& janus, std::span<const DrawRequest> requests) {
-  auto pictures = Draw(janus, requests, nullptr, nullptr);
+  Scheduler scheduler(janus, {});
+  auto pictures = Draw(scheduler, requests, nullptr);
   REQUIRE(pictures.ok());
   return std::move(*pictures);
 }
@@ -93,14 +94,25 @@ TEST_CASE("Teacher forcing reproduces the draw: greedy codes are the argmax of t
   CHECK(std::memcmp(trace->pixels.data(), drawn[0].pixels.data(), drawn[0].pixels.bytes()) == 0);
 }
 
-TEST_CASE("The callback sees every token and can stop") {
+TEST_CASE("The callback sees progress and can stop; then nothing is left") {
   const auto janus = LoadTiny(1);
-  const DrawRequest request{"a dog", 1, {}};
-  int64_t calls = 0;
-  const auto stopped = Draw(
-      *janus, {&request, 1}, [&](const DrawProgress&) { return ++calls < 4; }, nullptr);
-  CHECK_FALSE(stopped.ok());
-  CHECK(calls == 4);
+  const std::vector<DrawRequest> requests(3, {"a dog", 1, {}});
+  Scheduler scheduler(*janus, {});
+  DrawProgress last;
+  const auto stop = [&](const DrawProgress& p) {
+    CHECK(p.tokens >= last.tokens);
+    CHECK(p.share() <= 1);
+    last = p;
+    return p.tokens < 4;
+  };
+  const auto stopped = Draw(scheduler, requests, stop);
+  REQUIRE_FALSE(stopped.ok());
+  CHECK(last.tokens >= 4);
+  CHECK(last.all_tokens == 3 * janus->config().vq.tokens());
+  scheduler.WaitUntilIdle();
+  CHECK(scheduler.stats().pictures == 0);
+  // It goes on serving.
+  CHECK(Draw(scheduler, std::span(requests).first(1), nullptr).ok());
 }
 
 TEST_CASE("A prompt that cannot fit is refused with the numbers; codes outside the codebook by position") {

@@ -66,6 +66,31 @@ TEST_CASE("pools may be owned by several threads, and end while asleep or at onc
   CHECK(totals == std::vector<int64_t>{200, 200, 200});
 }
 
+TEST_CASE("several threads issue sections by turns, and nobody is starved") {
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    constexpr int kIssuers = 3, kSections = 300;
+    int64_t sections = 0;  // plain: a turn alone protects them
+    std::vector<int64_t> totals(kIssuers);
+    std::vector<std::thread> issuers;
+    for (int i = 0; i < kIssuers; i++) {
+      issuers.emplace_back([&, i] {
+        std::vector<int64_t> part(static_cast<size_t>(threads));
+        for (int s = 0; s < kSections; s++) {
+          pool.ParallelFor(5 + i, [&](int64_t begin, int64_t end, int thread) {
+            part[static_cast<size_t>(thread)] = end - begin;
+            if (thread == 0) sections++;
+          });
+          for (int64_t& p : part) totals[static_cast<size_t>(i)] += p, p = 0;
+        }
+      });
+    }
+    for (auto& issuer : issuers) issuer.join();
+    for (int i = 0; i < kIssuers; i++) CHECK(totals[static_cast<size_t>(i)] == kSections * (5 + i));
+    CHECK(sections == kIssuers * kSections);
+  }
+}
+
 TEST_CASE("AvailableThreads is at least one") { CHECK(AvailableThreads() >= 1); }
 
 }  // namespace

@@ -14,8 +14,10 @@ namespace bifrons {
 int AvailableThreads();
 
 /// Runs `body(begin, end, thread)` over static, contiguous parts of [0, n). Which part a thread gets depends
-/// on n and the thread count only. Sections are issued from one thread at a time. Waiting threads spin
-/// briefly (a decode step has about 200 sections, a few µs apart) and then sleep.
+/// on n and the thread count only. Waiting threads spin briefly (a decode step has about 200 sections, a few µs
+/// apart) and then sleep. Several threads may issue sections: they take turns, in the order of their asking, so
+/// that two pieces of work share the pool's cores section by section and neither waits for the whole of the other.
+/// A body issues no sections.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -27,6 +29,7 @@ class ThreadPool {
   template <class Body>
   void ParallelFor(int64_t n, const Body& body) {
     if (n <= 0) return;
+    const Turn turn(*this);
     if (n == 1 || workers_.empty()) {
       body(int64_t{0}, n, 0);
       return;
@@ -40,6 +43,24 @@ class ThreadPool {
   }
 
  private:
+  // A place in the queue of those who issue sections. A mutex would not do: who has just let go of it takes it
+  // again before the one it woke has come round.
+  class Turn {
+   public:
+    explicit Turn(ThreadPool& pool) : pool_(pool) {
+      const uint32_t mine = pool.asked_.fetch_add(1, std::memory_order_relaxed);
+      for (uint32_t now; (now = pool.served_.load(std::memory_order_acquire)) != mine;) pool.served_.wait(now);
+    }
+    ~Turn() {
+      pool_.served_.fetch_add(1, std::memory_order_release);
+      pool_.served_.notify_all();
+    }
+    Turn(const Turn&) = delete;
+
+   private:
+    ThreadPool& pool_;
+  };
+
   using Call = void (*)(const void* body, int64_t begin, int64_t end, int thread);
   void Run(int64_t n, Call call, const void* body);
   void Work(int thread);
@@ -52,6 +73,7 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> running_{0};
   std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<uint32_t> asked_{0}, served_{0};
 };
 
 }  // namespace bifrons

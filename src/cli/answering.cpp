@@ -10,6 +10,16 @@ Result<ImageFeatures> LoadAndLookAt(Janus& janus, const std::string& source, con
   return LookAt(janus, image);
 }
 
+Result<std::vector<ImageFeatures>> LoadAndLookAtAll(Janus& janus, const std::vector<std::string>& sources,
+                                                    const ImageOptions& options) {
+  std::vector<ImageFeatures> all;
+  for (const std::string& source : sources) {
+    BIFRONS_TRY(auto features, LoadAndLookAt(janus, source, options));
+    all.push_back(std::move(features));
+  }
+  return all;
+}
+
 AnswerRequest RequestFrom(const AnswerOptions& options) {
   AnswerRequest request;
   request.sampling = options.sampling;

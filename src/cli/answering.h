@@ -12,6 +12,9 @@ namespace bifrons {
 
 /// Reads an image (path, data: URI or -) and looks at it. Errors name the source.
 Result<ImageFeatures> LoadAndLookAt(Janus& janus, const std::string& source, const ImageOptions& options);
+/// The same of several.
+Result<std::vector<ImageFeatures>> LoadAndLookAtAll(Janus& janus, const std::vector<std::string>& sources,
+                                                    const ImageOptions& options);
 
 /// A request with the flags' sampling and limits; turns and images are the caller's. Prints a seed that was
 /// made up, where it matters.

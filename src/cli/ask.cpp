@@ -3,6 +3,7 @@
 
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/engine/scheduler.h"
 
 namespace bifrons {
 
@@ -15,34 +16,28 @@ Result<int> RunAsk(const AskOptions& options) {
 
   AnswerRequest request = RequestFrom(options.answer);
   request.turns = {{static_cast<int64_t>(images.size()), question, ""}};
-  BIFRONS_RETURN_IF_ERROR(CheckContext(*janus, request.turns));
+  request.look = [&] { return LoadAndLookAtAll(*janus, images, options.answer.image); };
   nlohmann::json shown = nlohmann::json::array();
-  for (const std::string& source : images) {
-    BIFRONS_TRY(auto features, LoadAndLookAt(*janus, source, options.answer.image));
-    request.images.push_back(std::move(features));
-    shown.push_back(ShownSource(source));
-  }
+  for (const std::string& source : images) shown.push_back(ShownSource(source));
 
-  AnswerBatch batch(*janus);
-  BIFRONS_RETURN_IF_ERROR(batch.Add(0, request));
-  const auto print = [&](int64_t, const std::string& text) {
-    if (options.json) return;
-    std::fputs(text.c_str(), stdout);
+  Scheduler scheduler(*janus, {});
+  const auto print = [&](const std::string& text) {
+    if (!options.json) std::fputs(text.c_str(), stdout);
     std::fflush(stdout);
+    return !interrupted;
   };
-  while (batch.size() > 0) {
-    for (const Answer& answer : batch.Step(print)) {
-      if (!options.json) {
-        std::fputs("\n", stdout);
-        continue;
-      }
-      nlohmann::json line = ToJson(answer);
-      line["question"] = question;
-      line["images"] = shown;
-      std::printf("%s\n", JsonLine(line).c_str());
-    }
-    if (interrupted) return Failure("interrupted");
+  const auto result = AnswerOne(scheduler, std::move(request), print);
+  if (interrupted) return Failure("interrupted");
+  if (!result.ok()) return result.error();
+  const Answer& answer = *result;
+  if (!options.json) {
+    std::fputs("\n", stdout);
+    return 0;
   }
+  nlohmann::json line = ToJson(answer);
+  line["question"] = question;
+  line["images"] = shown;
+  std::printf("%s\n", JsonLine(line).c_str());
   return 0;
 }
 

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstdio>
+#include <deque>
 #include <filesystem>
 #include <map>
+#include <mutex>
 #include <optional>
 
 #include "src/base/atomic_file.h"
@@ -13,14 +16,11 @@
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/engine/caption_files.h"
-#include "src/model/memory_plan.h"
+#include "src/engine/scheduler.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
-
-// Above this many rows the products are compute-bound and a larger batch only costs memory.
-constexpr int64_t kLargestBatch = 16;
 
 using Clock = std::chrono::steady_clock;
 
@@ -40,9 +40,8 @@ class CaptionRun {
   bool to_files() const { return options_.write_txt || !options_.jsonl.empty(); }
   bool prints_as_it_comes() const { return !to_files() && !options_.json && jobs_.size() == 1; }
   void Fail(size_t job, const Error& error);
-  Status Deliver(const Answer& answer);
+  Status Deliver(size_t index, const Answer& answer);
   void Print(size_t job, std::string line);
-  int64_t BatchSize(Janus& janus, const AnswerRequest& request) const;
 
   const CaptionOptions& options_;
   const std::string question_;
@@ -94,8 +93,7 @@ void CaptionRun::Print(size_t job, std::string line) {
   std::fflush(stdout);
 }
 
-Status CaptionRun::Deliver(const Answer& answer) {
-  const auto index = static_cast<size_t>(answer.id);
+Status CaptionRun::Deliver(size_t index, const Answer& answer) {
   const CaptionJob& job = jobs_[index];
   done_++;
   tokens_ += static_cast<int64_t>(answer.tokens.size());
@@ -117,49 +115,62 @@ Status CaptionRun::Deliver(const Answer& answer) {
   return {};
 }
 
-int64_t CaptionRun::BatchSize(Janus& janus, const AnswerRequest& request) const {
-  if (options_.batch > 0) return options_.batch;
-  const auto prompt = static_cast<int64_t>(janus.EncodeTurns(request.turns).ids.size());
-  const size_t bytes =
-      KvCache::Bytes(janus.config().llama, janus.kv_type(), prompt + options_.answer.max_tokens);
-  const auto fit = static_cast<int64_t>(AvailableMemory() / 2 / bytes);
-  return std::clamp<int64_t>(fit, 1, kLargestBatch);
-}
-
 Status CaptionRun::Run(Janus& janus) {
   AnswerRequest request = RequestFrom(options_.answer);
   request.turns = {{1, question_, ""}};
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, request.turns));
-  const int64_t limit = BatchSize(janus, request);
-  const auto on_text = [&](int64_t, const std::string& text) {
-    std::fputs(text.c_str(), stdout);
-    std::fflush(stdout);
-  };
-  const TextCallback stream = prints_as_it_comes() ? TextCallback(on_text) : nullptr;
+  SchedulerOptions scheduling;
+  if (options_.batch > 0) scheduling.answers = options_.batch;
 
+  std::mutex mutex;
+  std::condition_variable news;
+  std::deque<std::pair<size_t, Result<Answer>>> done;  // and not delivered yet
   start_ = Clock::now();
-  AnswerBatch batch(janus);
-  for (size_t next = 0; next < jobs_.size() || batch.size() > 0;) {
-    for (; batch.size() < limit && next < jobs_.size() && !interrupted; next++) {
-      const auto began = Clock::now();
-      auto features = LoadAndLookAt(janus, jobs_[next].source, options_.answer.image);
-      image_seconds_ += std::chrono::duration<double>(Clock::now() - began).count();
-      if (!features.ok()) {
-        Fail(next, features.error());
-        continue;
+  Scheduler scheduler(janus, scheduling);
+  const auto submit = [&](size_t job) -> Status {
+    request.look = [this, &janus, job]() -> Result<std::vector<ImageFeatures>> {
+      return LoadAndLookAtAll(janus, {jobs_[job].source}, options_.answer.image);
+    };
+    AnswerHandlers handlers;
+    if (prints_as_it_comes()) {
+      handlers.on_text = [](const std::string& text) {
+        std::fputs(text.c_str(), stdout);
+        std::fflush(stdout);
+      };
+    }
+    handlers.on_done = [&, job](Result<Answer> answer) {
+      const std::lock_guard lock(mutex);
+      done.emplace_back(job, std::move(answer));
+      news.notify_all();
+    };
+    const auto id = scheduler.Submit(request, std::move(handlers));
+    return id.ok() ? Status() : id.error();
+  };
+
+  // Far enough ahead that the scheduler always has the next.
+  const auto ahead = static_cast<size_t>(2 * scheduler.options().answers);
+  for (size_t next = 0; done_ + failed_ < jobs_.size();) {
+    for (; next < std::min(jobs_.size(), done_ + failed_ + ahead); next++)
+      BIFRONS_RETURN_IF_ERROR(submit(next));
+    std::unique_lock lock(mutex);
+    news.wait_for(lock, std::chrono::milliseconds(100), [&] { return !done.empty(); });
+    auto some = std::exchange(done, {});
+    lock.unlock();
+    for (const auto& [job, answer] : some) {
+      if (answer.ok()) {
+        BIFRONS_RETURN_IF_ERROR(Deliver(job, *answer));
+      } else {
+        Fail(job, answer.error());
       }
-      request.images = {std::move(*features)};
-      BIFRONS_RETURN_IF_ERROR(batch.Add(static_cast<int64_t>(next), request));
     }
     if (interrupted) {
       return Failure("interrupted after " + std::to_string(done_) + " of " + std::to_string(jobs_.size()) +
                      " images" + (to_files() ? "; the same command continues" : ""));
     }
-    if (batch.size() == 0) continue;
-    for (const Answer& answer : batch.Step(stream)) BIFRONS_RETURN_IF_ERROR(Deliver(answer));
     bar_.Update(static_cast<double>(done_ + failed_), static_cast<double>(jobs_.size()),
                 std::to_string(done_) + " of " + std::to_string(jobs_.size()));
   }
+  image_seconds_ = scheduler.stats().vision_seconds;
   return {};
 }
 

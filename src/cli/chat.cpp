@@ -15,6 +15,7 @@
 #include "src/cli/commands.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
+#include "src/engine/scheduler.h"
 #include "src/model/text/utf8.h"
 #include "vision/png.h"
 
@@ -81,8 +82,16 @@ class LineReader {
 class Chat {
  public:
   Chat(const ChatOptions& options, Janus& janus, PictureSettings settings)
-      : options_(options), janus_(janus), settings_(std::move(settings)), request_(RequestFrom(options.answer)) {}
+      : options_(options),
+        janus_(janus),
+        settings_(std::move(settings)),
+        request_(RequestFrom(options.answer)),
+        scheduler_(janus, {}) {
+    request_.cache = &cache_;
+  }
 
+  // The scheduler is idle between turns, so the image can be looked at here: what is wrong with it shows at
+  // once.
   Status Show(const std::string& source) {
     BIFRONS_TRY(auto features, LoadAndLookAt(janus_, source, options_.answer.image));
     shown_.push_back(std::move(features));
@@ -102,6 +111,7 @@ class Chat {
   AnswerRequest request_;             // the conversation so far
   std::vector<ImageFeatures> shown_;  // since the last question
   PromptCache cache_;
+  Scheduler scheduler_;
   int drawn_ = 0;
 };
 
@@ -109,15 +119,15 @@ Status Chat::Ask(const std::string& question) {
   AnswerRequest request = request_;
   request.turns.push_back({static_cast<int64_t>(shown_.size()), question, ""});
   request.images.insert(request.images.end(), shown_.begin(), shown_.end());
-  AnswerBatch batch(janus_);
-  BIFRONS_RETURN_IF_ERROR(batch.Add(0, request, &cache_));
   std::string text;
-  const auto print = [&](int64_t, const std::string& more) {
+  const auto print = [&](const std::string& more) {
     text += more;
     std::fputs(more.c_str(), stdout);
     std::fflush(stdout);
+    return !interrupted;
   };
-  while (batch.size() > 0 && !interrupted) batch.Step(print);
+  const auto answer = AnswerOne(scheduler_, request, print);
+  if (!answer.ok() && !Scheduler::IsCancelled(answer.error())) return answer.error();
   std::fputs("\n", stdout);
   request.turns.back().answer = text;
   request_ = std::move(request);
@@ -137,10 +147,10 @@ Status Chat::Draw(const std::string& prompt) {
   {
     ProgressBar bar("drawing", true);
     const auto progress = [&](const DrawProgress& p) {
-      bar.Update(static_cast<double>(p.step), static_cast<double>(p.steps), "");
+      bar.Update(p.share(), 1, "");
       return !interrupted;
     };
-    BIFRONS_TRY(pictures, bifrons::Draw(janus_, {&request, 1}, progress, nullptr));
+    BIFRONS_TRY(pictures, bifrons::Draw(scheduler_, {&request, 1}, progress));
   }
   settings_.prompt = prompt, settings_.seed = request.seed, settings_.sampling = request.sampling;
   BIFRONS_RETURN_IF_ERROR(WritePng(file, settings_.width, settings_.height, ToRgb8(pictures[0].pixels.view()),
@@ -186,7 +196,8 @@ Result<int> RunChat(const ChatOptions& options) {
     } else if (command == "/help") {
       std::fputs(kHelp, stdout);
     } else {
-      status = UsageError(command + (command == "/image" || command == "/draw" ? ": say which" : ": no such command") +
+      status = UsageError(command +
+                          (command == "/image" || command == "/draw" ? ": say which" : ": no such command") +
                           "; /help lists the commands");
     }
     // A chat outlives what goes wrong in it.

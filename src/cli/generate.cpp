@@ -14,7 +14,7 @@
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
 #include "src/engine/metadata.h"
-#include "src/model/memory_plan.h"
+#include "src/engine/scheduler.h"
 #include "src/model/text/utf8.h"
 #include "vision/png.h"
 
@@ -22,9 +22,6 @@ namespace bifrons {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Above this many pictures the products are compute-bound and a larger batch only costs memory and latency.
-constexpr int64_t kLargestBatch = 16;
 
 struct Job {
   LoadOptions load;
@@ -98,7 +95,7 @@ Status CheckWritable(const std::string& file) {
   return {};
 }
 
-void PrintSpeed(Janus& janus, const DrawStats& stats) {
+void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
   const double bandwidth = MeasureBandwidth(janus.pool(), janus.step_bytes());
   const double rate = static_cast<double>(stats.bytes_read) / std::max(stats.decode_seconds, 1e-9);
   std::fprintf(
@@ -120,26 +117,21 @@ Status WriteCodes(const std::string& path, const std::vector<std::vector<int32_t
   return WriteNpy(path, all.view());
 }
 
-int64_t BatchSize(Janus& janus, const GenerateOptions& options, const std::vector<DrawRequest>& requests) {
-  if (options.batch > 0) return options.batch;
-  size_t longest = 0;
-  for (const DrawRequest& r : requests)
-    longest = std::max(longest, janus.EncodePrompt(r.prompt).conditional.size());
-  return std::min(kLargestBatch,
-                  PicturesPerBatch(janus, static_cast<int64_t>(longest), AvailableMemory() / 2));
-}
-
 bool Overrides(const GenerateOptions& o) {
   return o.seed || o.guidance || o.temperature || o.top_k || o.top_p || o.min_p;
 }
 
-// Judges a candidate (when there are others) and keeps it if it is the best so far; the earliest of equals stays.
-Status Consider(Janus& janus, const DrawRequest& request, const DrawnPicture& picture, bool judge, Best* best) {
+// Judges a candidate (when there are others) and keeps it if it is the best so far; the earliest of equals
+// stays.
+Status Consider(Janus& janus, Scheduler& scheduler, const DrawRequest& request, const DrawnPicture& picture,
+                bool judge, Best* best) {
   std::vector<uint8_t> rgb = ToRgb8(picture.pixels.view());
   bool better = best->rgb.empty();
   if (judge) {
     Image image{picture.pixels.shape()[1], picture.pixels.shape()[0], rgb};
-    BIFRONS_TRY(const double score, JudgePicture(janus, image, request.prompt));
+    Result<double> judged = 0.0;
+    scheduler.RunBetweenSteps([&] { judged = JudgePicture(janus, image, request.prompt); });
+    BIFRONS_TRY(const double score, judged);
     std::vector<float>& scores = best->choice.scores;
     if (scores.empty()) best->choice.first_seed = request.seed;
     better = scores.empty() || static_cast<float>(score) > *std::max_element(scores.begin(), scores.end());
@@ -215,42 +207,35 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(requests[0].seed));
   }
 
-  const auto batch = static_cast<size_t>(BatchSize(*janus, options, requests));
   ProgressBar bar("drawing", !options.quiet);
-  DrawStats stats;
+  SchedulerOptions scheduling;
+  if (options.batch > 0) scheduling.pictures = options.batch;
+  Scheduler scheduler(*janus, scheduling);
   std::vector<std::vector<int32_t>> codes;
   Best best;
-  for (size_t first = 0; first < requests.size(); first += batch) {
-    const size_t n = std::min(batch, requests.size() - first);
-    const auto progress = [&](const DrawProgress& p) {
-      // VQ decoding counts as the last tenth of a batch: about its share of the time.
-      const double share = 0.9 * static_cast<double>(p.step) / static_cast<double>(p.steps) +
-                           0.1 * static_cast<double>(p.decoded) / static_cast<double>(p.pictures);
-      bar.Update(static_cast<double>(first) + share * static_cast<double>(n),
-                 static_cast<double>(requests.size()),
-                 "picture " + std::to_string(first + 1) + (n > 1 ? "-" + std::to_string(first + n) : "") +
-                     " of " + std::to_string(requests.size()));
-      return !interrupted;
-    };
-    BIFRONS_TRY(const auto pictures, Draw(*janus, std::span(requests).subspan(first, n), progress, &stats));
-    for (size_t i = 0; i < n; i++) {
-      const size_t candidate = (first + i) % best_of;
-      BIFRONS_RETURN_IF_ERROR(Consider(*janus, requests[first + i], pictures[i], best_of > 1, &best));
-      if (candidate + 1 < best_of) continue;
-      settings.prompt = best.request.prompt, settings.seed = best.request.seed;
-      settings.sampling = best.request.sampling;
-      settings.choice = redrawn ? job.choice : best.choice;
-      const std::string file = FileName(options.output, (first + i) / best_of, count);
-      BIFRONS_RETURN_IF_ERROR(WritePng(file, settings.width, settings.height, best.rgb,
-                                       {{"parameters", FormatParameters(settings)}}));
-      if (!options.codes_out.empty()) codes.push_back(best.codes);
-      std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());
-      std::fflush(stdout);
-      best = {};
-    }
-  }
+  const auto progress = [&](const DrawProgress& p) {
+    bar.Update(p.share() * static_cast<double>(requests.size()), static_cast<double>(requests.size()),
+               std::to_string(p.pictures) + " of " + std::to_string(p.all_pictures));
+    return !interrupted;
+  };
+  const auto take = [&](size_t i, const DrawnPicture& picture) -> Status {
+    BIFRONS_RETURN_IF_ERROR(Consider(*janus, scheduler, requests[i], picture, best_of > 1, &best));
+    if (i % best_of + 1 < best_of) return {};
+    settings.prompt = best.request.prompt, settings.seed = best.request.seed;
+    settings.sampling = best.request.sampling;
+    settings.choice = redrawn ? job.choice : best.choice;
+    const std::string file = FileName(options.output, i / best_of, count);
+    BIFRONS_RETURN_IF_ERROR(WritePng(file, settings.width, settings.height, best.rgb,
+                                     {{"parameters", FormatParameters(settings)}}));
+    if (!options.codes_out.empty()) codes.push_back(best.codes);
+    std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());
+    std::fflush(stdout);
+    best = {};
+    return {};
+  };
+  BIFRONS_RETURN_IF_ERROR(DrawEach(scheduler, requests, progress, take));
   if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(WriteCodes(options.codes_out, codes));
-  if (options.verbose) PrintSpeed(*janus, stats);
+  if (options.verbose) PrintSpeed(*janus, scheduler.stats());
   return 0;
 }
 

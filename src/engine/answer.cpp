@@ -1,15 +1,14 @@
 #include "src/engine/answer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <cstring>
+#include <condition_variable>
+#include <mutex>
+
+#include "src/engine/scheduler.h"
 
 namespace bifrons {
-namespace {
-
-double Seconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
 
 Status CheckContext(Janus& janus, const Conversation& prompt) {
   const auto length = static_cast<int64_t>(prompt.ids.size());
@@ -24,123 +23,56 @@ Status CheckContext(Janus& janus, const Conversation& prompt) {
                     " with the answer; use fewer images or a shorter text");
 }
 
-std::vector<PromptImage> PlaceImages(const Conversation& prompt, const AnswerRequest& request) {
-  BIFRONS_CHECK(prompt.image_starts.size() == request.images.size(), "%zu images for %zu placeholders",
-                request.images.size(), prompt.image_starts.size());
-  std::vector<PromptImage> images;
-  for (size_t i = 0; i < request.images.size(); i++)
-    images.push_back({prompt.image_starts[i], request.images[i]});
-  return images;
-}
-
-// Positions that the next prompt can take over: whole chunks in which ids and images agree.
-int64_t Reusable(const PromptCache& cache, const Conversation& prompt, const AnswerRequest& request) {
-  if (!cache.kv || cache.images.size() > request.images.size() ||
-      !std::equal(cache.images.begin(), cache.images.end(), request.images.begin())) {
-    return 0;
-  }
-  const auto end = std::mismatch(cache.ids.begin(), cache.ids.end(), prompt.ids.begin(), prompt.ids.end());
-  auto agree = static_cast<int64_t>(end.first - cache.ids.begin());
-  // The last position is always run, for its hidden state.
-  agree = std::min(agree, static_cast<int64_t>(prompt.ids.size()) - 1);
-  return agree / kPrefillChunk * kPrefillChunk;
-}
-
-}  // namespace
-
 Status CheckContext(Janus& janus, std::span<const Turn> turns) {
   return CheckContext(janus, janus.EncodeTurns(turns));
 }
 
-Status AnswerBatch::Add(int64_t id, const AnswerRequest& request, PromptCache* cache) {
-  const auto start = Clock::now();
-  const LlamaConfig& config = janus_.config().llama;
-  const Conversation prompt = janus_.EncodeTurns(request.turns);
-  BIFRONS_RETURN_IF_ERROR(CheckContext(janus_, prompt));
-  const auto length = static_cast<int64_t>(prompt.ids.size());
-  const int64_t limit = std::min(request.max_tokens, config.max_positions - length);
-
-  auto sequence = std::unique_ptr<Sequence>(
-      new Sequence{{}, KvCache(config, janus_.kv_type(), length + limit), TextStream(janus_.tokenizer()),
-                   request.sampling, request.seed, limit, {}, {}});
-  sequence->hidden.resize(static_cast<size_t>(config.hidden));
-  const int64_t reused = cache ? Reusable(*cache, prompt, request) : 0;
-  if (reused > 0) sequence->kv.CopyPrefix(*cache->kv, reused);
-  Prefill(janus_, prompt.ids, PlaceImages(prompt, request), reused, sequence->kv, sequence->hidden.data());
-  if (cache) {
-    cache->ids = prompt.ids, cache->images = request.images;
-    cache->kv.emplace(config, janus_.kv_type(), length);
-    cache->kv->CopyPrefix(sequence->kv, length);
-  }
-  sequence->answer.id = id;
-  sequence->answer.prompt_tokens = length;
-  sequence->started = Clock::now();
-  sequence->answer.prefill_seconds = Seconds(start);
-  live_.push_back(std::move(sequence));
-  return {};
+std::vector<PromptImage> PlaceImages(const Conversation& prompt, std::span<const ImageFeatures> images) {
+  BIFRONS_CHECK(prompt.image_starts.size() == images.size(), "%zu images for %zu placeholders", images.size(),
+                prompt.image_starts.size());
+  std::vector<PromptImage> placed;
+  for (size_t i = 0; i < images.size(); i++) placed.push_back({prompt.image_starts[i], images[i]});
+  return placed;
 }
 
-// Whether the answer goes on after `token`.
-bool AnswerBatch::Append(Sequence& sequence, int32_t token, const TextCallback& on_text) const {
-  if (token == janus_.image_tokens().eos) {
-    sequence.answer.complete = true;
-    return false;
-  }
-  const std::string more = sequence.stream.Add(token);
-  if (on_text && !more.empty()) on_text(sequence.answer.id, more);
-  return static_cast<int64_t>(sequence.stream.tokens().size()) < sequence.limit;
-}
+// How long a caller is left without a call.
+constexpr std::chrono::milliseconds kPatience{100};
 
-Answer AnswerBatch::Finish(Sequence& sequence, const TextCallback& on_text) const {
-  const std::string rest = sequence.stream.Finish();
-  if (on_text && !rest.empty()) on_text(sequence.answer.id, rest);
-  sequence.answer.tokens = sequence.stream.tokens();
-  sequence.answer.text = sequence.stream.text();
-  sequence.answer.decode_seconds = Seconds(sequence.started);
-  return std::move(sequence.answer);
-}
-
-std::vector<Answer> AnswerBatch::Step(const TextCallback& on_text) {
-  const int64_t hidden = janus_.config().llama.hidden, vocabulary = janus_.config().llama.vocabulary;
-  const size_t row_bytes = static_cast<size_t>(hidden) * sizeof(float);
-  if (live_.empty()) return {};
-  if (x_.empty() || x_.shape()[0] < size()) {
-    x_ = Tensor(DType::kF32, {size(), hidden});
-    logits_ = Tensor(DType::kF32, {size(), vocabulary});
-  }
-  float *const x = x_.as<float>(), *const logits = logits_.as<float>();
-  const auto row = [&](size_t i) { return x + static_cast<int64_t>(i) * hidden; };
-  for (size_t i = 0; i < live_.size(); i++) std::memcpy(row(i), live_[i]->hidden.data(), row_bytes);
-  janus_.TextLogits(x, size(), logits);
-
-  std::vector<Answer> done;
-  std::vector<std::unique_ptr<Sequence>> going;
-  std::vector<int32_t> tokens;
-  for (size_t i = 0; i < live_.size(); i++) {
-    Sequence& s = *live_[i];
-    const auto position = static_cast<uint32_t>(s.stream.tokens().size());
-    const int32_t token = sampler_.SampleText(logits + static_cast<int64_t>(i) * vocabulary,
-                                              vocabulary, s.sampling, s.seed, position);
-    if (Append(s, token, on_text)) {
-      tokens.push_back(token);
-      going.push_back(std::move(live_[i]));
-    } else {
-      done.push_back(Finish(s, on_text));
+Result<Answer> AnswerOne(Scheduler& scheduler, AnswerRequest request,
+                         const std::function<bool(const std::string& more)>& on_text) {
+  std::mutex mutex;
+  std::condition_variable news;
+  std::string more;  // that on_text has not seen
+  std::optional<Result<Answer>> answer;
+  AnswerHandlers handlers;
+  handlers.on_text = [&](const std::string& text) {
+    const std::lock_guard lock(mutex);
+    more += text;
+    news.notify_all();
+  };
+  handlers.on_done = [&](Result<Answer> done) {
+    const std::lock_guard lock(mutex);
+    answer.emplace(std::move(done));
+    news.notify_all();
+  };
+  BIFRONS_TRY(const Scheduler::Id id, scheduler.Submit(std::move(request), std::move(handlers)));
+  for (std::unique_lock lock(mutex);;) {
+    news.wait_for(lock, kPatience, [&] { return answer || !more.empty(); });
+    const std::string text = std::exchange(more, "");
+    if (on_text) {
+      lock.unlock();
+      const bool goes_on = on_text(text);
+      lock.lock();
+      if (!goes_on) {
+        lock.unlock();
+        scheduler.Cancel(id);
+        lock.lock();
+        news.wait(lock, [&] { return answer.has_value(); });
+        return Failure(Scheduler::kCancelled);
+      }
     }
+    if (answer && more.empty()) return std::move(*answer);
   }
-  live_ = std::move(going);
-  if (live_.empty()) return done;
-
-  janus_.llama().EmbedText(tokens, x);
-  std::vector<SequenceSpan> spans;
-  for (const auto& s : live_) {
-    const int64_t position =
-        s->answer.prompt_tokens + static_cast<int64_t>(s->stream.tokens().size()) - 1;
-    spans.push_back({&s->kv, position, 1, RowClass::kDecode});
-  }
-  janus_.llama().Forward(spans, x);
-  for (size_t i = 0; i < live_.size(); i++) std::memcpy(live_[i]->hidden.data(), row(i), row_bytes);
-  return done;
 }
 
 namespace {
@@ -169,7 +101,7 @@ Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::s
   }
   KvCache kv(config, janus.kv_type(), length + count);
   Tensor x(DType::kF32, {count, config.hidden}), logits(DType::kF32, {count, config.vocabulary});
-  Prefill(janus, prompt.ids, PlaceImages(prompt, request), 0, kv, x.as<float>());
+  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, x.as<float>());
   if (count > 1) {
     // Row i + 1 follows token i; all tokens are known, so one pass serves them.
     janus.llama().EmbedText(std::span(answer).first(answer.size() - 1), x.as<float>() + config.hidden);
@@ -190,8 +122,9 @@ Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& r
   const Conversation prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
   KvCache kv(config, janus.kv_type(), static_cast<int64_t>(prompt.ids.size()));
-  std::vector<float> hidden(static_cast<size_t>(config.hidden)), logits(static_cast<size_t>(config.vocabulary));
-  Prefill(janus, prompt.ids, PlaceImages(prompt, request), 0, kv, hidden.data());
+  std::vector<float> hidden(static_cast<size_t>(config.hidden)),
+      logits(static_cast<size_t>(config.vocabulary));
+  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, hidden.data());
   janus.TextLogits(hidden.data(), 1, logits.data());
   return logits;
 }

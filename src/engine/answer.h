@@ -1,8 +1,7 @@
-// Questions about images in, text out: many conversations decoded as one batch that they join and leave.
+// Questions about images: what is asked, what comes of it, and asking one and waiting.
 // inference.py, janus/models/modeling_vlm.py: language_model.generate
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,7 +14,6 @@
 #include "src/base/result.h"
 #include "src/engine/prefill.h"
 #include "src/engine/sampler.h"
-#include "src/engine/text_stream.h"
 #include "src/model/janus.h"
 
 namespace bifrons {
@@ -23,28 +21,7 @@ namespace bifrons {
 constexpr int64_t kDefaultMaxTokens = 512;  // inference.py: max_new_tokens
 constexpr const char* kDefaultQuestion = "Describe this image.";
 
-struct AnswerRequest {
-  std::vector<Turn> turns;            // the last one's answer is wanted
-  std::vector<ImageFeatures> images;  // of all turns, in order
-  Sampling sampling{.guidance = 1, .temperature = 0};
-  uint64_t seed = 0;
-  int64_t max_tokens = kDefaultMaxTokens;  // the model's context may end an answer earlier
-};
-
-struct Answer {
-  int64_t id = 0;  // as given to Add
-  std::vector<int32_t> tokens;  // without EOS
-  std::string text;             // stripped
-  bool complete = false;        // ended by EOS, not by a limit
-  int64_t prompt_tokens = 0;    // image features included
-  double prefill_seconds = 0, decode_seconds = 0;  // decoding in company, from the prefill's end
-};
-
-/// Called with more text of the request `id`, in whole characters.
-using TextCallback = std::function<void(int64_t id, const std::string& text)>;
-
-/// Refuses a conversation that leaves no room for an answer; an error (kUsage) names the numbers.
-Status CheckContext(Janus& janus, std::span<const Turn> turns);
+class Scheduler;
 
 /// The prefilled prompt of a conversation, kept for its next turn.
 struct PromptCache {
@@ -53,42 +30,45 @@ struct PromptCache {
   std::optional<KvCache> kv;
 };
 
-/// What is being answered. An answer depends on its own request only: not on what else is in the batch or
-/// joins it, nor on the thread count, nor on what a PromptCache saved.
-class AnswerBatch {
- public:
-  explicit AnswerBatch(Janus& janus) : janus_(janus) {}
+/// Reads and looks at images when their request comes near its turn.
+using Looker = std::function<Result<std::vector<ImageFeatures>>()>;
 
-  /// Prefills a request, which joins the batch with the next step. `id` is the caller's. With `cache`, the
-  /// whole chunks that agree with its prompt are taken from it, and this prompt is left there. Errors:
-  /// CheckContext's.
-  Status Add(int64_t id, const AnswerRequest& request, PromptCache* cache = nullptr);
-
-  /// One token for everyone; returns those whose answer is done, which leave.
-  std::vector<Answer> Step(const TextCallback& on_text);
-
-  int64_t size() const { return static_cast<int64_t>(live_.size()); }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  struct Sequence {
-    Answer answer;
-    KvCache kv;
-    TextStream stream;
-    Sampling sampling;
-    uint64_t seed = 0;
-    int64_t limit = 0;          // tokens of the answer at most
-    std::vector<float> hidden;  // [hidden] of the last position
-    Clock::time_point started;
-  };
-  bool Append(Sequence& sequence, int32_t token, const TextCallback& on_text) const;
-  Answer Finish(Sequence& sequence, const TextCallback& on_text) const;
-
-  Janus& janus_;
-  Sampler sampler_;
-  std::vector<std::unique_ptr<Sequence>> live_;
-  Tensor x_, logits_;  // [rows, hidden], [rows, vocabulary]; grown to the largest batch seen
+struct AnswerRequest {
+  std::vector<Turn> turns;            // the last one's answer is wanted
+  std::vector<ImageFeatures> images;  // of all turns, in order …
+  Looker look;                        // … or, when this is set, what it returns
+  Sampling sampling{.guidance = 1, .temperature = 0};
+  uint64_t seed = 0;
+  int64_t max_tokens = kDefaultMaxTokens;  // the model's context may end an answer earlier
+  /// If set, the whole chunks that agree with this request's prompt are taken from it, and the prompt is left
+  /// there. It must outlive the request, and be used by one request at a time.
+  PromptCache* cache = nullptr;
 };
+
+struct Answer {
+  int64_t id = 0;                                  // the request's
+  std::vector<int32_t> tokens;                     // without EOS
+  std::string text;                                // stripped
+  bool complete = false;                           // ended by EOS, not by a limit
+  int64_t prompt_tokens = 0;                       // image features included
+  double prefill_seconds = 0, decode_seconds = 0;  // decoding in company, from the prefill's end
+};
+
+/// More text of the request `id`, in whole characters.
+using TextCallback = std::function<void(int64_t id, const std::string& text)>;
+
+/// Refuses a conversation that leaves no room for an answer; an error (kUsage) names the numbers.
+Status CheckContext(Janus& janus, std::span<const Turn> turns);
+Status CheckContext(Janus& janus, const Conversation& prompt);
+
+/// Where a conversation's images stand in it, as many as it has placeholders.
+std::vector<PromptImage> PlaceImages(const Conversation& prompt, std::span<const ImageFeatures> images);
+
+/// Answers one request and waits. `on_text` is called on the calling thread with the text as it comes, and
+/// some ten times a second with "" while none does; when it returns false the answer ends there, with an
+/// error (Scheduler::IsCancelled).
+Result<Answer> AnswerOne(Scheduler& scheduler, AnswerRequest request,
+                         const std::function<bool(const std::string& more)>& on_text);
 
 /// Log-probability of `text` as the beginning of the answer. Errors: a conversation and text that do not fit
 /// (kUsage), with the numbers.

@@ -1,4 +1,4 @@
-// Requests in, pictures out: prefill, the decode loop over one batch of guidance pairs, VQ decoding.
+// Pictures: what is asked for, what comes of it, and drawing some of them and waiting.
 // generation_inference.py: generate
 #pragma once
 
@@ -15,6 +15,8 @@
 
 namespace bifrons {
 
+class Scheduler;
+
 /// One picture.
 struct DrawRequest {
   std::string prompt;
@@ -27,33 +29,31 @@ struct DrawnPicture {
   Tensor pixels;               // f32 [height, width, 3], nominally −1…1
 };
 
-/// What one call of Draw did, for `-v` and bench.
-struct DrawStats {
-  double prefill_seconds = 0, decode_seconds = 0, vq_seconds = 0;
-  int64_t prompt_tokens = 0;  // prefilled rows, both halves of the pairs
-  int64_t steps = 0;          // forward passes over the batch
-  int64_t image_tokens = 0;   // sampled
-  size_t bytes_read = 0;      // weights and caches read by the decode steps
-
-  DrawStats& operator+=(const DrawStats& o);
-};
-
-/// Called after every step and every decoded picture; false stops the drawing.
-struct DrawProgress {
-  int64_t step = 0, steps = 0;        // image tokens of this batch
-  int64_t decoded = 0, pictures = 0;  // pictures of this batch
-};
-using DrawCallback = std::function<bool(const DrawProgress&)>;
-
 /// Refuses what this model can never draw: a prompt longer than its positions. An error names the numbers.
 Status CheckPrompt(Janus& janus, const std::string& prompt);
 
-/// Pictures that fit into `bytes` of caches and activations at once; at least 1.
-int64_t PicturesPerBatch(Janus& janus, int64_t longest_prompt, size_t bytes);
+/// How far a list of pictures is.
+struct DrawProgress {
+  int64_t tokens = 0, all_tokens = 0;      // image tokens
+  int64_t pictures = 0, all_pictures = 0;  // decoded
 
-/// Draws all requests as one batch. Tokens and pixels of a request do not depend on the others. Pictures of
-/// one prompt share its prefill.
-Result<std::vector<DrawnPicture>> Draw(Janus& janus, std::span<const DrawRequest> requests,
-                                       const DrawCallback& progress, DrawStats* stats);
+  /// 0…1. VQ decoding counts as a tenth: about its share of the time.
+  double share() const {
+    return 0.9 * static_cast<double>(tokens) / static_cast<double>(all_tokens) +
+           0.1 * static_cast<double>(pictures) / static_cast<double>(all_pictures);
+  }
+};
+/// Called on the calling thread whenever there is something new, at least ten times a second; false stops the
+/// drawing.
+using DrawCallback = std::function<bool(const DrawProgress&)>;
+
+/// Draws all requests, as many at once as the scheduler takes. `take` gets picture i of the list, one after
+/// the other in the list's order, on the calling thread; its error ends the drawing.
+Status DrawEach(Scheduler& scheduler, std::span<const DrawRequest> requests, const DrawCallback& progress,
+                const std::function<Status(size_t i, DrawnPicture picture)>& take);
+
+/// The same, all kept.
+Result<std::vector<DrawnPicture>> Draw(Scheduler& scheduler, std::span<const DrawRequest> requests,
+                                       const DrawCallback& progress);
 
 }  // namespace bifrons

@@ -26,8 +26,13 @@ struct PromptImage {
   ImageFeatures features;
 };
 
-/// Runs `ids` into `cache` from position `from` (a multiple of kPrefillChunk, before which the cache is
-/// filled); hidden [hidden] of the last position.
+/// Runs the chunk of `ids` that begins at `from` (a multiple of kPrefillChunk, before which the cache is
+/// filled) into `cache`; last_hidden [hidden] is that of the chunk's last position. Returns the position
+/// after it.
+int64_t PrefillNext(Janus& janus, std::span<const int32_t> ids, std::span<const PromptImage> images,
+                    int64_t from, KvCache& cache, float* last_hidden);
+
+/// All chunks from `from` on.
 void Prefill(Janus& janus, std::span<const int32_t> ids, std::span<const PromptImage> images, int64_t from,
              KvCache& cache, float* last_hidden);
 

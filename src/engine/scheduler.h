@@ -1,8 +1,8 @@
 // The engine's loop: requests become rows of one ragged batch, which they join and leave between steps.
 //
-// One thread runs the steps: a chunk of prompts (prefill), then one token for every live row. A second one works
-// on whole images: it looks at those that requests ask about and decodes the VQ codes of finished pictures,
-// while the steps go on; both deal their work to the model's thread pool by turns.
+// One thread runs the steps: a chunk of prompts (prefill), then one token for every live row. A second one
+// works on whole images: it looks at those that requests ask about and decodes the VQ codes of finished
+// pictures, while the steps go on; both deal their work to the model's thread pool by turns.
 //
 // A request's tokens, text and pixels depend on the request alone: not on company, order, threads or memory.
 #pragma once
@@ -18,11 +18,17 @@
 
 namespace bifrons {
 
+/// Above these the products are compute-bound, and more at once only cost memory and latency.
+constexpr int64_t kDefaultPictures = 16, kDefaultAnswers = 16;
+
 struct SchedulerOptions {
-  /// Bytes for caches and rows' buffers, beside the weights; 0 = half of what this process may still take.
+  /// Bytes for keys, values and rows' buffers, beside the weights; 0 = half of what this process may still
+  /// take.
   size_t memory = 0;
-  /// Decode rows of one step at most: a picture has two, an answer one.
-  int64_t rows = 64;
+  /// Requests that run at once, at most: a picture has two rows in a step, an answer one.
+  int64_t pictures = kDefaultPictures, answers = kDefaultAnswers;
+  /// Called after every step, on the scheduler's thread; may be empty.
+  std::function<void()> on_step;
 };
 
 /// What the scheduler did since it was made, for `-v`, render and bench.
@@ -32,17 +38,21 @@ struct SchedulerStats {
   int64_t steps = 0;          // forward passes over live rows
   int64_t rows = 0;           // of all steps
   int64_t image_tokens = 0, text_tokens = 0;
-  int64_t pictures = 0, answers = 0;  // finished
-  size_t bytes_read = 0;              // weights and caches read by the steps
-  // As of now:
-  int64_t live_pictures = 0, live_answers = 0, waiting = 0;
-  size_t cache_bytes = 0, cache_budget = 0;  // of keys and values
+  int64_t pictures = 0, answers = 0;                               // finished
+  size_t bytes_read = 0;                                           // weights and caches read by the steps
+  int64_t largest_step = 0;                                        // rows
+  size_t cache_bytes = 0, most_cache_bytes = 0, cache_budget = 0;  // set aside now, at most so far, and there
+
+  /// Of all steps.
+  double rows_per_step() const {
+    return steps > 0 ? static_cast<double>(rows) / static_cast<double>(steps) : 0;
+  }
 };
 
-/// Told about a picture. Handlers run on the scheduler's threads, those of one request one at a time; they may
-/// submit and cancel, and must not wait for the scheduler. `done` is called exactly once, last.
+/// Told about a picture. Handlers run on the scheduler's threads, those of one request one at a time; they
+/// may submit and cancel, and must not wait for the scheduler. on_done is called exactly once, last.
 struct DrawHandlers {
-  std::function<void(int64_t tokens)> on_tokens;  // so many are there; may be empty
+  std::function<void(int64_t tokens)> on_tokens;  // so many are there, one more each time; may be empty
   std::function<void(Result<DrawnPicture>)> on_done;
 };
 
@@ -55,6 +65,7 @@ struct AnswerHandlers {
 class Scheduler {
  public:
   using Id = int64_t;
+  static constexpr Id kNoId = -1;
 
   /// `janus` must outlive the scheduler, and nobody else may use it meanwhile but through RunBetweenSteps.
   Scheduler(Janus& janus, const SchedulerOptions& options);
@@ -63,23 +74,28 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
 
   /// Queues a request. Errors (kUsage): one that could never run, with the numbers: its prompt exceeds the
-  /// model's positions, or its cache the memory. Nothing that was accepted fails for want of memory.
+  /// model's positions, or its cache the memory; or the model's half for it was not loaded. Nothing that was
+  /// accepted fails for want of memory.
   Result<Id> Submit(DrawRequest request, DrawHandlers handlers);
   Result<Id> Submit(AnswerRequest request, AnswerHandlers handlers);
 
-  /// The request leaves before the next step; its on_done gets an error (IsCancelled). Unknown and finished ids
-  /// are ignored.
+  /// The request leaves before the next step; its on_done gets an error (IsCancelled). Unknown and finished
+  /// ids are ignored.
   void Cancel(Id id);
-  static bool IsCancelled(const Error& error);
+  static bool IsCancelled(const Error& error) { return error.message == kCancelled; }
+  static constexpr const char* kCancelled = "cancelled";
 
-  /// Waits until no request is left, or for so many seconds; whether none is left.
-  bool WaitUntilIdle(double seconds);
+  /// Waits until no request is left.
+  void WaitUntilIdle();
 
-  /// Runs `use` on the scheduler's thread between two steps and waits for it: for uses of the model that are no
-  /// requests. Not for handlers.
+  /// Runs `use` on the scheduler's thread between two steps and waits for it: for uses of the model that are
+  /// no requests. Not for handlers.
   void RunBetweenSteps(const std::function<void()>& use);
 
   SchedulerStats stats() const;
+  const SchedulerOptions& options() const;
+  /// Of every picture.
+  int64_t image_tokens() const;
 
  private:
   struct Loop;

@@ -1,0 +1,46 @@
+#include "src/engine/prefixes.h"
+
+#include <algorithm>
+
+namespace bifrons {
+
+int64_t Prefix::Advance(Janus& janus) {
+  const int64_t before = filled;
+  filled = PrefillNext(janus, ids, {}, filled, cache, last_hidden.data());
+  return filled - before;
+}
+
+bool Prefixes::Holds(const std::vector<int32_t>& ids) const {
+  return std::any_of(prefixes_.begin(), prefixes_.end(),
+                     [&](const auto& prefix) { return prefix->ids == ids; });
+}
+
+std::shared_ptr<Prefix> Prefixes::Obtain(const std::vector<int32_t>& ids) {
+  const auto found = std::find_if(prefixes_.begin(), prefixes_.end(),
+                                  [&](const auto& prefix) { return prefix->ids == ids; });
+  if (found != prefixes_.end()) {
+    prefixes_.splice(prefixes_.begin(), prefixes_, found);
+    return prefixes_.front();
+  }
+  const LlamaConfig& config = janus_.config().llama;
+  prefixes_.push_front(std::make_shared<Prefix>(
+      Prefix{ids, KvCache(config, janus_.kv_type(), static_cast<int64_t>(ids.size())),
+             std::vector<float>(static_cast<size_t>(config.hidden)), 0, BytesFor(ids)}));
+  return prefixes_.front();
+}
+
+size_t Prefixes::BytesFor(const std::vector<int32_t>& ids) const {
+  return KvCache::Bytes(janus_.config().llama, janus_.kv_type(), static_cast<int64_t>(ids.size()));
+}
+
+size_t Prefixes::DropOne() {
+  for (auto it = prefixes_.rbegin(); it != prefixes_.rend(); ++it) {
+    if (it->use_count() > 1) continue;
+    const size_t bytes = (*it)->bytes;
+    prefixes_.erase(std::next(it).base());
+    return bytes;
+  }
+  return 0;
+}
+
+}  // namespace bifrons

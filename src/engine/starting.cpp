@@ -1,0 +1,133 @@
+#include "src/engine/starting.h"
+
+#include <algorithm>
+
+namespace bifrons {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+class StartingPicture : public Starting {
+ public:
+  StartingPicture(int64_t id, const DrawRequest& request, std::shared_ptr<Prefix> conditional,
+                  std::shared_ptr<Prefix> unconditional)
+      : Starting(id),
+        request_(request),
+        conditional_(std::move(conditional)),
+        unconditional_(std::move(unconditional)) {}
+
+  bool complete() const override { return conditional_->complete() && unconditional_->complete(); }
+
+  int64_t Advance(Janus& janus) override {
+    return (conditional_->complete() ? unconditional_ : conditional_)->Advance(janus);
+  }
+
+  void Join(Janus& janus, RowBatch& batch) override {
+    const LlamaConfig& config = janus.config().llama;
+    const auto length = static_cast<int64_t>(conditional_->ids.size());
+    const int64_t capacity = length + janus.config().vq.tokens() - 1;
+    auto rows = std::unique_ptr<PictureRows>(new PictureRows{id(),
+                                                             request_,
+                                                             length,
+                                                             KvCache(config, janus.kv_type(), capacity),
+                                                             KvCache(config, janus.kv_type(), capacity),
+                                                             conditional_->last_hidden,
+                                                             {}});
+    rows->conditional.CopyPrefix(conditional_->cache, length);
+    rows->unconditional.CopyPrefix(unconditional_->cache, length);
+    rows->hidden.insert(rows->hidden.end(), unconditional_->last_hidden.begin(),
+                        unconditional_->last_hidden.end());
+    rows->codes.reserve(static_cast<size_t>(janus.config().vq.tokens()));
+    batch.Add(std::move(rows));
+  }
+
+ private:
+  DrawRequest request_;
+  std::shared_ptr<Prefix> conditional_, unconditional_;
+};
+
+// Positions that a prompt can take over from the last one: whole chunks in which ids and images agree.
+int64_t Reusable(const PromptCache& cache, const Conversation& prompt,
+                 std::span<const ImageFeatures> images) {
+  if (!cache.kv || cache.images.size() > images.size() ||
+      !std::equal(cache.images.begin(), cache.images.end(), images.begin())) {
+    return 0;
+  }
+  const auto end = std::mismatch(cache.ids.begin(), cache.ids.end(), prompt.ids.begin(), prompt.ids.end());
+  auto agree = static_cast<int64_t>(end.first - cache.ids.begin());
+  // The last position is always run, for its hidden state.
+  agree = std::min(agree, static_cast<int64_t>(prompt.ids.size()) - 1);
+  return agree / kPrefillChunk * kPrefillChunk;
+}
+
+class StartingAnswer : public Starting {
+ public:
+  StartingAnswer(Janus& janus, int64_t id, const AnswerRequest& request, const Conversation& prompt,
+                 int64_t limit)
+      : Starting(id),
+        request_(request),
+        prompt_(prompt),
+        images_(PlaceImages(prompt, request.images)),
+        limit_(limit),
+        cache_(janus.config().llama, janus.kv_type(), length() + limit),
+        hidden_(static_cast<size_t>(janus.config().llama.hidden)) {
+    if (!request_.cache) return;
+    filled_ = Reusable(*request_.cache, prompt_, request_.images);
+    if (filled_ > 0) cache_.CopyPrefix(*request_.cache->kv, filled_);
+  }
+
+  bool complete() const override { return filled_ == length(); }
+
+  int64_t Advance(Janus& janus) override {
+    const int64_t before = filled_;
+    filled_ = PrefillNext(janus, prompt_.ids, images_, filled_, cache_, hidden_.data());
+    return filled_ - before;
+  }
+
+  void Join(Janus& janus, RowBatch& batch) override {
+    if (PromptCache* kept = request_.cache) {
+      kept->ids = prompt_.ids, kept->images = request_.images;
+      kept->kv.emplace(janus.config().llama, janus.kv_type(), length());
+      kept->kv->CopyPrefix(cache_, length());
+    }
+    auto row = std::unique_ptr<AnswerRow>(new AnswerRow{id(),
+                                                        {},
+                                                        std::move(cache_),
+                                                        TextStream(janus.tokenizer()),
+                                                        request_.sampling,
+                                                        request_.seed,
+                                                        limit_,
+                                                        std::move(hidden_),
+                                                        Clock::now()});
+    row->answer.prompt_tokens = length();
+    row->answer.prefill_seconds = std::chrono::duration<double>(Clock::now() - began_).count();
+    batch.Add(std::move(row));
+  }
+
+ private:
+  int64_t length() const { return static_cast<int64_t>(prompt_.ids.size()); }
+
+  AnswerRequest request_;
+  Conversation prompt_;
+  std::vector<PromptImage> images_;
+  int64_t limit_;
+  KvCache cache_;
+  std::vector<float> hidden_;  // [hidden] of the last position so far
+  int64_t filled_ = 0;
+  Clock::time_point began_ = Clock::now();
+};
+
+}  // namespace
+
+std::unique_ptr<Starting> StartPicture(int64_t id, const DrawRequest& request,
+                                       std::shared_ptr<Prefix> conditional,
+                                       std::shared_ptr<Prefix> unconditional) {
+  return std::make_unique<StartingPicture>(id, request, std::move(conditional), std::move(unconditional));
+}
+
+std::unique_ptr<Starting> StartAnswer(Janus& janus, int64_t id, const AnswerRequest& request,
+                                      const Conversation& prompt, int64_t limit) {
+  return std::make_unique<StartingAnswer>(janus, id, request, prompt, limit);
+}
+
+}  // namespace bifrons
