@@ -3,9 +3,10 @@
 
   python3 -m venv .venv && .venv/bin/pip install -r samples/requirements.txt && .venv/bin/python samples/compare_pytorch.py
 
-Measures, at position 300 of the cache: a decode step of one guidance pair (2 rows), a step of 16 pictures (32 rows), the
-VQ decoding of one picture, and the seeing of one (vision tower and aligner). The two programs take turns, so that a machine that slows down slows both; medians are
-compared. PyTorch runs transformers' modules in every setting below that works here, and its best one counts.
+Measures, at position 300 of the cache: a decode step of one guidance pair (2 rows), a step of 16 pictures (32 rows),
+the VQ decoding of one picture, and the seeing of one (vision tower and aligner). The two programs take turns, so that a
+machine that slows down slows both; medians are compared. With --pictures N: whole pictures instead, N at once, decoding
+included. PyTorch runs transformers' modules in every setting below that works here, and its best one counts.
 Run it while nothing else runs.
 """
 import argparse
@@ -30,6 +31,7 @@ def parse():
     parser.add_argument("--position", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=3, help="turns of each program")
     parser.add_argument("--compile", action="store_true", help="also try torch.compile (minutes of compiling)")
+    parser.add_argument("--pictures", type=int, help="instead of stages: whole pictures, so many at once, decoding included")
     parser.add_argument("--json", help="also write all figures to this file")
     return parser.parse_args()
 
@@ -167,9 +169,70 @@ class PyTorch:
         return times[1:]
 
 
+def draw_theirs(peer, setting, pictures):
+    """Seconds of a batch of pictures: the loop of generation_inference.py over prompts of one length, then decoding."""
+    attention, how = setting
+    janus, text = peer.janus, peer.config.text_config
+    janus.set_attn_implementation(attention)
+    language_model = peer.language_model(how)
+    tokens = peer.config.vq_config.num_patches ** 2
+    start = time.perf_counter()
+    cache = DynamicCache(config=text)
+    ids = torch.randint(0, text.vocab_size, (2 * pictures, 16))
+    embeds, codes = janus.get_input_embeddings()(ids), []
+    for position in range(tokens):
+        hidden = language_model(inputs_embeds=embeds, use_cache=True, past_key_values=cache).last_hidden_state
+        logits = janus.model.generation_head(hidden[:, -1]).float()
+        conditional, unconditional = logits[0::2], logits[1::2]
+        guided = unconditional + GUIDANCE * (conditional - unconditional)
+        token = torch.multinomial(torch.softmax(guided, -1), 1)
+        codes.append(token)
+        token = torch.cat([token, token], 1).view(-1)
+        embeds = janus.prepare_embeddings_for_image_generation(token).unsqueeze(1)
+    decoding = time.perf_counter()
+    codes = torch.cat(codes, 1)
+    for picture in codes:
+        peer.vq.decode(picture[None])
+    return decoding - start, time.perf_counter() - decoding
+
+
+def compare_pictures(folder, peer):
+    """Whole pictures side by side, once each: minutes that average over the machine's moods."""
+    pictures = arguments.pictures
+    steps = {}
+    for name, *setting in peer.step_settings():  # its best setting, by a few steps in the middle of a picture
+        try:
+            steps[name] = (statistics.median(peer.step(2 * pictures, *setting, 3)), setting)
+        except Exception as error:
+            print(f"PyTorch, {name}: not measured ({str(error).splitlines()[0][:120]})")
+    peer.caches.clear()
+    name = min(steps, key=lambda n: steps[n][0])
+    formats = {memory_format: min(peer.decode(memory_format, 2)) for _, memory_format in peer.vq_settings()}
+    peer.vq.to(memory_format=min(formats, key=formats.get))
+    command = [arguments.program, "bench", "--model", str(folder), "--dtype", "bf16", "--threads", str(arguments.threads),
+               "--pictures", str(pictures), "--json"]
+    run = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    ours = run["drawing"][0]
+    loop, decoding = draw_theirs(peer, steps[name][1], pictures)
+    theirs = pictures / (loop + decoding)
+    print(f"\n{run['processor']}; {arguments.model}, bf16, {arguments.threads} threads, {pictures} pictures at once; "
+          f"PyTorch {torch.__version__}, {name}\n")
+    print(f"{'':10} {'pictures/s':>11} {'s/picture':>10} {'steps s':>9} {'decoding s':>11}")
+    print(f"{'bifrons':10} {ours['pictures_per_second']:11.4f} {1 / ours['pictures_per_second']:10.2f} "
+          f"{ours['decode_seconds']:9.1f} {ours['vq_seconds']:11.1f}")
+    print(f"{'PyTorch':10} {theirs:11.4f} {1 / theirs:10.2f} {loop:9.1f} {decoding:11.1f}")
+    print(f"{'ratio':10} {ours['pictures_per_second'] / theirs:10.2f}x")
+    if arguments.json:
+        figures = {"ours": run, "pytorch": {"setting": name, "loop_seconds": loop, "decoding_seconds": decoding}}
+        pathlib.Path(arguments.json).write_text(json.dumps(figures, indent=1) + "\n")
+
+
 def main():
     folder = export()
     peer = PyTorch(folder)
+    if arguments.pictures:
+        with torch.inference_mode():
+            return compare_pictures(folder, peer)
     ours, theirs, dropped = [], {}, set()
 
     def measure(kind, name, function):

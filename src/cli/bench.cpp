@@ -3,12 +3,63 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/backend.h"
+#include "kernels/limits.h"
 #include "src/cli/commands.h"
 #include "src/engine/benchmark.h"
 
 namespace bifrons {
+namespace {
+
+Result<int> BenchPictures(const BenchOptions& options) {
+  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
+  const double bandwidth = MeasureBandwidth(janus->pool(), janus->step_bytes());
+  nlohmann::json all = nlohmann::json::array();
+  if (!options.json) {
+    std::printf("%s; %s, %s, %s, %d threads; %.1f GB/s\n\n", ProcessorName().c_str(), janus->name().c_str(),
+                janus->ops().isa, NameOf(janus->compute()), janus->pool().threads(), bandwidth / 1e9);
+    std::printf("%9s %10s %11s %9s %8s %9s %12s %11s\n", "pictures", "rows/step", "pictures/s", "tokens/s",
+                "GB/s", "VQ s each", "keys+values", "resident");
+  }
+  for (const int pictures : options.pictures) {
+    BIFRONS_TRY(const DrawingMeasurement m, MeasureDrawing(*janus, pictures));
+    const auto count = static_cast<double>(m.pictures);
+    const double tokens = count * static_cast<double>(janus->config().vq.tokens());
+    const double read = m.bytes / m.decode_seconds / 1e9;
+    if (options.json) {
+      all.push_back({{"pictures", m.pictures},
+                     {"seconds", m.seconds},
+                     {"pictures_per_second", count / m.seconds},
+                     {"image_tokens_per_second", tokens / m.seconds},
+                     {"rows_per_step", m.rows_per_step},
+                     {"decode_seconds", m.decode_seconds},
+                     {"vq_seconds", m.vq_seconds},
+                     {"gbs", read},
+                     {"cache_bytes", m.cache_bytes},
+                     {"resident_bytes", m.resident_bytes}});
+      continue;
+    }
+    std::printf("%9d %10.1f %11.4f %9.1f %8.1f %9.2f %9.2f GB %8.2f GB\n", pictures, m.rows_per_step,
+                count / m.seconds, tokens / m.seconds, read, m.vq_seconds / count,
+                static_cast<double>(m.cache_bytes) / 1e9, static_cast<double>(m.resident_bytes) / 1e9);
+    std::fflush(stdout);
+  }
+  if (options.json) {
+    const nlohmann::json json = {{"processor", ProcessorName()},
+                                 {"isa", janus->ops().isa},
+                                 {"threads", janus->pool().threads()},
+                                 {"model", janus->name()},
+                                 {"dtype", NameOf(janus->compute())},
+                                 {"bandwidth_gbs", bandwidth / 1e9},
+                                 {"drawing", all}};
+    std::printf("%s\n", json.dump(2).c_str());
+  }
+  return 0;
+}
+
+}  // namespace
 
 Result<int> RunBench(const BenchOptions& options) {
+  if (!options.pictures.empty()) return BenchPictures(options);
   LoadOptions load = options.load;
   load.parts.understanding = true;
   load.skip_missing_parts = true;
@@ -77,8 +128,8 @@ Result<int> RunBench(const BenchOptions& options) {
               vq_rate / 1e9, percent(vq_rate, r.mac_rate));
   if (r.image_seconds > 0) {
     const double rate = r.image_macs / r.image_seconds;
-    std::printf("%-28s %10.2f %5.0f GMAC/s %6.0f %%\n", "seeing, one image", 1e3 * r.image_seconds, rate / 1e9,
-                percent(rate, r.mac_rate));
+    std::printf("%-28s %10.2f %5.0f GMAC/s %6.0f %%\n", "seeing, one image", 1e3 * r.image_seconds,
+                rate / 1e9, percent(rate, r.mac_rate));
   }
   return 0;
 }

@@ -95,6 +95,7 @@ struct BenchOptions {
   int position = 300;      // cached positions that a decode step attends to
   int prompt_tokens = 64;  // prefill
   int repeats = 5;
+  std::vector<int> pictures;  // not empty: whole pictures, so many at once, instead of the stages
   bool json = false;
 };
 

@@ -56,7 +56,8 @@ Status Check(const TraceOptions& o) {
 
 void AddBench(CLI::App& app, BenchOptions& o) {
   CLI::App* verb = AddVerb(app, "bench", "Measure all stages against this machine's limits",
-                           "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json");
+                           "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json\n"
+                           "  bifrons bench --pictures 1,4,16");
   verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
@@ -64,6 +65,9 @@ void AddBench(CLI::App& app, BenchOptions& o) {
       ->check(CLI::Range(1, 1 << 20));
   verb->add_option("--prompt-tokens", o.prompt_tokens, "prompt length for prefill")
       ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--pictures", o.pictures, "draw whole pictures, so many at once, instead of measuring stages")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1024));
   verb->add_option("--repeats", o.repeats, "runs of each measurement; the median is shown")
       ->check(CLI::Range(1, 1000));
   verb->add_flag("--json", o.json, "print JSON");

@@ -1,5 +1,7 @@
 #include "src/engine/benchmark.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -7,6 +9,7 @@
 
 #include "kernels/limits.h"
 #include "src/engine/prefill.h"
+#include "src/engine/scheduler.h"
 
 namespace bifrons {
 namespace {
@@ -82,11 +85,17 @@ void MeasureImage(Janus& janus, const BenchmarkSettings& settings, BenchmarkResu
   Tensor pixels(DType::kF32, {3, vision.image_size, vision.image_size});
   for (int64_t i = 0; i < pixels.shape().elements(); i++)
     pixels.as<float>()[i] = static_cast<float>((7919 * i) % 256) / 127.5f - 1;
-  result.image_seconds = MedianSeconds(settings.repeats, [&] {
-    janus.AlignFeatures(janus.siglip().Encode(janus.pool(), pixels.view()));
-  });
+  result.image_seconds = MedianSeconds(
+      settings.repeats, [&] { janus.AlignFeatures(janus.siglip().Encode(janus.pool(), pixels.view())); });
   const int64_t row = aligner.input * aligner.output + (aligner.depth - 1) * aligner.output * aligner.output;
   result.image_macs = static_cast<double>(janus.siglip().Macs() + vision.patches() * row);
+}
+
+// The most that this process has held so far, in bytes.
+size_t MostResident() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<size_t>(usage.ru_maxrss) * 1024;
 }
 
 }  // namespace
@@ -100,7 +109,8 @@ BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
   const std::vector<int32_t> ids(static_cast<size_t>(settings.prompt_tokens), 1);
   KvCache cache(config.llama, janus.kv_type(), settings.prompt_tokens);
   std::vector<float> last(static_cast<size_t>(config.llama.hidden));
-  result.prefill_seconds = MedianSeconds(settings.repeats, [&] { Prefill(janus, ids, {}, 0, cache, last.data()); });
+  result.prefill_seconds =
+      MedianSeconds(settings.repeats, [&] { Prefill(janus, ids, {}, 0, cache, last.data()); });
   result.prefill_macs = static_cast<double>(settings.prompt_tokens) * LayerMacs(config.llama);
 
   for (const int rows : settings.rows) result.decode.push_back(MeasureDecode(janus, rows, settings));
@@ -115,6 +125,30 @@ BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
   result.vq_macs = static_cast<double>(janus.vq().ConvolutionMacs());
   if (janus.parts().understanding) MeasureImage(janus, settings, result);
   return result;
+}
+
+Result<DrawingMeasurement> MeasureDrawing(Janus& janus, int64_t pictures) {
+  Sampling sampling;
+  sampling.guidance = janus.config().guidance_default;
+  std::vector<DrawRequest> requests;
+  for (int64_t i = 0; i < pictures; i++)
+    requests.push_back(
+        {"a lighthouse in a storm, number " + std::to_string(i), static_cast<uint64_t>(i), sampling});
+  SchedulerOptions options;
+  options.pictures = pictures;
+  const auto start = std::chrono::steady_clock::now();
+  Scheduler scheduler(janus, options);
+  BIFRONS_RETURN_IF_ERROR(
+      DrawEach(scheduler, requests, nullptr, [](size_t, const DrawnPicture&) { return Status(); }));
+  DrawingMeasurement m;
+  m.pictures = pictures;
+  m.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const SchedulerStats stats = scheduler.stats();
+  m.decode_seconds = stats.decode_seconds, m.vq_seconds = stats.vq_seconds;
+  m.rows_per_step = stats.rows_per_step();
+  m.bytes = static_cast<double>(stats.bytes_read);
+  m.cache_bytes = stats.most_cache_bytes, m.resident_bytes = MostResident();
+  return m;
 }
 
 }  // namespace bifrons

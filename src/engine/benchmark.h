@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "src/base/result.h"
 #include "src/model/janus.h"
 
 namespace bifrons {
@@ -32,5 +33,19 @@ struct BenchmarkResult {
 };
 
 BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings);
+
+/// Whole pictures through the scheduler, from prompts to pixels.
+struct DrawingMeasurement {
+  int64_t pictures = 0;                       // drawn at once
+  double seconds = 0;                         // of all of them, VQ decoding included
+  double decode_seconds = 0, vq_seconds = 0;  // of these: steps, VQ decoding beside and after them
+  double rows_per_step = 0;
+  double bytes = 0;           // weights and caches read by the steps
+  size_t cache_bytes = 0;     // keys and values at most
+  size_t resident_bytes = 0;  // the process's, at most so far
+};
+
+/// Draws so many pictures of different prompts at once.
+Result<DrawingMeasurement> MeasureDrawing(Janus& janus, int64_t pictures);
 
 }  // namespace bifrons

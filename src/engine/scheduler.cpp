@@ -113,8 +113,10 @@ struct Scheduler::Loop {
         options(the_options),
         admission(LimitsFor(the_janus, the_options)),
         prefixes(the_janus),
-        batch(the_janus),
-        thread([this] { Run(); }) {}
+        batch(the_janus) {
+    stats.cache_budget = admission.limits().bytes;
+    thread = std::thread([this] { Run(); });
+  }
   ~Loop();
 
   Result<Id> Accept(std::shared_ptr<Open> request, const char* what);
@@ -166,7 +168,7 @@ struct Scheduler::Loop {
   std::atomic<bool> any_cancelled{false};
 
   std::optional<ImageWorker> worker{std::in_place};
-  std::thread thread;  // last: it uses the others
+  std::thread thread;
 };
 
 Scheduler::Loop::~Loop() {
@@ -378,7 +380,6 @@ void Scheduler::Loop::Admit() {
   const std::lock_guard lock(mutex);
   stats.cache_bytes = admission.used();
   stats.most_cache_bytes = std::max(stats.most_cache_bytes, stats.cache_bytes);
-  stats.cache_budget = admission.limits().bytes;
 }
 
 // Has the images of the next answers looked at.

@@ -28,7 +28,7 @@ struct SchedulerOptions {
   /// Requests that run at once, at most: a picture has two rows in a step, an answer one.
   int64_t pictures = kDefaultPictures, answers = kDefaultAnswers;
   /// Called after every step, on the scheduler's thread; may be empty.
-  std::function<void()> on_step;
+  std::function<void()> on_step = {};
 };
 
 /// What the scheduler did since it was made, for `-v`, render and bench.

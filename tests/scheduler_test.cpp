@@ -1,0 +1,338 @@
+// What a request becomes does not depend on company: not on who else is there, when they came, who was
+// cancelled, how much memory there is, or on threads.
+#include "src/engine/scheduler.h"
+
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <random>
+#include <set>
+
+#include "tests/together.h"
+
+namespace bifrons {
+namespace {
+
+std::unique_ptr<Janus> LoadTiny(int threads) {
+  LoadOptions options;
+  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
+  options.compute = DType::kF32;
+  options.threads = threads;
+  options.parts.understanding = true;
+  auto janus = Janus::Load(options);
+  if (!janus.ok()) FAIL(janus.error().message);
+  return std::move(*janus);
+}
+
+Image Noise(int64_t width, int64_t height, uint32_t seed) {
+  std::mt19937 r(seed);
+  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+  for (uint8_t& v : image.rgb) v = static_cast<uint8_t>(r());
+  return image;
+}
+
+// A request for any model of these weights.
+struct Wish {
+  bool picture = false;
+  DrawRequest draw;
+  AnswerRequest answer;
+  std::vector<Image> images;
+
+  Submit For(Janus& janus) const {
+    if (picture) return Drawing(draw);
+    AnswerRequest request = answer;
+    request.look = [this, &janus]() -> Result<std::vector<ImageFeatures>> {
+      std::vector<ImageFeatures> all;
+      for (const Image& image : images) all.push_back(LookAt(janus, image));
+      return all;
+    };
+    return Asking(request);
+  }
+};
+
+std::string Words(std::mt19937& random, int64_t count) {
+  std::string text;
+  for (int64_t i = 0; i < count; i++) text += " word" + std::to_string(random() % 90);
+  return text;
+}
+
+// Pictures of few prompts, some of more than a chunk of tokens, and questions about none to two images.
+std::vector<Wish> Wishes(size_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  const std::string prompts[] = {"a dog", "a cat", "", Words(random, 3), Words(random, 40)};
+  std::vector<Wish> wishes(count);
+  for (Wish& wish : wishes) {
+    wish.picture = random() % 2 == 0;
+    Sampling sampling;
+    sampling.temperature = random() % 4 == 0 ? 0.0f : 0.7f;
+    sampling.top_k = random() % 3 == 0 ? 5 : 0;
+    if (wish.picture) {
+      sampling.guidance = 1.0f + static_cast<float>(random() % 5);
+      wish.draw = {prompts[random() % std::size(prompts)], random() % 1000, sampling};
+      continue;
+    }
+    const auto images = static_cast<int64_t>(random() % 3);
+    for (int64_t i = 0; i < images; i++)
+      wish.images.push_back(Noise(1 + random() % 40, 1 + random() % 40, random()));
+    wish.answer.turns = {{images, Words(random, 1 + static_cast<int64_t>(random() % 8)), ""}};
+    wish.answer.sampling = sampling;
+    wish.answer.seed = random();
+    wish.answer.max_tokens = 1 + random() % 25;
+  }
+  return wishes;
+}
+
+void CheckSame(const Outcome& a, const Outcome& alone) {
+  REQUIRE(a.picture.has_value() == alone.picture.has_value());
+  if (a.picture) {
+    REQUIRE(a.picture->ok());
+    const DrawnPicture &one = **a.picture, &other = **alone.picture;
+    CHECK(one.codes == other.codes);
+    REQUIRE(one.pixels.bytes() == other.pixels.bytes());
+    CHECK(std::memcmp(one.pixels.data(), other.pixels.data(), one.pixels.bytes()) == 0);
+  } else {
+    REQUIRE(a.answer);
+    REQUIRE(a.answer->ok());
+    CHECK((*a.answer)->tokens == (*alone.answer)->tokens);
+    CHECK((*a.answer)->text == (*alone.answer)->text);
+    CHECK((*a.answer)->complete == (*alone.answer)->complete);
+    CHECK(a.streamed == (*a.answer)->text);
+  }
+}
+
+std::vector<Outcome> EachAlone(const std::vector<Wish>& wishes) {
+  const auto janus = LoadTiny(1);
+  std::vector<Outcome> alone;
+  for (const Wish& wish : wishes) alone.push_back(std::move(RunTogether(*janus, {wish.For(*janus)}, {0})[0]));
+  return alone;
+}
+
+size_t BudgetOf(Janus& janus, size_t memory) {
+  return Scheduler(janus, {.memory = memory}).stats().cache_budget;
+}
+
+// Memory with which so many bytes are left for keys and values.
+size_t MemoryFor(Janus& janus, size_t caches) {
+  constexpr size_t kPlenty = size_t{1} << 32;
+  return kPlenty - BudgetOf(janus, kPlenty) + caches;
+}
+
+size_t PictureBytes(Janus& janus, const std::string& prompt) {
+  const auto length = static_cast<int64_t>(janus.EncodePrompt(prompt).conditional.size());
+  const LlamaConfig& llama = janus.config().llama;
+  return 2 * (KvCache::Bytes(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
+              KvCache::Bytes(llama, janus.kv_type(), length));
+}
+
+TEST_CASE("sixty requests in a random mix, with cancellations, are what each is alone") {
+  const auto wishes = Wishes(60, 1);
+  const auto alone = EachAlone(wishes);
+  std::mt19937 random(2);
+  struct Case {
+    int threads;
+    double pictures_in_memory;  // of the largest; 0 = plenty
+    int64_t pictures, answers;  // at once
+  };
+  for (const Case& c : {Case{1, 0, 16, 16}, Case{2, 2.5, 16, 16}, Case{3, 1, 3, 2}, Case{2, 7, 5, 1}}) {
+    const auto janus = LoadTiny(c.threads);
+    std::vector<size_t> order(wishes.size());
+    for (size_t i = 0; i < order.size(); i++) order[i] = i;
+    std::shuffle(order.begin(), order.end(), random);
+
+    size_t largest = 0;
+    for (const Wish& wish : wishes) {
+      if (wish.picture) largest = std::max(largest, PictureBytes(*janus, wish.draw.prompt));
+    }
+    SchedulerOptions options{.pictures = c.pictures, .answers = c.answers};
+    if (c.pictures_in_memory > 0)
+      options.memory =
+          MemoryFor(*janus, static_cast<size_t>(c.pictures_in_memory * static_cast<double>(largest)));
+
+    std::vector<Submit> submits;
+    std::vector<int> steps;
+    // Bystanders that are cancelled at some step, wherever they are by then.
+    std::vector<Scheduler::Id> bystanders;
+    std::vector<Outcome> theirs(20);
+    size_t next_bystander = 0;
+    int step = 0;
+    for (const size_t i : order) {
+      const Submit submit = wishes[i].For(*janus);
+      const bool with_bystander = submits.size() % 3 == 0;
+      submits.push_back([&, submit, i, with_bystander](Scheduler& scheduler, Outcome& outcome) {
+        submit(scheduler, outcome);
+        if (!with_bystander || next_bystander == theirs.size()) return;
+        Outcome& their = theirs[next_bystander++];
+        DrawRequest request = wishes[i].draw;
+        request.prompt += " too";
+        const auto id = scheduler.Submit(
+            request, {[&scheduler, &bystanders, n = next_bystander](int64_t tokens) {
+                        if (tokens == static_cast<int64_t>(n) % 7 + 1) scheduler.Cancel(bystanders[n - 1]);
+                      },
+                      [&](Result<DrawnPicture> picture) { their.picture = std::move(picture); }});
+        if (!id.ok()) {
+          their.picture = id.error();
+          bystanders.push_back(Scheduler::kNoId);
+          return;
+        }
+        bystanders.push_back(*id);
+        if (next_bystander % 3 == 0) scheduler.Cancel(*id);  // before it begins
+      });
+      step += static_cast<int>(random() % 5);
+      steps.push_back(step);
+    }
+    const auto outcomes = RunTogether(*janus, submits, steps, options);
+    for (size_t i = 0; i < order.size(); i++) {
+      CAPTURE(c.threads, c.pictures_in_memory, i, order[i]);
+      CheckSame(outcomes[i], alone[order[i]]);
+    }
+    REQUIRE(next_bystander == theirs.size());
+    for (const Outcome& their : theirs) {
+      REQUIRE(their.picture);
+      REQUIRE_FALSE(their.picture->ok());
+    }
+  }
+}
+
+TEST_CASE("pictures of one prompt share its prefill, those of one length the unconditional one") {
+  const auto janus = LoadTiny(2);
+  // Unusual words, so that each letter is a token.
+  const std::string prompt = "zq xj", same_length = "zq xv";
+  const auto length = static_cast<int64_t>(janus->EncodePrompt(prompt).conditional.size());
+  REQUIRE(static_cast<int64_t>(janus->EncodePrompt(same_length).conditional.size()) == length);
+  Scheduler scheduler(*janus, {});
+  const auto prefilled = [&](const std::string& what) {
+    const std::vector<DrawRequest> requests(3, {what, 1, {}});
+    REQUIRE(Draw(scheduler, requests, nullptr).ok());
+    return scheduler.stats().prompt_tokens;
+  };
+  CHECK(prefilled(prompt) == 2 * length);
+  CHECK(prefilled(same_length) == 3 * length);
+  CHECK(prefilled(prompt) == 3 * length);
+}
+
+TEST_CASE("steps carry pictures' pairs and answers' rows together") {
+  const auto janus = LoadTiny(2);
+  std::vector<Submit> submits;
+  for (uint64_t i = 0; i < 3; i++) submits.push_back(Drawing({"a dog", i, {}}));
+  AnswerRequest ask;
+  ask.turns = {{0, "Hello?", ""}};
+  ask.max_tokens = 10;
+  submits.push_back(Asking(ask));
+  submits.push_back(Asking(ask));
+  int64_t largest = 0;
+  SchedulerOptions options;
+  Scheduler* watched = nullptr;
+  options.on_step = [&] { largest = std::max(largest, watched->stats().largest_step); };
+  Scheduler scheduler(*janus, options);
+  watched = &scheduler;
+  std::vector<Outcome> outcomes(submits.size());
+  scheduler.RunBetweenSteps([&] {
+    for (size_t i = 0; i < submits.size(); i++) submits[i](scheduler, outcomes[i]);
+  });
+  scheduler.WaitUntilIdle();
+  CHECK(largest == 3 * 2 + 2);
+  const SchedulerStats stats = scheduler.stats();
+  CHECK(stats.pictures == 3);
+  CHECK(stats.answers == 2);
+  CHECK(stats.image_tokens == 3 * janus->config().vq.tokens());
+  CHECK(stats.text_tokens >= 2);
+  CHECK(stats.rows_per_step() <= 8);
+  CHECK(stats.most_cache_bytes <= stats.cache_budget);
+}
+
+TEST_CASE("what can never fit is refused with the numbers, and an answer with no room likewise") {
+  const auto janus = LoadTiny(1);
+  const size_t needed = PictureBytes(*janus, "a dog");
+  Scheduler scheduler(*janus, {.memory = MemoryFor(*janus, needed - 1)});
+  const auto refused = scheduler.Submit(DrawRequest{"a dog", 1, {}}, {});
+  REQUIRE_FALSE(refused.ok());
+  CHECK(refused.error().kind == ErrorKind::kUsage);
+  CHECK_THAT(refused.error().message, Catch::Contains("a picture needs") && Catch::Contains("MB"));
+
+  Scheduler exact(*janus, {.memory = MemoryFor(*janus, needed)});
+  const DrawRequest request{"a dog", 1, {}};
+  CHECK(Draw(exact, {&request, 1}, nullptr).ok());
+  CHECK(exact.stats().most_cache_bytes <= exact.stats().cache_budget);
+}
+
+TEST_CASE("a request for a half that was not loaded is refused") {
+  LoadOptions options;
+  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
+  const auto draws = Janus::Load(options);
+  REQUIRE(draws.ok());
+  AnswerRequest ask;
+  ask.turns = {{0, "Hello?", ""}};
+  CHECK_FALSE(Scheduler(**draws, {}).Submit(ask, {}).ok());
+  options.parts = kUnderstandingParts;
+  const auto sees = Janus::Load(options);
+  REQUIRE(sees.ok());
+  CHECK_FALSE(Scheduler(**sees, {}).Submit(DrawRequest{"a dog", 1, {}}, {}).ok());
+}
+
+TEST_CASE("an image that cannot be looked at fails its own request only") {
+  const auto janus = LoadTiny(2);
+  AnswerRequest good;
+  good.turns = {{1, "What?", ""}};
+  good.max_tokens = 5;
+  const ImageFeatures seen = LookAt(*janus, Noise(5, 5, 1));
+  good.look = [&]() -> Result<std::vector<ImageFeatures>> { return std::vector<ImageFeatures>{seen}; };
+  AnswerRequest bad = good, none = good;
+  bad.look = []() -> Result<std::vector<ImageFeatures>> { return DataError("no image there"); };
+  none.look = []() -> Result<std::vector<ImageFeatures>> { return std::vector<ImageFeatures>{}; };
+  const auto outcomes =
+      RunTogether(*janus, {Asking(good), Asking(bad), Asking(none), Asking(good)}, {0, 0, 0, 0});
+  CHECK(outcomes[0].answer->ok());
+  REQUIRE_FALSE(outcomes[1].answer->ok());
+  CHECK(outcomes[1].answer->error().message == "no image there");
+  CHECK_FALSE(outcomes[2].answer->ok());
+  CHECK(outcomes[3].answer->ok());
+}
+
+TEST_CASE("cancelling is prompt and leaves nothing; every request is told once") {
+  const auto janus = LoadTiny(2);
+  Scheduler scheduler(*janus, {.pictures = 2});
+  std::atomic<int> told{0}, cancelled{0};
+  std::vector<Scheduler::Id> ids;
+  scheduler.RunBetweenSteps([&] {
+    for (uint64_t i = 0; i < 50; i++) {
+      const auto id =
+          scheduler.Submit(DrawRequest{"a dog", i, {}}, {nullptr, [&](Result<DrawnPicture> picture) {
+                                                           told++;
+                                                           if (!picture.ok()) cancelled++;
+                                                         }});
+      REQUIRE(id.ok());
+      ids.push_back(*id);
+    }
+  });
+  for (const Scheduler::Id id : ids) scheduler.Cancel(id);
+  for (const Scheduler::Id id : ids) scheduler.Cancel(id);
+  scheduler.Cancel(12345);
+  scheduler.WaitUntilIdle();
+  CHECK(told == 50);
+  CHECK(cancelled >= 40);  // those few that ran meanwhile may have been complete
+  const DrawRequest request{"a dog", 1, {}};
+  CHECK(Draw(scheduler, {&request, 1}, nullptr).ok());
+}
+
+TEST_CASE("a scheduler that ends tells whoever is left") {
+  const auto janus = LoadTiny(2);
+  std::atomic<int> told{0};
+  {
+    Scheduler scheduler(*janus, {.pictures = 2});
+    for (uint64_t i = 0; i < 20; i++) {
+      REQUIRE(scheduler.Submit(DrawRequest{"a dog", i, {}}, {nullptr, [&](Result<DrawnPicture>) { told++; }})
+                  .ok());
+    }
+    AnswerRequest ask;
+    ask.turns = {{1, "What?", ""}};
+    ask.look = [&]() -> Result<std::vector<ImageFeatures>> {
+      return std::vector<ImageFeatures>{LookAt(*janus, Noise(5, 5, 1))};
+    };
+    REQUIRE(scheduler.Submit(ask, {nullptr, [&](Result<Answer>) { told++; }}).ok());
+  }
+  CHECK(told == 21);
+}
+
+}  // namespace
+}  // namespace bifrons
