@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "src/base/result.h"
 
@@ -20,17 +21,23 @@ struct NameFields {
 
 class NameTemplate {
  public:
-  /// Errors (kUsage): an unknown field, an unclosed brace, a name that would leave the output folder. {index:3}
-  /// asks for at least three digits; {{ and }} are braces.
+  /// Errors (kUsage): an unknown field, an unclosed brace, a name that would leave the output folder.
+  /// {index:3} asks for at least three digits (of {number} and {seed} as well); {{ and }} are braces.
   static Result<NameTemplate> Parse(const std::string& text);
-  /// Path relative to the output folder, '/' between folders; never empty, absolute, or with a "..".
+  /// Path relative to the output folder, '/' between folders; never empty, absolute, or with a "..". A slug
+  /// is "picture" where the prompt has no letter or digit, and shorter where the name would become too long.
   std::string Fill(const NameFields& fields) const;
 
  private:
-  std::string text_;
+  struct Part {
+    std::string literal;  // where `field` is ""
+    std::string field;
+    int digits = 0;  // at least
+  };
+  std::vector<Part> parts_;
 };
 
-/// Whether a job's own file name stays in the output folder; the reason if not.
+/// Whether a job's own file name stays in the output folder; the reason if not ("is an absolute path; …").
 Status CheckFileName(const std::string& name);
 
 }  // namespace bifrons

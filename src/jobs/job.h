@@ -18,12 +18,13 @@ struct DrawSettings {
 
 /// Pictures of one prompt.
 struct PictureJob {
-  std::string prompt;          // UTF-8, not empty
-  std::optional<int> images;   // picture k has seed + k; none: the command line's
-  std::optional<int64_t> seed; // none: the command line's, else one that the manifest fixes
+  std::string prompt;           // UTF-8, not empty
+  std::optional<int> images;    // picture k has seed + k; none: the command line's
+  std::optional<int64_t> seed;  // none: the command line's, else one that the manifest fixes
   DrawSettings settings;
-  std::string file;            // relative to the output folder, or "" for the template's
-  std::string format;          // "png", "jpg", "webp", or "" for the command line's
+  std::string file;           // relative to the output folder, or "" for the template's
+  std::string format;         // "png", "jpg", "webp", or "" for the command line's
+  int width = 0, height = 0;  // asked for, in pixels; 0: unsaid
 };
 
 /// A question about images.
@@ -40,14 +41,14 @@ struct AnswerJob {
 };
 
 struct Job {
-  int64_t index = 0;    // position in the list, from 0; a file's own where it says so
-  std::string where;    // "jobs.txt line 12", for messages
+  int64_t index = 0;                  // position in the list, from 0; a file's own where it says so
+  std::string where;                  // "jobs.txt line 12", for messages
   std::optional<PictureJob> picture;  // exactly one of the two
   std::optional<AnswerJob> answer;
   // OpenAI Batch files:
   std::string custom_id;
-  std::string model;         // as asked for, echoed in answers
-  bool inline_image = false; // response_format b64_json: the answer holds the picture
+  std::string model;          // as asked for, echoed in answers
+  bool inline_image = false;  // response_format b64_json: the answer holds the picture
   // GenEval: the entry as it stands, written beside its samples as metadata.jsonl
   std::string geneval_metadata;
 };

@@ -31,13 +31,13 @@ class JobReader {
  public:
   using Entry = std::variant<Job, BadJob>;
 
-  /// Opens a job file, or standard input for "-". Errors: cannot be read (kUsage); a CSV header without a prompt
-  /// (kBadData).
+  /// Opens a job file, or standard input for "-". Errors: cannot be read (kUsage); a CSV header without a
+  /// prompt (kBadData).
   static Result<std::unique_ptr<JobReader>> Open(const std::string& path);
   virtual ~JobReader() = default;
 
-  /// The next entry, as soon as its line is complete; nothing at the end. Empty lines are skipped, and lines of
-  /// prompts that begin with # as well. Errors: the file cannot be read any further (kFailure).
+  /// The next entry, as soon as its line is complete; nothing at the end. Empty lines are skipped, and lines
+  /// of prompts that begin with # as well. Errors: the file cannot be read any further (kFailure).
   virtual Result<std::optional<Entry>> Next() = 0;
 
   virtual JobFormat format() const = 0;

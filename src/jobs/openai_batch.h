@@ -1,5 +1,5 @@
 // Answers in the form of an OpenAI Batch output file, one line per request.
-// openai-python: types/images_response.py, types/chat/chat_completion.py
+// openai-python: types/images_response.py, types/chat/chat_completion.py, types/shared/error_object.py
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,13 @@ namespace bifrons {
 
 /// A picture of an answer: where it is, or itself.
 struct AnswerPicture {
-  std::string url;                  // "file:///…"
-  std::span<const uint8_t> file;    // not empty: goes into the answer as base64
+  std::string url;                // "file:///…"
+  std::span<const uint8_t> file;  // not empty: goes into the answer as base64
 };
 
-/// The answer to /v1/images/generations. `created`: seconds since 1970.
+// The lines carry no line break. Their ids are derived from the custom_id, so that a run repeats them.
+
+/// The answer to /v1/images/generations. `created`: seconds since 1970. `format`: "png", "jpg", "webp".
 std::string ImagesLine(const Job& job, int64_t created, const std::string& format,
                        std::span<const AnswerPicture> pictures);
 
@@ -24,7 +26,9 @@ std::string ImagesLine(const Job& job, int64_t created, const std::string& forma
 std::string ChatLine(const Job& job, int64_t created, const std::string& model, const std::string& text,
                      bool complete, int64_t prompt_tokens, int64_t completion_tokens);
 
-/// A request that failed: status 400 for kUsage and kBadData, else 500. `field` is the parameter at fault, or "".
+/// A request that failed: status 400 for kUsage and kBadData, else 500. `field` is the parameter at fault, or
+/// "". As the service does it, the error is the response's body; the line's own `error` is for requests that
+/// never reached a service, and null here.
 std::string ErrorLine(const std::string& custom_id, const Error& error, const std::string& field);
 
 }  // namespace bifrons

@@ -1,0 +1,149 @@
+// OpenAI Batch input files: one request per line, with its custom_id.
+// openai-python: types/image_generate_params.py; the extra fields are those of its extra_body
+#include <nlohmann/json.hpp>
+#include <set>
+#include <unordered_map>
+
+#include "src/base/printable.h"
+#include "src/jobs/job_parser.h"
+
+namespace bifrons {
+namespace {
+
+using nlohmann::json;
+
+// The custom_id of a line that is no valid JSON, if that much can be read: whoever asked wants to know which.
+std::string SalvageCustomId(const std::string& line) {
+  constexpr std::string_view kKey = "\"custom_id\"";
+  size_t at = line.find(kKey);
+  if (at == std::string::npos) return "";
+  at = line.find_first_not_of(" \t", at + kKey.size());
+  if (at == std::string::npos || line[at] != ':') return "";
+  at = line.find_first_not_of(" \t", at + 1);
+  if (at == std::string::npos || line[at] != '"') return "";
+  for (size_t end = at + 1; end < line.size(); end++) {
+    if (line[end] == '\\') {
+      end++;
+    } else if (line[end] == '"') {
+      const json text = json::parse(line.substr(at, end + 1 - at), nullptr, false);
+      return text.is_string() ? text.get<std::string>() : "";
+    }
+  }
+  return "";
+}
+
+std::string TextField(const json& object, const char* name, Mistake* mistake) {
+  const auto found = object.find(name);
+  if (found != object.end() && !found->is_null()) return FieldValue::OfJson(*found).Text(name, mistake);
+  mistake->Report(name, "is missing");
+  return "";
+}
+
+// Ask for something about the picture that the model cannot do, unless they have a value of these.
+struct Harmless {
+  const char* name;
+  std::vector<json> values;
+  const char* reason;
+};
+const std::vector<Harmless>& ImageSwitches() {
+  static const std::vector<Harmless> switches = {
+      {"stream", {false}, "answers are written whole"},
+      {"partial_images", {0}, "answers are written whole"},
+      {"background", {"auto", "opaque"}, "pictures have no transparency"},
+      {"frame_count", {1}, "a picture has one frame"},
+  };
+  return switches;
+}
+
+// Have no meaning for this model; whatever they say, the picture is the same.
+const std::set<std::string_view> kIgnored = {"quality",           "style",      "moderation",        "user",
+                                             "safety_identifier", "complexity", "output_compression"};
+// Ours that OpenAI's own fields stand for, or that a request has no use for.
+const std::set<std::string_view> kNotInRequests = {"file", "file_name", "format", "index", "width", "height"};
+
+PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
+  PictureFields fields("body.", mistake);
+  std::string format;
+  for (const auto& [key, value] : body.items()) {
+    if (value.is_null() || kIgnored.contains(key)) continue;
+    const std::string name = "body." + Printable(key);
+    const auto choice = [&](const char* allowed) {
+      mistake->Report(name, "is " + FieldValue::OfJson(value).shown() + "; it must be " + allowed);
+    };
+    const auto& switches = ImageSwitches();
+    const auto found =
+        std::find_if(switches.begin(), switches.end(), [&](const Harmless& h) { return key == h.name; });
+    if (found != switches.end()) {
+      if (std::find(found->values.begin(), found->values.end(), value) == found->values.end())
+        mistake->Report(
+            name, "is " + FieldValue::OfJson(value).shown() + ", which is not supported: " + found->reason);
+    } else if (key == "model") {
+      job->model = FieldValue::OfJson(value).Text(name, mistake);
+    } else if (key == "response_format") {
+      job->inline_image = value == "b64_json";
+      if (value != "b64_json" && value != "url") choice("url or b64_json");
+    } else if (key == "output_format") {
+      if (value != "png" && value != "jpeg" && value != "webp")
+        choice("png, jpeg or webp");
+      else
+        format = value == "jpeg" ? "jpg" : value.get<std::string>();
+    } else if (kNotInRequests.contains(key) || !fields.Set(key, FieldValue::OfJson(value))) {
+      mistake->Report(name,
+                      "is no parameter of /v1/images/generations, nor one of seed, cfg, temperature, top_k, "
+                      "top_p, min_p");
+    }
+  }
+  PictureJob picture = fields.Take();
+  picture.format = format;
+  return picture;
+}
+
+class OpenAiParser : public JobParser {
+ public:
+  Taken Take(const std::string& line, ParsedEntry* entry) override {
+    if (IsBlank(line)) return Taken::kNothing;
+    Mistake* mistake = &entry->mistake;
+    Job& job = entry->job;
+    const json request = ParseObject(line, mistake);
+    if (mistake->error) {
+      job.custom_id = SalvageCustomId(line);
+      return Taken::kEntry;
+    }
+    job.custom_id = TextField(request, "custom_id", mistake);
+    if (!job.custom_id.empty()) {
+      const auto [owner, fresh] = lines_.emplace(job.custom_id, entry->line);
+      if (!fresh) {
+        mistake->Report("custom_id", "is \"" + Printable(job.custom_id) + "\", as in line " +
+                                         std::to_string(owner->second) + "; each must be another");
+      }
+    }
+    for (const auto& [name, value] : request.items()) {
+      if (name != "custom_id" && name != "method" && name != "url" && name != "body")
+        mistake->Report(Printable(name), "is no field of a request; there are custom_id, method, url, body");
+    }
+    const std::string method = TextField(request, "method", mistake);
+    if (method != "POST") mistake->Report("method", "is \"" + Printable(method) + "\"; it must be POST");
+    const std::string url = TextField(request, "url", mistake);
+    const auto body = request.find("body");
+    if (body == request.end() || !body->is_object()) {
+      mistake->Report("body", body == request.end() ? "is missing" : "is not an object");
+    } else if (url == "/v1/images/generations") {
+      job.picture = ReadImageBody(*body, &job, mistake);
+    } else if (url == "/v1/chat/completions") {
+      job.answer = ReadChatBody(*body, &job.model, mistake);
+    } else {
+      mistake->Report(
+          "url", "is \"" + Printable(url) + "\"; it must be /v1/images/generations or /v1/chat/completions");
+    }
+    return Taken::kEntry;
+  }
+
+ private:
+  std::unordered_map<std::string, int64_t> lines_;  // of every custom_id
+};
+
+}  // namespace
+
+std::unique_ptr<JobParser> MakeOpenAiParser() { return std::make_unique<OpenAiParser>(); }
+
+}  // namespace bifrons
