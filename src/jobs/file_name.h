@@ -14,7 +14,7 @@ struct NameFields {
   int64_t index = 0;      // {index}: of the job, five digits at least
   int64_t number = 0;     // {number}: of the picture among its job's, from 0
   uint64_t seed = 0;      // {seed}
-  std::string prompt;     // {slug}: letters and digits of any script, the rest as -, at most 60 characters
+  std::string prompt{};   // {slug}: letters and digits of any script, the rest as -, at most 60 characters
   float guidance = 0;     // {cfg}
   float temperature = 0;  // {temperature}
 };
