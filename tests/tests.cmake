@@ -41,6 +41,9 @@ endif()
 add_test(NAME full_tokenizers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/full_tokenizers.sh $<TARGET_FILE:tokenizer_test>
                                       ${CMAKE_CURRENT_BINARY_DIR}/full_tokenizers)
 set_tests_properties(full_tokenizers PROPERTIES LABELS long)
+add_test(NAME openai_batch_goldens COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.sh ${CMAKE_CURRENT_BINARY_DIR}/openai
+                                           goldens ${CMAKE_CURRENT_SOURCE_DIR}/goldens/openai_batch)
+set_tests_properties(openai_batch_goldens PROPERTIES LABELS long)
 
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 
 #include "src/base/printable.h"
 #include "src/engine/answer.h"
 #include "src/jobs/job_parser.h"
+#include "src/jobs/request_switch.h"
 #include "vision/data_uri.h"
 
 namespace bifrons {
@@ -151,23 +153,23 @@ class ChatMessages {
   std::string instructions_;
 };
 
-// Would change the answer, except with one of these values.
-const std::vector<std::pair<std::string, std::vector<json>>>& Switches() {
-  static const std::vector<std::pair<std::string, std::vector<json>>> switches = {
-      {"n", {1}},
-      {"stream", {false}},
-      {"frequency_penalty", {0}},
-      {"presence_penalty", {0}},
-      {"logprobs", {false}},
-      {"top_logprobs", {0}},
-      {"logit_bias", {json::object()}},
-      {"stop", {json::array()}},
-      {"tools", {json::array()}},
-      {"functions", {json::array()}},
-      {"tool_choice", {"none", "auto"}},
-      {"function_call", {"none", "auto"}},
-      {"response_format", {json{{"type", "text"}}}},
-      {"modalities", {json::array({"text"})}},
+std::span<const RequestSwitch> Switches() {
+  static constexpr const char* kOut = "leave it out";
+  static const RequestSwitch switches[] = {
+      {"n", {1}, "there is one answer"},
+      {"stream", {false}, "answers are written whole"},
+      {"frequency_penalty", {0}, kOut},
+      {"presence_penalty", {0}, kOut},
+      {"logprobs", {false}, kOut},
+      {"top_logprobs", {0}, kOut},
+      {"logit_bias", {json::object()}, kOut},
+      {"stop", {json::array()}, kOut},
+      {"tools", {json::array()}, kOut},
+      {"functions", {json::array()}, kOut},
+      {"tool_choice", {"none", "auto"}, kOut},
+      {"function_call", {"none", "auto"}, kOut},
+      {"response_format", {json::object({{"type", "text"}})}, "answers are plain text"},
+      {"modalities", {json::array({"text"})}, "answers are plain text"},
   };
   return switches;
 }
@@ -198,15 +200,10 @@ AnswerJob ReadChatBody(const json& body, std::string* model, Mistake* mistake) {
   AnswerJob job = conversation.Take();
   for (const auto& [key, json_value] : body.items()) {
     if (json_value.is_null() || key == "messages" || kIgnored.contains(key)) continue;
+    if (CheckSwitch(Switches(), key, json_value, mistake)) continue;
     const std::string name = "body." + Printable(key);
     const FieldValue value = FieldValue::OfJson(json_value);
-    const auto& switches = Switches();
-    const auto found =
-        std::find_if(switches.begin(), switches.end(), [&](const auto& s) { return s.first == key; });
-    if (found != switches.end()) {
-      if (std::find(found->second.begin(), found->second.end(), json_value) == found->second.end())
-        mistake->Report(name, "is " + value.shown() + ", which is not supported; leave it out");
-    } else if (key == "model") {
+    if (key == "model") {
       *model = value.Text(name, mistake);
     } else if (key == "temperature") {
       job.temperature = static_cast<float>(value.Number(name, 0, kMaxJobTemperature, mistake));

@@ -109,7 +109,12 @@ class CsvParser : public JobParser {
                                     " cells; a cell with a separator inside needs quotes");
     }
     PictureFields fields("", &entry->mistake);
-    for (size_t i = 0; i < std::min(cells.size(), columns_.size()); i++)
+#ifdef BIFRONS_PLANTED_BUGS
+    const size_t count = cells.size();
+#else
+    const size_t count = std::min(cells.size(), columns_.size());
+#endif
+    for (size_t i = 0; i < count; i++)
       fields.Set(columns_[i], FieldValue::OfText(std::string(StripPythonWhitespace(cells[i]))));
     entry->job.picture = fields.Take();
     entry->index = fields.index();

@@ -2,10 +2,12 @@
 // openai-python: types/image_generate_params.py; the extra fields are those of its extra_body
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 #include <unordered_map>
 
 #include "src/base/printable.h"
 #include "src/jobs/job_parser.h"
+#include "src/jobs/request_switch.h"
 
 namespace bifrons {
 namespace {
@@ -39,14 +41,8 @@ std::string TextField(const json& object, const char* name, Mistake* mistake) {
   return "";
 }
 
-// Ask for something about the picture that the model cannot do, unless they have a value of these.
-struct Harmless {
-  const char* name;
-  std::vector<json> values;
-  const char* reason;
-};
-const std::vector<Harmless>& ImageSwitches() {
-  static const std::vector<Harmless> switches = {
+std::span<const RequestSwitch> Switches() {
+  static const RequestSwitch switches[] = {
       {"stream", {false}, "answers are written whole"},
       {"partial_images", {0}, "answers are written whole"},
       {"background", {"auto", "opaque"}, "pictures have no transparency"},
@@ -64,29 +60,24 @@ const std::set<std::string_view> kNotInRequests = {"file", "file_name", "format"
 PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
   PictureFields fields("body.", mistake);
   std::string format;
+  const auto one_of = [&](const json& value, const std::string& name,
+                          std::initializer_list<const char*> texts, const char* allowed) {
+    for (const char* text : texts) {
+      if (value == text) return;
+    }
+    mistake->Report(name, "is " + FieldValue::OfJson(value).shown() + "; it must be " + allowed);
+  };
   for (const auto& [key, value] : body.items()) {
-    if (value.is_null() || kIgnored.contains(key)) continue;
+    if (value.is_null() || kIgnored.contains(key) || CheckSwitch(Switches(), key, value, mistake)) continue;
     const std::string name = "body." + Printable(key);
-    const auto choice = [&](const char* allowed) {
-      mistake->Report(name, "is " + FieldValue::OfJson(value).shown() + "; it must be " + allowed);
-    };
-    const auto& switches = ImageSwitches();
-    const auto found =
-        std::find_if(switches.begin(), switches.end(), [&](const Harmless& h) { return key == h.name; });
-    if (found != switches.end()) {
-      if (std::find(found->values.begin(), found->values.end(), value) == found->values.end())
-        mistake->Report(
-            name, "is " + FieldValue::OfJson(value).shown() + ", which is not supported: " + found->reason);
-    } else if (key == "model") {
+    if (key == "model") {
       job->model = FieldValue::OfJson(value).Text(name, mistake);
     } else if (key == "response_format") {
+      one_of(value, name, {"url", "b64_json"}, "url or b64_json");
       job->inline_image = value == "b64_json";
-      if (value != "b64_json" && value != "url") choice("url or b64_json");
     } else if (key == "output_format") {
-      if (value != "png" && value != "jpeg" && value != "webp")
-        choice("png, jpeg or webp");
-      else
-        format = value == "jpeg" ? "jpg" : value.get<std::string>();
+      one_of(value, name, {"png", "jpeg", "webp"}, "png, jpeg or webp");
+      format = value == "jpeg" ? "jpg" : value == "webp" ? "webp" : "png";
     } else if (kNotInRequests.contains(key) || !fields.Set(key, FieldValue::OfJson(value))) {
       mistake->Report(name,
                       "is no parameter of /v1/images/generations, nor one of seed, cfg, temperature, top_k, "
