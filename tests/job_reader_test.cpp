@@ -143,6 +143,7 @@ TEST_CASE("wrong JSON lines") {
   CheckBad("{}", "prompt", "missing");
   CheckBad(R"({"seed": 1})", "prompt", "missing");
   CheckBad(R"({"prompt": ""})", "prompt", "empty");
+  CheckBad(R"({"prompt": " \u3000\n"})", "prompt", "white space");
   CheckBad(R"({"prompt": 3})", "prompt", "must be a text");
   CheckBad(R"({"prompt": ["a"]})", "prompt", "must be a text");
   CheckBad(R"({"prompt": "a\u0000b"})", "prompt", "NUL");
@@ -175,6 +176,16 @@ TEST_CASE("wrong JSON lines") {
   CheckBad(with(R"("negative_prompt": "b")"), "negative_prompt", "not supported");
   CheckBad(R"({"prompt": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}", "",
            "nested deeper");
+}
+
+TEST_CASE("comments do not hide the format, and formats do not mix") {
+  const std::string line = "{\"prompt\": \"a\"}\n";
+  const ReadJobs jobs = ReadJobFile("# with a comment\n\n" + line);
+  CHECK(jobs.format == JobFormat::kJson);
+  CHECK(jobs.picture(0).prompt == "a");
+  const ReadJobs mixed = ReadJobFile("a cat\n" + line);
+  CHECK(mixed.format == JobFormat::kLines);
+  CHECK_THAT(mixed.bad(1).error.message, Catch::Contains("JSON"));
 }
 
 TEST_CASE("the entries after a wrong one are read") {

@@ -8,6 +8,7 @@
 
 #include "src/base/printable.h"
 #include "src/jobs/file_name.h"
+#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -181,6 +182,7 @@ bool PictureFields::Set(std::string_view key, const FieldValue& value) {
   switch (*field) {
     case kPrompt:
       job_.prompt = value.Text(name, mistake_);
+      if (StripPythonWhitespace(job_.prompt).empty()) mistake_->Report(name, "is nothing but white space");
       break;
     case kImages:
       job_.images = static_cast<int>(value.Whole(name, 1, kMaxJobImages, mistake_));

@@ -12,6 +12,13 @@ using nlohmann::json;
 
 bool IsBlank(std::string_view line) { return StripPythonWhitespace(line).empty(); }
 
+bool LooksLikeObject(std::string_view line) {
+  line = StripPythonWhitespace(line);
+  if (!line.starts_with('{')) return false;
+  line = StripPythonWhitespace(line.substr(1));
+  return line.starts_with('"') || line.starts_with('}');
+}
+
 json ParseObject(const std::string& line, Mistake* mistake) {
   if (const Status depth = CheckJsonDepth(line, "the line"); !depth.ok()) {
     mistake->Report("", depth.error().message);

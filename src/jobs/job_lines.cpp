@@ -168,6 +168,9 @@ class LinesParser : public JobParser {
     if (IsA1111(line)) {
       entry->job.picture = A1111Line(&entry->mistake).Read(SplitWords(line, &entry->mistake));
     } else {
+      // Rather than draw what was meant for another reader.
+      if (LooksLikeObject(line))
+        entry->mistake.Report("", "this is JSON, but the file began with plain prompts");
       PictureFields fields("", &entry->mistake);
       fields.Set("prompt", FieldValue::OfText(std::string(line)));
       entry->job.picture = fields.Take();

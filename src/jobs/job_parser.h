@@ -37,6 +37,9 @@ class JobParser {
 /// Nothing but white space.
 bool IsBlank(std::string_view line);
 
+/// Whether a line is meant as a JSON object; prompts of web UIs may begin with {red|blue} as well.
+bool LooksLikeObject(std::string_view line);
+
 /// A line's JSON object. Mistakes: broken, nested too deep, something else than an object.
 nlohmann::json ParseObject(const std::string& line, Mistake* mistake);
 

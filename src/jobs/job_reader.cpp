@@ -14,14 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-// Whether a line of prompts is meant as a JSON object; A1111 users write {red|blue} as well.
-bool LooksLikeObject(std::string_view line) {
-  line = StripPythonWhitespace(line);
-  if (!line.starts_with('{')) return false;
-  line = StripPythonWhitespace(line.substr(1));
-  return line.starts_with('"') || line.starts_with('}');
-}
-
 JobFormat FormatOfObject(const std::string& line) {
   Mistake broken;
   const json object = ParseObject(line, &broken);
@@ -161,7 +153,7 @@ Result<std::unique_ptr<JobReader>> JobReader::Open(const std::string& path) {
     Result<std::optional<LineReader::Line>> line = lines.Next();
     if (!line.ok()) return UsageError(line.error().message);
     first = std::move(*line);
-  } while (first && !first->too_long && IsBlank(first->text));
+  } while (first && !first->too_long && (IsBlank(first->text) || first->text.starts_with('#')));
   const std::string text = first ? first->text : "";
   if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF"))
     return DataError(name + ": this is UTF-16; save it as UTF-8");

@@ -11,11 +11,27 @@
 namespace bifrons {
 
 enum class JobFormat {
-  kLines,    // one prompt per line; A1111's --prompt "…" --seed 1 … lines may be among them
-  kJson,     // JSON lines with our fields
-  kOpenAi,   // OpenAI Batch: custom_id, method, url, body
-  kCsv,      // a header line names the columns
-  kGenEval,  // evaluation_metadata.jsonl: tag, include, prompt
+  /// One prompt per line; lines that begin with # are comments. Lines of A1111's "Prompts from file" may be
+  /// among
+  /// them: --prompt "…" --negative_prompt "" --seed --cfg_scale --n_iter --batch_size --width --height. What
+  /// concerns diffusion or the web UI alone (--steps, --sampler_name, …) is ignored; what would make another
+  /// picture (--tiling true, a negative prompt, …) is a BadJob.
+  kLines,
+  /// JSON lines: prompt, n, seed, cfg (or guidance, cfg_scale), temperature, top_k, top_p, min_p, file (or
+  /// file_name), format, index, width, height, size. Another field is a BadJob.
+  kJson,
+  /// OpenAI Batch: custom_id, method, url, body. Requests are for /v1/images/generations (with seed, cfg,
+  /// temperature, top_k, top_p, min_p as extra fields) or /v1/chat/completions: system messages stand before
+  /// the
+  /// first question, images are data: URIs, file:// URLs or paths. Parameters without a use here (quality,
+  /// user, …)
+  /// are ignored, those that ask for something else (stream, tools, …) are a BadJob, as is one that is
+  /// unknown.
+  kOpenAi,
+  /// A header names columns as kJson has fields, in any case; others are ignored. Commas, semicolons or tabs.
+  kCsv,
+  /// GenEval's evaluation_metadata.jsonl: tag, include, prompt. Its own script draws 4 pictures of each.
+  kGenEval,
 };
 
 /// An entry that is no job. The others go on.
