@@ -65,9 +65,9 @@ TEST_CASE("wrong requests") {
   CheckBad(Request("a", "/v1/embeddings", "{}"), "url", "/v1/images/generations or /v1/chat/completions");
   CheckBad(R"({"custom_id": "a", "method": "POST", "url": "/v1/images/generations"})", "body", "missing");
   CheckBad(Images("[]"), "body", "not an object");
-  CheckBad(
-      R"({"custom_id": "a", "methods": "", "method": "POST", "url": "/v1/images/generations", "body": {"prompt": "x"}})",
-      "methods", "no field");
+  CheckBad(R"({"custom_id": "a", "methods": "", "method": "POST", "url": "/v1/images/generations",)"
+           R"( "body": {"prompt": "x"}})",
+           "methods", "no field");
 }
 
 TEST_CASE("wrong requests for pictures") {

@@ -200,14 +200,16 @@ TEST_CASE("the entries after a wrong one are read") {
 
 TEST_CASE("no two entries have one index") {
   const auto line = [](const std::string& index) { return R"({"prompt": "a")" + index + "}\n"; };
-  const ReadJobs jobs = ReadJobFile(line(R"(, "index": 2)") + line(R"(, "index": 2)") + line("") +
-                                    line(R"(, "index": 0)") + line(R"(, "index": 3)") + line(""));
+  const ReadJobs jobs =
+      ReadJobFile(line(R"(, "index": 2)") + line(R"(, "index": 2)") + line("") + line(R"(, "index": 0)") +
+                  line(R"(, "index": 3)") + line("") + line(R"(, "index": 5)"));
   CHECK(jobs.job(0).index == 2);
   CHECK(jobs.bad(1).field == "index");
   CHECK(jobs.bad(2).field == "index");  // its position is the first one's own index
   CHECK(jobs.job(3).index == 0);        // the first one's position, which it did not take
   CHECK(jobs.job(4).index == 3);
   CHECK(jobs.job(5).index == 5);
+  CHECK(jobs.bad(6).field == "index");  // the one before is there by its position
 }
 
 TEST_CASE("CSV") {
