@@ -60,12 +60,30 @@ struct Conv2d {
   size_t bytes = 0;
 };
 
-/// One sequence's cache of one layer: keys and values [kv_heads, capacity, head_dim], f32 or bf16.
+/// One sequence's cache of one layer, in pages: position p stands in pages[p / page_positions], wherever in
+/// memory that is. A page holds keys and values [kv_heads, page_positions, head_dim], f32 or bf16, from the
+/// bytes `keys` and `values` on; what else is in it does not matter.
 struct KvLayer {
-  void* keys = nullptr;
-  void* values = nullptr;
+  std::span<uint8_t* const> pages;
+  int64_t page_positions = 0;
+  size_t keys = 0, values = 0;
   DType dtype = DType::kF32;
-  int64_t capacity = 0;  // positions
+
+  int64_t capacity() const { return static_cast<int64_t>(pages.size()) * page_positions; }
+  /// The head_dim keys or values of a head at a position.
+  void* KeysAt(int64_t head, int64_t position, int64_t head_dim) const {
+    return At(keys, head, position, head_dim);
+  }
+  void* ValuesAt(int64_t head, int64_t position, int64_t head_dim) const {
+    return At(values, head, position, head_dim);
+  }
+
+ private:
+  void* At(size_t begin, int64_t head, int64_t position, int64_t head_dim) const {
+    const int64_t row = head * page_positions + position % page_positions;
+    return pages[static_cast<size_t>(position / page_positions)] + begin +
+           static_cast<size_t>(row * head_dim) * SizeOf(dtype);
+  }
 };
 
 /// `rows` consecutive rows of a ragged batch that belong to one sequence, at positions start, start+1, …

@@ -450,16 +450,56 @@ TEST_CASE("rope agrees with ref") {
 // ---- attention
 // ---------------------------------------------------------------------------------------------
 
+// A layer's cache in pages that lie anywhere, each between guards; beside the keys and values of this layer
+// is something else, which must stay as it is.
 struct Cache {
-  Cache(DType type, int64_t kv_heads, int64_t capacity, int64_t dim)
-      : keys(kv_heads * capacity * dim * SizeOf(type)),
-        values(keys.size()),
-        layer{keys.data(), values.data(), type, capacity} {}
-  Guarded<uint8_t> keys, values;
+  Cache(DType type, int64_t kv_heads, int64_t capacity, int64_t dim, int64_t page_positions)
+      : row(static_cast<size_t>(dim) * SizeOf(type)),
+        half(static_cast<size_t>(kv_heads * page_positions) * row) {
+    layer.page_positions = page_positions;
+    layer.dtype = type;
+    layer.keys = 3 * 64;
+    layer.values = layer.keys + (half + 63) / 64 * 64 + 64;
+    const auto count = static_cast<size_t>((capacity + page_positions - 1) / page_positions);
+    pages.resize(count);
+    for (size_t i = 0; i < count; i++)
+      memory.push_back(std::make_unique<Guarded<uint8_t>>(layer.values + half + 64));
+    std::vector<size_t> order(count);
+    for (size_t i = 0; i < count; i++) order[i] = i;
+    auto random = Random(5);
+    std::shuffle(order.begin(), order.end(), random);
+    for (size_t i = 0; i < count; i++) pages[i] = memory[order[i]]->data();
+    layer.pages = pages;
+  }
+  Cache(const Cache&) = delete;
+
+  /// The bytes of the keys and values of a position, head by head.
+  std::vector<uint8_t> Position(int64_t position) const {
+    std::vector<uint8_t> bytes;
+    const auto page = static_cast<size_t>(position / layer.page_positions);
+    const auto in_page = static_cast<size_t>(position % layer.page_positions);
+    for (size_t begin : {layer.keys, layer.values}) {
+      for (size_t head = 0; head < half; head += static_cast<size_t>(layer.page_positions) * row) {
+        const uint8_t* from = pages[page] + begin + head + in_page * row;
+        bytes.insert(bytes.end(), from, from + row);
+      }
+    }
+    return bytes;
+  }
+  bool SameBytes(const Cache& o) const {
+    for (size_t i = 0; i < pages.size(); i++) {
+      if (std::memcmp(pages[i], o.pages[i], memory[0]->size()) != 0) return false;
+    }
+    return true;
+  }
+
+  size_t row, half;  // bytes of one head's keys of a position, of all keys of a page
+  std::vector<std::unique_ptr<Guarded<uint8_t>>> memory;
+  std::vector<uint8_t*> pages;
   KvLayer layer;
 };
 
-TEST_CASE("kv_store and attention agree with ref; rows do not feel their batch") {
+TEST_CASE("kv_store and attention agree with ref; rows do not feel their batch or the pages") {
   const Ops &ops = TestedOps(), &ref = ref::RefOps();
   struct Case {
     AttentionShape shape;
@@ -483,59 +523,79 @@ TEST_CASE("kv_store and attention agree with ref; rows do not feel their batch")
     };
     const Piece pieces[] = {{4, 33, 0}, {0, 3, 137}, {3, 1, 70}};
     constexpr int64_t kRows = 37;
-    std::vector<std::unique_ptr<Cache>> caches, expected_caches;
-    std::vector<KvSpan> spans, expected_spans;
-    for (const Piece& piece : pieces) {
-      for (bool expected : {false, true}) {
-        auto& list = expected ? expected_caches : caches;
-        list.push_back(std::make_unique<Cache>(type, shape.kv_heads, kCapacity, shape.head_dim));
-        KvSpan history{0, piece.start, 0, list.back()->layer};
-        if (piece.start > 0) {
-          Guarded<float> k(piece.start * kv_width), v(piece.start * kv_width);
-          Fill(k, 100 + piece.start);
-          Fill(v, 200 + piece.start);
-          const Ops& writer = expected ? ref : ops;
-          writer.kv_store(Pool(expected ? 1 : 2), k.data(), v.data(), kv_width, {&history, 1}, shape);
+    // All positions in one page, pages of powers of two, and others; the last one is used in part.
+    std::vector<float> in_one_page;
+    for (const int64_t page_positions : {kCapacity, int64_t{64}, int64_t{32}, int64_t{7}, int64_t{1}}) {
+      INFO("pages of " << page_positions);
+      std::vector<std::unique_ptr<Cache>> caches, expected_caches;
+      std::vector<KvSpan> spans, expected_spans;
+      for (const Piece& piece : pieces) {
+        for (bool expected : {false, true}) {
+          auto& list = expected ? expected_caches : caches;
+          list.push_back(
+              std::make_unique<Cache>(type, shape.kv_heads, kCapacity, shape.head_dim, page_positions));
+          KvSpan history{0, piece.start, 0, list.back()->layer};
+          if (piece.start > 0) {
+            Guarded<float> k(piece.start * kv_width), v(piece.start * kv_width);
+            Fill(k, 100 + piece.start);
+            Fill(v, 200 + piece.start);
+            const Ops& writer = expected ? ref : ops;
+            writer.kv_store(Pool(expected ? 1 : 2), k.data(), v.data(), kv_width, {&history, 1}, shape);
+          }
+          (expected ? expected_spans : spans)
+              .push_back({piece.row, piece.rows, piece.start, list.back()->layer});
         }
-        (expected ? expected_spans : spans)
-            .push_back({piece.row, piece.rows, piece.start, list.back()->layer});
       }
-    }
-    Guarded<float> qkv(kRows * stride), y(kRows * q_width), expected(kRows * q_width);
-    Fill(qkv, 7);
-    const float *k = qkv.data() + q_width, *v = k + kv_width;
-    ops.kv_store(Pool(2), k, v, stride, spans, shape);
-    ref.kv_store(Pool(1), k, v, stride, expected_spans, shape);
-    for (size_t i = 0; i < caches.size(); i++) {
-      CHECK(caches[i]->keys.values() == expected_caches[i]->keys.values());
-      CHECK(caches[i]->values.values() == expected_caches[i]->values.values());
-    }
-    ops.attention(Pool(2), qkv.data(), stride, spans, shape, y.data());
-    ref.attention(Pool(1), qkv.data(), stride, expected_spans, shape, expected.data());
-    // Scores: dim roundings of numbers below |q||k|·scale ≤ 6² · √dim (values are below 6), which the
-    // exponential turns into relative errors of the weights; then sums over at most 140 positions of values
-    // below 6. Both sides.
-    const double score_error = 2 * (shape.head_dim + 2) * kEpsilon * 36 * std::sqrt(shape.head_dim);
-    const double bound = 6 * (2 * score_error + 2 * (140 + 8) * kEpsilon);
-    double worst = 0;
-    for (size_t i = 0; i < y.size(); i++) {
-      const double error = std::fabs(y[i] - expected[i]);
-      worst = std::max(worst, std::isnan(error) ? 1e30 : error);
-    }
-    CHECK(worst <= bound);
+      Guarded<float> qkv(kRows * stride), y(kRows * q_width), expected(kRows * q_width);
+      Fill(qkv, 7);
+      const float *k = qkv.data() + q_width, *v = k + kv_width;
+      ops.kv_store(Pool(2), k, v, stride, spans, shape);
+      ref.kv_store(Pool(1), k, v, stride, expected_spans, shape);
+      for (size_t i = 0; i < caches.size(); i++) {
+        CHECK(caches[i]->SameBytes(*expected_caches[i]));
+        for (int64_t r = 0; r < pieces[i].rows; r++) {          // where the test says that they should be
+          const float* row = k + (pieces[i].row + r) * stride;  // keys, then values
+          std::vector<uint8_t> bytes(static_cast<size_t>(2 * kv_width) * SizeOf(type));
+          for (int64_t j = 0; j < 2 * kv_width; j++) {
+            if (type == DType::kBF16) {
+              reinterpret_cast<BF16*>(bytes.data())[j] = ToBF16(row[j]);
+            } else {
+              reinterpret_cast<float*>(bytes.data())[j] = row[j];
+            }
+          }
+          REQUIRE(caches[i]->Position(pieces[i].start + r) == bytes);
+        }
+      }
+      ops.attention(Pool(2), qkv.data(), stride, spans, shape, y.data());
+      ref.attention(Pool(1), qkv.data(), stride, expected_spans, shape, expected.data());
+      // Scores: dim roundings of numbers below |q||k|·scale ≤ 6² · √dim (values are below 6), which the
+      // exponential turns into relative errors of the weights; then sums over at most 140 positions of values
+      // below 6. Both sides.
+      const double score_error = 2 * (shape.head_dim + 2) * kEpsilon * 36 * std::sqrt(shape.head_dim);
+      const double bound = 6 * (2 * score_error + 2 * (140 + 8) * kEpsilon);
+      double worst = 0;
+      for (size_t i = 0; i < y.size(); i++) {
+        const double error = std::fabs(y[i] - expected[i]);
+        worst = std::max(worst, std::isnan(error) ? 1e30 : error);
+      }
+      CHECK(worst <= bound);
 
-    for (const KvSpan& span : spans) {  // each row alone, then its span alone, on 3 threads
-      for (int64_t r = 0; r < span.rows; r++) {
-        Guarded<float> alone(q_width);
-        const KvSpan one{0, 1, span.start + r, span.kv};
-        ops.attention(Pool(3), qkv.data() + (span.row + r) * stride, stride, {&one, 1}, shape, alone.data());
-        REQUIRE(SameBits(alone.data(), y.data() + (span.row + r) * q_width, q_width));
+      for (const KvSpan& span : spans) {  // each row alone, then its span alone, on 3 threads
+        for (int64_t r = 0; r < span.rows; r++) {
+          Guarded<float> alone(q_width);
+          const KvSpan one{0, 1, span.start + r, span.kv};
+          ops.attention(Pool(3), qkv.data() + (span.row + r) * stride, stride, {&one, 1}, shape,
+                        alone.data());
+          REQUIRE(SameBits(alone.data(), y.data() + (span.row + r) * q_width, q_width));
+        }
       }
-    }
-    for (int threads : {1, 3}) {
-      Guarded<float> again(kRows * q_width);
-      ops.attention(Pool(threads), qkv.data(), stride, spans, shape, again.data());
-      CHECK(SameBits(again.data(), y.data(), y.size()));
+      for (int threads : {1, 3}) {
+        Guarded<float> again(kRows * q_width);
+        ops.attention(Pool(threads), qkv.data(), stride, spans, shape, again.data());
+        CHECK(SameBits(again.data(), y.data(), y.size()));
+      }
+      if (in_one_page.empty()) in_one_page = y.values();
+      CHECK(SameBits(y.data(), in_one_page.data(), y.size()));
     }
   }
 }
@@ -625,7 +685,7 @@ TEST_CASE("full attention agrees with ref") {
 TEST_CASE("attention stands large scores") {
   const Ops& ops = TestedOps();
   const AttentionShape shape{1, 1, 16};
-  Cache cache(DType::kF32, 1, 8, 16);
+  Cache cache(DType::kF32, 1, 8, 16, 2);
   Guarded<float> k(3 * 16), v(3 * 16), q(16), y(16);
   for (int i = 0; i < 16; i++) {
     q[i] = 1e4f;

@@ -121,8 +121,8 @@ size_t MemoryFor(Janus& janus, size_t caches) {
 size_t PictureBytes(Janus& janus, const std::string& prompt) {
   const auto length = static_cast<int64_t>(janus.EncodePrompt(prompt).conditional.size());
   const LlamaConfig& llama = janus.config().llama;
-  return 2 * (KvCache::Bytes(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
-              KvCache::Bytes(llama, janus.kv_type(), length));
+  return 2 * (KvPool::BytesFor(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
+              KvPool::BytesFor(llama, janus.kv_type(), length));
 }
 
 TEST_CASE("sixty requests in a random mix, with cancellations, are what each is alone") {

@@ -19,7 +19,8 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set_tests_properties(ops_rows_test_${isa} PROPERTIES ENVIRONMENT BIFRONS_TEST_ISA=${isa})
   endforeach()
 endif()
-set_tests_properties(thread_pool_test engine_test answer_test conversation_test scheduler_test PROPERTIES LABELS tsan)
+set_tests_properties(thread_pool_test engine_test answer_test conversation_test scheduler_test kv_cache_test
+  PROPERTIES LABELS tsan)
 set_tests_properties(same_picture_test PROPERTIES LABELS tsan TIMEOUT 1200)
 
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).

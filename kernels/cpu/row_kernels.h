@@ -43,9 +43,11 @@ constexpr int kMaxAttentionQueries = 16;
 
 /// A task of attention: `queries` heads of one row, which share the head of keys and values.
 struct AttentionTask {
-  const float* q;             // [queries, head_dim]
-  int64_t queries, head_dim;  // queries: 1…kMaxAttentionQueries
-  const void *keys, *values;  // [positions, head_dim]
+  const float* q;               // [queries, head_dim]
+  int64_t queries, head_dim;    // queries: 1…kMaxAttentionQueries
+  const uint8_t* const* pages;  // position p stands in pages[p / page_positions]
+  int64_t page_positions;
+  size_t keys, values;  // where the head's [page_positions, head_dim] begin in a page
   int64_t positions;
   float scale;
   float* scores;  // scratch [queries, positions rounded up to 16]

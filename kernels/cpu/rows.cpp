@@ -86,7 +86,7 @@ const std::vector<BatchRow>& RowsOf(std::span<const KvSpan> spans) {
   thread_local std::vector<BatchRow> rows;
   rows.clear();
   for (const KvSpan& span : spans) {
-    BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= span.kv.capacity);
+    BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= span.kv.capacity());
     for (int64_t r = 0; r < span.rows; r++) rows.push_back({span.row + r, span.start + r, &span.kv});
   }
   return rows;
@@ -182,13 +182,14 @@ struct RowOps {
              const BatchRow& row = rows[r];
              for (int64_t h = 0; h < shape.kv_heads; h++) {
                const int64_t from = row.row * stride + h * dim;
-               const int64_t to = (h * row.kv->capacity + row.position) * dim;
+               void* keys = row.kv->KeysAt(h, row.position, dim);
+               void* values = row.kv->ValuesAt(h, row.position, dim);
                if (row.kv->dtype == DType::kBF16) {
-                 GetRowKernels(isa).to_bf16(k + from, dim, static_cast<BF16*>(row.kv->keys) + to);
-                 GetRowKernels(isa).to_bf16(v + from, dim, static_cast<BF16*>(row.kv->values) + to);
+                 GetRowKernels(isa).to_bf16(k + from, dim, static_cast<BF16*>(keys));
+                 GetRowKernels(isa).to_bf16(v + from, dim, static_cast<BF16*>(values));
                } else {
-                 std::copy_n(k + from, dim, static_cast<float*>(row.kv->keys) + to);
-                 std::copy_n(v + from, dim, static_cast<float*>(row.kv->values) + to);
+                 std::copy_n(k + from, dim, static_cast<float*>(keys));
+                 std::copy_n(v + from, dim, static_cast<float*>(values));
                }
              }
            }
@@ -209,7 +210,7 @@ struct RowOps {
         const int64_t kv_head = t / n;
         const BatchRow& row = rows[t % n];
         const bool bf16 = row.kv->dtype == DType::kBF16;
-        const size_t cache = kv_head * row.kv->capacity * dim * SizeOf(row.kv->dtype);
+        const size_t in_page = kv_head * row.kv->page_positions * dim * SizeOf(row.kv->dtype);
         const int64_t positions = row.position + 1;
         for (int64_t first = 0; first < group; first += kMaxAttentionQueries) {
           const int64_t queries = std::min<int64_t>(group - first, kMaxAttentionQueries);
@@ -219,8 +220,10 @@ struct RowOps {
           const AttentionTask task = {.q = q + row.row * q_stride + head * dim,
                                       .queries = queries,
                                       .head_dim = dim,
-                                      .keys = static_cast<const uint8_t*>(row.kv->keys) + cache,
-                                      .values = static_cast<const uint8_t*>(row.kv->values) + cache,
+                                      .pages = row.kv->pages.data(),
+                                      .page_positions = row.kv->page_positions,
+                                      .keys = row.kv->keys + in_page,
+                                      .values = row.kv->values + in_page,
                                       .positions = positions,
                                       .scale = scale,
                                       .scores = scores.data(),

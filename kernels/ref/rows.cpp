@@ -147,14 +147,15 @@ void Rope(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, in
 void KvStore(ThreadPool&, const float* k, const float* v, int64_t stride, std::span<const KvSpan> spans,
              const AttentionShape& shape) {
   for (const KvSpan& span : spans) {
-    BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= span.kv.capacity);
+    BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= span.kv.capacity());
     for (int64_t r = 0; r < span.rows; r++) {
       for (int64_t h = 0; h < shape.kv_heads; h++) {
         const int64_t from = (span.row + r) * stride + h * shape.head_dim;
-        const int64_t to = (h * span.kv.capacity + span.start + r) * shape.head_dim;
+        void* keys = span.kv.KeysAt(h, span.start + r, shape.head_dim);
+        void* values = span.kv.ValuesAt(h, span.start + r, shape.head_dim);
         for (int64_t i = 0; i < shape.head_dim; i++) {
-          SetCache(span.kv.keys, span.kv.dtype, to + i, k[from + i]);
-          SetCache(span.kv.values, span.kv.dtype, to + i, v[from + i]);
+          SetCache(keys, span.kv.dtype, i, k[from + i]);
+          SetCache(values, span.kv.dtype, i, v[from + i]);
         }
       }
     }
@@ -173,14 +174,13 @@ void Attention(ThreadPool& pool, const float* q, int64_t q_stride, std::span<con
       for (int64_t task = begin; task < end; task++) {
         const int64_t r = task / shape.heads, h = task % shape.heads;
         const float* query = q + (span.row + r) * q_stride + h * dim;
-        const int64_t cache = h / group * span.kv.capacity * dim;
         const int64_t positions = span.start + r + 1;
         weights.resize(positions);
         float largest = -INFINITY;
         for (int64_t p = 0; p < positions; p++) {
+          const void* keys = span.kv.KeysAt(h / group, p, dim);
           float dot = 0;
-          for (int64_t i = 0; i < dim; i++)
-            dot += query[i] * CacheAt(span.kv.keys, type, cache + p * dim + i);
+          for (int64_t i = 0; i < dim; i++) dot += query[i] * CacheAt(keys, type, i);
           weights[p] = dot * scale;
           largest = std::fmax(largest, weights[p]);
         }
@@ -190,7 +190,7 @@ void Attention(ThreadPool& pool, const float* q, int64_t q_stride, std::span<con
         for (int64_t i = 0; i < dim; i++) {
           float sum = 0;
           for (int64_t p = 0; p < positions; p++) {
-            sum += weights[p] * CacheAt(span.kv.values, type, cache + p * dim + i);
+            sum += weights[p] * CacheAt(span.kv.ValuesAt(h / group, p, dim), type, i);
           }
           out[i] = sum / total;
         }

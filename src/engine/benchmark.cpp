@@ -46,12 +46,9 @@ DecodeMeasurement MeasureDecode(Janus& janus, int64_t rows, const BenchmarkSetti
     caches.emplace_back(config.llama, janus.kv_type(), settings.position + 1);
   // What stands in the caches does not matter for time, but it must be numbers: subnormals and NaNs are slow.
   for (KvCache& cache : caches) {
-    for (int64_t l = 0; l < config.llama.layers; l++) {
-      const KvLayer layer = cache.layer(l);
-      const size_t bytes = KvCache::Bytes(config.llama, janus.kv_type(), settings.position + 1) / 2 /
-                           static_cast<size_t>(config.llama.layers);
-      std::memset(layer.keys, 0x3C, bytes);  // about 0.011 in either type
-      std::memset(layer.values, 0x3C, bytes);
+    cache.Reserve(settings.position + 1);
+    for (uint8_t* page : cache.layer(0).pages) {
+      std::memset(page, 0x3C, cache.pool()->page_bytes());  // about 0.011 in either type
     }
     spans.push_back({&cache, settings.position, 1, RowClass::kDecode});
   }

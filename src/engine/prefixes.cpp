@@ -23,14 +23,14 @@ std::shared_ptr<Prefix> Prefixes::Obtain(const std::vector<int32_t>& ids) {
     return prefixes_.front();
   }
   const LlamaConfig& config = janus_.config().llama;
-  prefixes_.push_front(std::make_shared<Prefix>(
-      Prefix{ids, KvCache(config, janus_.kv_type(), static_cast<int64_t>(ids.size())),
-             std::vector<float>(static_cast<size_t>(config.hidden)), 0, BytesFor(ids)}));
+  prefixes_.push_front(std::make_shared<Prefix>(Prefix{ids, KvCache(pool_, static_cast<int64_t>(ids.size())),
+                                                       std::vector<float>(static_cast<size_t>(config.hidden)),
+                                                       0, BytesFor(ids)}));
   return prefixes_.front();
 }
 
 size_t Prefixes::BytesFor(const std::vector<int32_t>& ids) const {
-  return KvCache::Bytes(janus_.config().llama, janus_.kv_type(), static_cast<int64_t>(ids.size()));
+  return KvPool::BytesFor(janus_.config().llama, janus_.kv_type(), static_cast<int64_t>(ids.size()));
 }
 
 size_t Prefixes::DropOne() {

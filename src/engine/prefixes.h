@@ -27,7 +27,7 @@ struct Prefix {
 
 class Prefixes {
  public:
-  explicit Prefixes(Janus& janus) : janus_(janus) {}
+  Prefixes(Janus& janus, std::shared_ptr<KvPool> pool) : janus_(janus), pool_(std::move(pool)) {}
 
   /// Whether Obtain would find it.
   bool Holds(const std::vector<int32_t>& ids) const;
@@ -43,6 +43,7 @@ class Prefixes {
 
  private:
   Janus& janus_;
+  std::shared_ptr<KvPool> pool_;
   std::list<std::shared_ptr<Prefix>> prefixes_;  // the last used first
 };
 

@@ -100,7 +100,7 @@ Admission::Limits LimitsFor(Janus& janus, const SchedulerOptions& options) {
     // One question about one image, with an answer of the default length.
     const int64_t positions = janus.config().vision.patches() + 64 + kDefaultMaxTokens;
     limits.kept_for_answers = std::min(
-        limits.bytes / 4, KvCache::Bytes(llama, janus.kv_type(), std::min(positions, llama.max_positions)));
+        limits.bytes / 4, KvPool::BytesFor(llama, janus.kv_type(), std::min(positions, llama.max_positions)));
   }
   return limits;
 }
@@ -112,7 +112,8 @@ struct Scheduler::Loop {
       : janus(the_janus),
         options(the_options),
         admission(LimitsFor(the_janus, the_options)),
-        prefixes(the_janus),
+        pool(std::make_shared<KvPool>(the_janus.config().llama, the_janus.kv_type())),
+        prefixes(the_janus, pool),
         batch(the_janus) {
     stats.cache_budget = admission.limits().bytes;
     thread = std::thread([this] { Run(); });
@@ -159,6 +160,7 @@ struct Scheduler::Loop {
 
   // ---- the loop's own
   Admission admission;
+  std::shared_ptr<KvPool> pool;
   Prefixes prefixes;
   std::deque<std::shared_ptr<OpenPicture>> pictures;  // waiting, in order
   std::deque<std::shared_ptr<OpenAnswer>> answers;
@@ -340,7 +342,7 @@ void Scheduler::Loop::Begin(const std::shared_ptr<OpenPicture>& picture) {
 void Scheduler::Loop::Begin(const std::shared_ptr<OpenAnswer>& answer) {
   admission.Begin(RequestKind::kAnswer, answer->bytes);
   running.emplace(answer->id, answer);
-  starting.push_back(StartAnswer(janus, answer->id, answer->request, answer->prompt, answer->limit));
+  starting.push_back(StartAnswer(janus, pool, answer->id, answer->request, answer->prompt, answer->limit));
   answer->request.images.clear();
 }
 
@@ -378,8 +380,8 @@ void Scheduler::Loop::Admit() {
     admission.Return(freed);
   }
   const std::lock_guard lock(mutex);
-  stats.cache_bytes = admission.used();
-  stats.most_cache_bytes = std::max(stats.most_cache_bytes, stats.cache_bytes);
+  stats.cache_bytes = static_cast<size_t>(pool->used()) * pool->page_bytes();
+  stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
 }
 
 // Has the images of the next answers looked at.
@@ -545,8 +547,8 @@ Result<Scheduler::Id> Scheduler::Submit(DrawRequest request, DrawHandlers handle
   const auto length = static_cast<int64_t>(open->prompt.conditional.size());
   const LlamaConfig& llama = janus.config().llama;
   // Both halves' rows, and their prefixes.
-  open->bytes = 2 * (KvCache::Bytes(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
-                     KvCache::Bytes(llama, janus.kv_type(), length));
+  open->bytes = 2 * (KvPool::BytesFor(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
+                     KvPool::BytesFor(llama, janus.kv_type(), length));
   open->request = std::move(request), open->handlers = std::move(handlers);
   return loop_->Accept(std::move(open), "a picture");
 }
@@ -560,8 +562,8 @@ Result<Scheduler::Id> Scheduler::Submit(AnswerRequest request, AnswerHandlers ha
   const auto length = static_cast<int64_t>(open->prompt.ids.size());
   const LlamaConfig& llama = janus.config().llama;
   open->limit = std::min(request.max_tokens, llama.max_positions - length);
-  open->bytes = KvCache::Bytes(llama, janus.kv_type(), length + open->limit);
-  if (request.cache) open->bytes += KvCache::Bytes(llama, janus.kv_type(), length);
+  open->bytes = KvPool::BytesFor(llama, janus.kv_type(), length + open->limit);
+  if (request.cache) open->bytes += KvPool::BytesFor(llama, janus.kv_type(), length);
   open->request = std::move(request), open->handlers = std::move(handlers);
   return loop_->Accept(std::move(open), "an answer");
 }

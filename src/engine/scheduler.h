@@ -41,7 +41,7 @@ struct SchedulerStats {
   int64_t pictures = 0, answers = 0;                               // finished
   size_t bytes_read = 0;                                           // weights and caches read by the steps
   int64_t largest_step = 0;                                        // rows
-  size_t cache_bytes = 0, most_cache_bytes = 0, cache_budget = 0;  // set aside now, at most so far, and there
+  size_t cache_bytes = 0, most_cache_bytes = 0, cache_budget = 0;  // in use now, at most so far, and allowed
 
   /// Of all steps.
   double rows_per_step() const {

@@ -23,18 +23,17 @@ class StartingPicture : public Starting {
   }
 
   void Join(Janus& janus, RowBatch& batch) override {
-    const LlamaConfig& config = janus.config().llama;
     const auto length = static_cast<int64_t>(conditional_->ids.size());
     const int64_t capacity = length + janus.config().vq.tokens() - 1;
     auto rows = std::unique_ptr<PictureRows>(new PictureRows{id(),
                                                              request_,
                                                              length,
-                                                             KvCache(config, janus.kv_type(), capacity),
-                                                             KvCache(config, janus.kv_type(), capacity),
+                                                             KvCache(conditional_->cache.pool(), capacity),
+                                                             KvCache(conditional_->cache.pool(), capacity),
                                                              conditional_->last_hidden,
                                                              {}});
-    rows->conditional.CopyPrefix(conditional_->cache, length);
-    rows->unconditional.CopyPrefix(unconditional_->cache, length);
+    rows->conditional.SharePrefix(conditional_->cache, length);
+    rows->unconditional.SharePrefix(unconditional_->cache, length);
     rows->hidden.insert(rows->hidden.end(), unconditional_->last_hidden.begin(),
                         unconditional_->last_hidden.end());
     rows->codes.reserve(static_cast<size_t>(janus.config().vq.tokens()));
@@ -62,18 +61,19 @@ int64_t Reusable(const PromptCache& cache, const Conversation& prompt,
 
 class StartingAnswer : public Starting {
  public:
-  StartingAnswer(Janus& janus, int64_t id, const AnswerRequest& request, const Conversation& prompt,
-                 int64_t limit)
+  StartingAnswer(Janus& janus, std::shared_ptr<KvPool> pool, int64_t id, const AnswerRequest& request,
+                 const Conversation& prompt, int64_t limit)
       : Starting(id),
         request_(request),
         prompt_(prompt),
         images_(PlaceImages(prompt, request.images)),
         limit_(limit),
-        cache_(janus.config().llama, janus.kv_type(), length() + limit),
+        cache_(request.cache && request.cache->kv ? request.cache->kv->pool() : std::move(pool),
+               length() + limit),
         hidden_(static_cast<size_t>(janus.config().llama.hidden)) {
     if (!request_.cache) return;
     filled_ = Reusable(*request_.cache, prompt_, request_.images);
-    if (filled_ > 0) cache_.CopyPrefix(*request_.cache->kv, filled_);
+    if (filled_ > 0) cache_.SharePrefix(*request_.cache->kv, filled_);
   }
 
   bool complete() const override { return filled_ == length(); }
@@ -87,8 +87,8 @@ class StartingAnswer : public Starting {
   void Join(Janus& janus, RowBatch& batch) override {
     if (PromptCache* kept = request_.cache) {
       kept->ids = prompt_.ids, kept->images = request_.images;
-      kept->kv.emplace(janus.config().llama, janus.kv_type(), length());
-      kept->kv->CopyPrefix(cache_, length());
+      kept->kv.emplace(cache_.pool(), length());
+      kept->kv->SharePrefix(cache_, length());
     }
     auto row = std::unique_ptr<AnswerRow>(new AnswerRow{id(),
                                                         {},
@@ -125,9 +125,10 @@ std::unique_ptr<Starting> StartPicture(int64_t id, const DrawRequest& request,
   return std::make_unique<StartingPicture>(id, request, std::move(conditional), std::move(unconditional));
 }
 
-std::unique_ptr<Starting> StartAnswer(Janus& janus, int64_t id, const AnswerRequest& request,
-                                      const Conversation& prompt, int64_t limit) {
-  return std::make_unique<StartingAnswer>(janus, id, request, prompt, limit);
+std::unique_ptr<Starting> StartAnswer(Janus& janus, std::shared_ptr<KvPool> pool, int64_t id,
+                                      const AnswerRequest& request, const Conversation& prompt,
+                                      int64_t limit) {
+  return std::make_unique<StartingAnswer>(janus, std::move(pool), id, request, prompt, limit);
 }
 
 }  // namespace bifrons

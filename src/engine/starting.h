@@ -32,8 +32,10 @@ std::unique_ptr<Starting> StartPicture(int64_t id, const DrawRequest& request,
                                        std::shared_ptr<Prefix> conditional,
                                        std::shared_ptr<Prefix> unconditional);
 
-/// An answer of at most `limit` tokens to a prompt whose images have been looked at.
-std::unique_ptr<Starting> StartAnswer(Janus& janus, int64_t id, const AnswerRequest& request,
-                                      const Conversation& prompt, int64_t limit);
+/// An answer of at most `limit` tokens to a prompt whose images have been looked at; its keys and values
+/// stand in `pool`, or in that of the request's PromptCache.
+std::unique_ptr<Starting> StartAnswer(Janus& janus, std::shared_ptr<KvPool> pool, int64_t id,
+                                      const AnswerRequest& request, const Conversation& prompt,
+                                      int64_t limit);
 
 }  // namespace bifrons

@@ -1,40 +1,57 @@
 #include "src/model/kv_cache.h"
 
-#include <cstring>
+#include <utility>
 
 namespace bifrons {
 
-KvCache::KvCache(const LlamaConfig& config, DType dtype, int64_t capacity)
-    : keys_(dtype, {config.layers, config.kv_heads, capacity, config.head_dim}),
-      values_(dtype, keys_.shape()),
-      layers_(config.layers),
-      kv_heads_(config.kv_heads),
-      head_dim_(config.head_dim),
-      capacity_(capacity) {}
+KvCache::KvCache(std::shared_ptr<KvPool> pool, int64_t capacity)
+    : pool_(std::move(pool)), capacity_(capacity) {}
 
-KvLayer KvCache::layer(int64_t index) {
-  const size_t offset =
-      static_cast<size_t>(index * kv_heads_ * capacity_ * head_dim_) * SizeOf(keys_.dtype());
-  return {static_cast<uint8_t*>(keys_.data()) + offset, static_cast<uint8_t*>(values_.data()) + offset,
-          keys_.dtype(), capacity_};
+KvCache::KvCache(const LlamaConfig& config, DType dtype, int64_t capacity)
+    : KvCache(std::make_shared<KvPool>(config, dtype), capacity) {}
+
+KvCache::~KvCache() {
+  for (uint8_t* page : pages_) pool_->Release(page);
 }
 
-void KvCache::CopyPrefix(const KvCache& from, int64_t positions) {
-  BIFRONS_CHECK(positions <= capacity_ && positions <= from.capacity_ && keys_.dtype() == from.keys_.dtype());
-  const size_t row = static_cast<size_t>(head_dim_) * SizeOf(keys_.dtype());
-  const size_t bytes = static_cast<size_t>(positions) * row;
-  for (int64_t head = 0; head < layers_ * kv_heads_; head++) {
-    const size_t to_offset = static_cast<size_t>(head * capacity_) * row;
-    const size_t from_offset = static_cast<size_t>(head * from.capacity_) * row;
-    std::memcpy(static_cast<uint8_t*>(keys_.data()) + to_offset,
-                static_cast<const uint8_t*>(from.keys_.data()) + from_offset, bytes);
-    std::memcpy(static_cast<uint8_t*>(values_.data()) + to_offset,
-                static_cast<const uint8_t*>(from.values_.data()) + from_offset, bytes);
+KvCache& KvCache::operator=(KvCache&& o) noexcept {
+  KvCache taken(std::move(o));
+  std::swap(pool_, taken.pool_);
+  std::swap(pages_, taken.pages_);
+  std::swap(capacity_, taken.capacity_);
+  return *this;
+}
+
+void KvCache::Reserve(int64_t positions) {
+  BIFRONS_CHECK(positions <= capacity_, "%lld positions of %lld", static_cast<long long>(positions),
+                static_cast<long long>(capacity_));
+  while (pages() < KvPool::PagesFor(positions)) pages_.push_back(pool_->Take());
+}
+
+void KvCache::PrepareWrite(int64_t start, int64_t rows) {
+  Reserve(start + rows);
+  for (int64_t page = start / kPagePositions; page < KvPool::PagesFor(start + rows); page++) {
+    BIFRONS_CHECK(pool_->holders(pages_[static_cast<size_t>(page)]) == 1,
+                  "position %lld is in a page that sequences share", static_cast<long long>(start));
   }
 }
 
-size_t KvCache::Bytes(const LlamaConfig& config, DType dtype, int64_t capacity) {
-  return static_cast<size_t>(2 * config.layers * config.kv_heads * capacity * config.head_dim) *
+void KvCache::SharePrefix(const KvCache& from, int64_t positions) {
+  BIFRONS_CHECK(pool_ == from.pool_ && pages_.empty());
+  BIFRONS_CHECK(positions <= capacity_ && KvPool::PagesFor(positions) <= from.pages());
+  const auto whole = static_cast<size_t>(positions / kPagePositions);
+  for (size_t i = 0; i < whole; i++) {
+    pool_->Share(from.pages_[i]);
+    pages_.push_back(from.pages_[i]);
+  }
+  if (const int64_t rest = positions % kPagePositions; rest > 0) {
+    Reserve(positions);
+    pool_->CopyPositions(from.pages_[whole], rest, pages_[whole]);
+  }
+}
+
+size_t KvCache::Bytes(const LlamaConfig& config, DType dtype, int64_t positions) {
+  return static_cast<size_t>(2 * config.layers * config.kv_heads * positions * config.head_dim) *
          SizeOf(dtype);
 }
 

@@ -89,6 +89,7 @@ void Llama::Forward(std::span<const SequenceSpan> spans, float* x) {
         span.start + span.rows <= span.cache->capacity() && span.start + span.rows <= config_.max_positions,
         "positions %lld…%lld of %lld", static_cast<long long>(span.start),
         static_cast<long long>(span.start + span.rows), static_cast<long long>(span.cache->capacity()));
+    span.cache->PrepareWrite(span.start, span.rows);
     a.spans.push_back({rows, span.rows, span.start, {}});
     for (int64_t r = 0; r < span.rows; r++) a.positions.push_back(static_cast<int32_t>(span.start + r));
     rows += span.rows;

@@ -8,6 +8,8 @@
 #include <limits>
 #include <string>
 
+#include "src/model/kv_pool.h"
+
 namespace bifrons {
 namespace {
 
@@ -96,8 +98,7 @@ struct Need {
 };
 
 uint64_t CacheBytes(const LlamaConfig& llama, DType compute, int64_t rows, int64_t positions) {
-  return static_cast<uint64_t>(rows * positions * 2 * llama.layers * llama.kv_heads * llama.head_dim) *
-         SizeOf(compute);
+  return static_cast<uint64_t>(rows) * KvPool::BytesFor(llama, compute, positions);
 }
 
 // Of the transformer's buffers for one row, in bytes; `logits` are kept beside them.

@@ -18,7 +18,7 @@ struct MemoryPlan {
   };
   PartSize parts[5];         // by Part
   uint64_t weights = 0;      // what the wanted parts keep in memory, packed
-  uint64_t kv_cache = 0;     // keys and values: two rows a picture that is drawn, one an image asked about
+  uint64_t kv_cache = 0;     // keys and values in whole pages: two rows a picture, one an image asked about
   uint64_t activations = 0;  // rows' buffers and the largest feature maps of one picture
 
   const PartSize& part(Part p) const { return parts[static_cast<int>(p)]; }

@@ -1,0 +1,284 @@
+// Pages of keys and values: what sequences share, copy, give back and count, against a plain model in which
+// every sequence has its own copy of everything.
+#include "src/model/kv_cache.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <memory>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace bifrons {
+namespace {
+
+LlamaConfig SmallConfig() {
+  LlamaConfig config;
+  config.layers = 2, config.heads = 6, config.kv_heads = 3, config.head_dim = 5;
+  return config;
+}
+
+constexpr int64_t kPositionFloats = 2 * 2 * 3 * 5;  // layers, keys and values, heads, head_dim
+
+std::shared_ptr<KvPool> MakePool() { return std::make_shared<KvPool>(SmallConfig(), DType::kF32); }
+
+// All that a cache holds of a position, by layer, keys and values, head.
+std::vector<float*> RowsAt(const KvCache& cache, int64_t position) {
+  std::vector<float*> rows;
+  for (int64_t l = 0; l < 2; l++) {
+    const KvLayer layer = cache.layer(l);
+    for (int64_t h = 0; h < 3; h++) rows.push_back(static_cast<float*>(layer.KeysAt(h, position, 5)));
+    for (int64_t h = 0; h < 3; h++) rows.push_back(static_cast<float*>(layer.ValuesAt(h, position, 5)));
+  }
+  return rows;
+}
+
+using Position = std::vector<float>;  // [kPositionFloats]
+
+Position Read(const KvCache& cache, int64_t position) {
+  Position all;
+  for (const float* row : RowsAt(cache, position)) all.insert(all.end(), row, row + 5);
+  return all;
+}
+
+Position Numbers(float first) {
+  Position all(kPositionFloats);
+  for (size_t i = 0; i < all.size(); i++) all[i] = first + static_cast<float>(i) / 64;
+  return all;
+}
+
+void Write(KvCache& cache, int64_t position, const Position& numbers) {
+  cache.PrepareWrite(position, 1);
+  auto from = numbers.begin();
+  for (float* row : RowsAt(cache, position)) {
+    std::copy_n(from, 5, row);
+    from += 5;
+  }
+}
+
+// Whether `body` ends in a failed check.
+template <class Body>
+bool Aborts(const Body& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::signal(SIGABRT, SIG_DFL);  // not Catch's handler
+    std::freopen("/dev/null", "w", stderr);
+    body();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+TEST_CASE("a page's layers, keys, values and heads do not overlap and fill it") {
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    auto pool = std::make_shared<KvPool>(SmallConfig(), type);
+    CHECK(pool->page_bytes() == static_cast<size_t>(kPositionFloats * kPagePositions) * SizeOf(type));
+    CHECK(KvPool::PageBytes(SmallConfig(), type) == pool->page_bytes());
+    KvCache cache(pool, kPagePositions);
+    cache.Reserve(1);
+    const KvLayer first = cache.layer(0);
+    REQUIRE(first.pages.size() == 1);
+    CHECK(reinterpret_cast<uintptr_t>(first.pages[0]) % 64 == 0);
+    std::vector<size_t> rows;
+    for (int64_t l = 0; l < 2; l++) {
+      const KvLayer layer = cache.layer(l);
+      CHECK(layer.dtype == type);
+      CHECK(layer.page_positions == kPagePositions);
+      CHECK(layer.capacity() == kPagePositions);
+      for (int64_t h = 0; h < 3; h++) {
+        for (int64_t p = 0; p < kPagePositions; p++) {
+          for (void* row : {layer.KeysAt(h, p, 5), layer.ValuesAt(h, p, 5)})
+            rows.push_back(static_cast<size_t>(static_cast<uint8_t*>(row) - first.pages[0]));
+        }
+      }
+    }
+    std::sort(rows.begin(), rows.end());
+    for (size_t i = 0; i < rows.size(); i++) REQUIRE(rows[i] == i * 5 * SizeOf(type));
+    CHECK(rows.size() * 5 * SizeOf(type) == pool->page_bytes());
+  }
+}
+
+TEST_CASE("pages are taken as positions are written, and counted") {
+  const auto pool = MakePool();
+  CHECK(KvPool::PagesFor(0) == 0);
+  CHECK(KvPool::PagesFor(1) == 1);
+  CHECK(KvPool::PagesFor(kPagePositions) == 1);
+  CHECK(KvPool::PagesFor(kPagePositions + 1) == 2);
+  CHECK(KvPool::BytesFor(SmallConfig(), DType::kF32, kPagePositions + 1) == 2 * pool->page_bytes());
+  CHECK(KvCache::Bytes(SmallConfig(), DType::kF32, 7) == 7 * kPositionFloats * sizeof(float));
+  KvCache a(pool, 5 * kPagePositions);
+  CHECK(pool->used() == 0);
+  a.PrepareWrite(0, kPagePositions);
+  CHECK(pool->used() == 1);
+  a.PrepareWrite(kPagePositions - 1, 2);  // across a boundary
+  CHECK(pool->used() == 2);
+  a.Reserve(3 * kPagePositions);
+  a.Reserve(1);  // less than there is: nothing
+  CHECK(pool->used() == 3);
+  {
+    const KvCache moved(std::move(a));
+    CHECK(moved.pages() == 3);
+    CHECK(pool->used() == 3);
+  }
+  CHECK(pool->used() == 0);
+  KvCache b(pool, kPagePositions), c(pool, 2 * kPagePositions);
+  b.Reserve(1);
+  c.Reserve(2 * kPagePositions);
+  b = std::move(c);  // what b held is given back
+  CHECK(b.capacity() == 2 * kPagePositions);
+  CHECK(pool->used() == 2);
+  CHECK(pool->allocated() == 3);
+}
+
+TEST_CASE("whole pages of a prefix are shared, the last positions are copied") {
+  const auto pool = MakePool();
+  constexpr int64_t kPrompt = 2 * kPagePositions + 7;
+  auto prompt = std::make_unique<KvCache>(pool, kPrompt);
+  for (int64_t p = 0; p < kPrompt; p++) Write(*prompt, p, Numbers(static_cast<float>(p)));
+  CHECK(pool->used() == 3);
+
+  std::vector<KvCache> rows;
+  for (int i = 0; i < 3; i++) {
+    rows.emplace_back(pool, kPrompt + 10);
+    rows.back().SharePrefix(*prompt, kPrompt);
+    CHECK(pool->used() == 3 + i + 1);
+  }
+  CHECK(pool->holders(prompt->layer(0).pages[0]) == 4);
+  CHECK(pool->holders(prompt->layer(0).pages[2]) == 1);
+  const auto pages_of = [](const KvCache& cache) { return cache.layer(0).pages; };
+  CHECK(pages_of(rows[0])[1] == pages_of(*prompt)[1]);
+  CHECK(pages_of(rows[0])[2] != pages_of(*prompt)[2]);
+  // Each goes on in a page of its own.
+  for (size_t i = 0; i < rows.size(); i++) Write(rows[i], kPrompt, Numbers(1000 + static_cast<float>(i)));
+  prompt.reset();  // its unshared page is free, the others live on
+  CHECK(pool->used() == 5);
+  for (size_t i = 0; i < rows.size(); i++) {
+    for (int64_t p = 0; p < kPrompt; p++) REQUIRE(Read(rows[i], p) == Numbers(static_cast<float>(p)));
+    CHECK(Read(rows[i], kPrompt) == Numbers(1000 + static_cast<float>(i)));
+  }
+  rows.erase(rows.begin() + 1, rows.end());
+  CHECK(pool->used() == 3);
+  CHECK(pool->holders(pages_of(rows[0])[0]) == 1);
+  Write(rows[0], 0, Numbers(-1));  // the last holder may write again
+  CHECK(Read(rows[0], 0) == Numbers(-1));
+
+  KvCache exact(pool, 3 * kPagePositions), nothing(pool, kPagePositions);
+  exact.SharePrefix(rows[0], 2 * kPagePositions);  // no part of a page is left to copy
+  nothing.SharePrefix(rows[0], 0);
+  CHECK(exact.pages() == 2);
+  CHECK(nothing.pages() == 0);
+  CHECK(pool->used() == 3);
+}
+
+TEST_CASE("what must not happen is caught") {
+  const auto pool = MakePool();
+  KvCache a(pool, 4 * kPagePositions), b(pool, 4 * kPagePositions);
+  a.Reserve(kPagePositions);
+  b.SharePrefix(a, kPagePositions);
+  CHECK_FALSE(Aborts([] {}));
+  CHECK(Aborts([&] { a.PrepareWrite(kPagePositions - 1, 1); }));
+  CHECK(Aborts([&] { b.PrepareWrite(0, kPagePositions + 1); }));
+  CHECK_FALSE(Aborts([&] { b.PrepareWrite(kPagePositions, 1); }));
+  CHECK(Aborts([&] { a.Reserve(4 * kPagePositions + 1); }));                     // more than its capacity
+  CHECK(Aborts([&] { b.SharePrefix(a, kPagePositions); }));                      // not empty
+  CHECK(Aborts([&] { KvCache(pool, 9).SharePrefix(a, 10); }));                   // more than its capacity
+  CHECK(Aborts([&] { KvCache(pool, 99).SharePrefix(a, 1 + kPagePositions); }));  // more than there is
+  CHECK(Aborts([&] { KvCache(MakePool(), 9).SharePrefix(a, 9); }));              // another pool
+  CHECK(Aborts([&] {
+    uint8_t* page = pool->Take();
+    pool->Release(page);
+    pool->Release(page);
+  }));
+}
+
+TEST_CASE("random sequences hold what a plain model holds, in no more memory than they need") {
+  struct Modelled {
+    KvCache cache;
+    std::vector<Position> model;
+  };
+  std::mt19937 random(17);
+  const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint32_t>(n)); };
+  const auto pool = MakePool();
+  std::vector<Modelled> live;
+  int64_t most = 0;
+  float next = 0;
+  for (int step = 0; step < 6000; step++) {
+    const int64_t action = below(10);
+    if (live.empty() || (action < 2 && live.size() < 8)) {
+      live.push_back({KvCache(pool, 5 * kPagePositions), {}});
+    } else if (action < 4 && live.size() < 8) {
+      const auto& from = live[static_cast<size_t>(below(static_cast<int64_t>(live.size())))];
+      const int64_t positions = below(static_cast<int64_t>(from.model.size()) + 1);
+      KvCache cache(pool, 5 * kPagePositions);
+      cache.SharePrefix(from.cache, positions);
+      live.push_back({std::move(cache), {from.model.begin(), from.model.begin() + positions}});
+    } else if (action < 5) {
+      std::swap(live[static_cast<size_t>(below(static_cast<int64_t>(live.size())))], live.back());
+      live.pop_back();
+    } else {
+      auto& [cache, model] = live[static_cast<size_t>(below(static_cast<int64_t>(live.size())))];
+      const auto start = static_cast<int64_t>(model.size());
+      const int64_t rows = std::min(1 + below(40), cache.capacity() - start);
+      for (int64_t p = start; p < start + rows; p++) {
+        model.push_back(Numbers(next++));
+        Write(cache, p, model.back());
+      }
+    }
+    std::vector<const uint8_t*> pages;
+    int64_t held = 0;
+    for (const auto& [cache, model] : live) {
+      REQUIRE(cache.pages() == KvPool::PagesFor(static_cast<int64_t>(model.size())));
+      for (const uint8_t* page : cache.layer(0).pages) pages.push_back(page);
+      if (model.empty()) continue;
+      // All positions in turn would take long; these two and a random one see every overwritten page soon.
+      for (const int64_t p :
+           {int64_t{0}, static_cast<int64_t>(model.size()) - 1, below(static_cast<int64_t>(model.size()))})
+        REQUIRE(Read(cache, p) == model[static_cast<size_t>(p)]);
+    }
+    held = static_cast<int64_t>(pages.size());
+    std::sort(pages.begin(), pages.end());
+    pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
+    REQUIRE(pool->used() == static_cast<int64_t>(pages.size()));
+    int64_t holders = 0;
+    for (const uint8_t* page : pages) holders += pool->holders(page);
+    REQUIRE(holders == held);
+    most = std::max(most, pool->used());
+    REQUIRE(pool->allocated() == most);  // freed pages are used again
+  }
+  CHECK(most > 10);
+  live.clear();
+  CHECK(pool->used() == 0);
+}
+
+TEST_CASE("two threads take, share and release") {
+  const auto pool = MakePool();
+  KvCache prompt(pool, 2 * kPagePositions);
+  for (int64_t p = 0; p < 2 * kPagePositions; p++) Write(prompt, p, Numbers(static_cast<float>(p)));
+  const auto work = [&](float own, bool* right) {
+    *right = true;
+    for (int i = 0; i < 1000; i++) {
+      KvCache row(pool, 4 * kPagePositions);
+      row.SharePrefix(prompt, kPagePositions + 3);
+      Write(row, kPagePositions + 3, Numbers(own));
+      row.Reserve(3 * kPagePositions);
+      *right &= Read(row, kPagePositions + 2) == Numbers(kPagePositions + 2) &&
+                Read(row, kPagePositions + 3) == Numbers(own);
+    }
+  };
+  bool right[2];
+  std::thread other(work, -1.0f, &right[0]);
+  work(-2.0f, &right[1]);
+  other.join();
+  CHECK((right[0] && right[1]));
+  CHECK(pool->used() == 2);
+  CHECK(pool->allocated() <= 2 + 2 * 2);
+}
+
+}  // namespace
+}  // namespace bifrons
