@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "vision/tiff.h"
+
 namespace bifrons {
 namespace {
 
@@ -78,40 +80,28 @@ Bytes ExifOfWebp(Bytes file) {
 
 }  // namespace
 
-// TIFF 6.0, section 2: byte order, 42, offset of the first directory; a directory is a count and entries of
-// tag, type, count, value.
-int OrientationOf(Bytes exif) {
-  constexpr size_t kHeader = 8, kEntry = 12;
-  constexpr uint32_t kOrientation = 0x0112, kByte = 1, kShort = 3, kLong = 4;
+std::span<const uint8_t> WithoutMark(std::span<const uint8_t> exif) {
   while (StartsWith(exif, kExifMark)) exif = exif.subspan(kExifMark.size());
-  if (exif.size() < kHeader) return 1;
-  const bool big = exif[0] == 'M';
-  if (exif[0] != exif[1] || (exif[0] != 'M' && exif[0] != 'I') || Read(&exif[2], 2, big) != 42) return 1;
-  const size_t directory = Read(&exif[4], 4, big);
-  if (directory > exif.size() || exif.size() - directory < 2) return 1;
-  const size_t entries = Read(&exif[directory], 2, big);
-  int orientation = 1;
-  for (size_t i = 0; i < entries; i++) {
-    const size_t at = directory + 2 + i * kEntry;
-#ifndef BIFRONS_PLANTED_BUGS
-    if (at + kEntry > exif.size()) break;
-#endif
-    const uint8_t* entry = &exif[at];
-    const uint32_t type = Read(entry + 2, 2, big);
-    if (Read(entry, 2, big) != kOrientation || Read(entry + 4, 4, big) != 1) continue;
-    const int size = type == kByte ? 1 : type == kShort ? 2 : type == kLong ? 4 : 0;
-    const uint32_t value = size ? Read(entry + 8, size, big) : 0;
-    orientation = value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
-  }
-  return orientation;
+  return exif;
 }
 
-int ExifOrientation(Bytes file) {
-  if (StartsWith(file, "\xFF\xD8\xFF")) return OrientationOf(ExifOfJpeg(file));
-  if (StartsWith(file, "\x89PNG\r\n\x1a\n")) return OrientationOf(ExifOfPng(file));
-  if (StartsWith(file, "RIFF") && file.size() >= 12) return OrientationOf(ExifOfWebp(file));
-  return 1;
+int OrientationOf(Bytes exif) {
+  constexpr uint32_t kOrientation = 0x0112;
+  const auto tiff = Tiff::Open(WithoutMark(exif));
+  const auto entry = tiff ? tiff->Find(tiff->first_directory(), kOrientation) : std::nullopt;
+  const uint32_t value = entry ? tiff->Integer(*entry).value_or(1) : 1;
+  return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
 }
+
+std::vector<uint8_t> ExifData(Bytes file) {
+  const auto copy = [](Bytes bytes) { return std::vector<uint8_t>(bytes.begin(), bytes.end()); };
+  if (StartsWith(file, "\xFF\xD8\xFF")) return ExifOfJpeg(file);
+  if (StartsWith(file, "\x89PNG\r\n\x1a\n")) return copy(ExifOfPng(file));
+  if (StartsWith(file, "RIFF") && file.size() >= 12) return copy(ExifOfWebp(file));
+  return {};
+}
+
+int ExifOrientation(Bytes file) { return OrientationOf(ExifData(file)); }
 
 // EXIF 2.3, 4.6.4: the orientation says on which side of the scene row 0 and column 0 lie.
 //   1 top, left    2 top, right    3 bottom, right   4 bottom, left

@@ -11,6 +11,7 @@
 #include "src/model/image_processor_json.h"
 #include "vision/data_uri.h"
 #include "vision/exif.h"
+#include "vision/exif_comment.h"
 #include "vision/image_file.h"
 #include "vision/preprocess.h"
 
@@ -57,6 +58,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     Decode(fixed, choice);
   }
   (void)bifrons::OrientationOf(bytes);
+  (void)bifrons::ExifComment(bytes);
+  (void)bifrons::ExifComment(bifrons::ExifData(bytes));
   if (bifrons::IsDataUri(text)) (void)bifrons::DecodeDataUri(text, 1000);
   if (text.starts_with("{")) (void)bifrons::ParseImageProcessorConfig(text, 384, "fuzz");
   return 0;
