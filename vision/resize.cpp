@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <utility>
 #include <vector>
 
@@ -25,6 +26,21 @@ double Bicubic(double x) {
   return 0;
 }
 
+// A sinc of the sinc's own window for |x| < 3.
+double Lanczos(double x) {
+  constexpr double a = 3;
+  const auto sinc = [](double y) {
+    y *= std::numbers::pi;
+    return y == 0 ? 1.0 : std::sin(y) / y;
+  };
+  return std::fabs(x) < a ? sinc(x) * sinc(x / a) : 0;
+}
+
+struct Filter {
+  double (*weight)(double x);
+  double support;  // beyond which the weight is 0
+};
+
 // One output sample is the sum over `count` input samples from `first` on.
 struct Window {
   int64_t first, count;
@@ -36,11 +52,11 @@ struct Weights {
   std::vector<int32_t> values;  // in units of 2^-kPrecision
 };
 
-Weights MakeWeights(int64_t in, int64_t out) {
+Weights MakeWeights(int64_t in, int64_t out, const Filter& filter) {
   // Pillow holds the input's extent in f32.
   const double scale = static_cast<double>(static_cast<float>(in)) / static_cast<double>(out);
   const double stretch = std::max(scale, 1.0);  // shrinking widens the filter
-  const double support = 2.0 * stretch, inverse = 1.0 / stretch;
+  const double support = filter.support * stretch, inverse = 1.0 / stretch;
   Weights weights;
   weights.windows.reserve(static_cast<size_t>(out));
   std::vector<double> row;
@@ -52,7 +68,7 @@ Weights MakeWeights(int64_t in, int64_t out) {
     row.clear();
     double sum = 0;
     for (int64_t x = 0; x < end - first; x++) {
-      row.push_back(Bicubic((static_cast<double>(x + first) - center + 0.5) * inverse));
+      row.push_back(filter.weight((static_cast<double>(x + first) - center + 0.5) * inverse));
       sum += row.back();
     }
     for (double w : row) {
@@ -68,8 +84,8 @@ uint8_t Round(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrec
 
 constexpr int32_t kHalf = 1 << (kPrecision - 1);
 
-Image ResizeColumns(const Image& image, int64_t width) {
-  const Weights weights = MakeWeights(image.width, width);
+Image ResizeColumns(const Image& image, int64_t width, const Filter& filter) {
+  const Weights weights = MakeWeights(image.width, width, filter);
   Image out{width, image.height, std::vector<uint8_t>(static_cast<size_t>(width * image.height * 3))};
   uint8_t* to = out.rgb.data();
   for (int64_t y = 0; y < image.height; y++) {
@@ -90,8 +106,8 @@ Image ResizeColumns(const Image& image, int64_t width) {
   return out;
 }
 
-Image ResizeRows(const Image& image, int64_t height) {
-  const Weights weights = MakeWeights(image.height, height);
+Image ResizeRows(const Image& image, int64_t height, const Filter& filter) {
+  const Weights weights = MakeWeights(image.height, height, filter);
   const size_t stride = static_cast<size_t>(image.width) * 3;
   Image out{image.width, height, std::vector<uint8_t>(stride * static_cast<size_t>(height))};
   std::vector<int32_t> sums(stride);
@@ -108,18 +124,28 @@ Image ResizeRows(const Image& image, int64_t height) {
   return out;
 }
 
-}  // namespace
-
-Image ResizeBicubic(const Image& image, int64_t width, int64_t height) {
+Image Resize(const Image& image, int64_t width, int64_t height, const Filter& filter) {
   BIFRONS_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0);
   BIFRONS_CHECK(image.rgb.size() == static_cast<size_t>(image.width * image.height * 3));
-  if (width == image.width) return height == image.height ? image : ResizeRows(image, height);
-  if (height == image.height) return ResizeColumns(image, width);
+  if (width == image.width) return height == image.height ? image : ResizeRows(image, height, filter);
+  if (height == image.height) return ResizeColumns(image, width, filter);
   // Where the height loses more than twice what the width does, rows come first: Pillow does so from 13.0.0
   // on, because it is less work. With bytes in between the order shows in the last bit.
   const int64_t lost = image.height - height;
-  if (lost > 0 && lost > (image.width - width) * 2) return ResizeColumns(ResizeRows(image, height), width);
-  return ResizeRows(ResizeColumns(image, width), height);
+  if (lost > 0 && lost > (image.width - width) * 2) {
+    return ResizeColumns(ResizeRows(image, height, filter), width, filter);
+  }
+  return ResizeRows(ResizeColumns(image, width, filter), height, filter);
+}
+
+}  // namespace
+
+Image ResizeBicubic(const Image& image, int64_t width, int64_t height) {
+  return Resize(image, width, height, {Bicubic, 2});
+}
+
+Image ResizeLanczos(const Image& image, int64_t width, int64_t height) {
+  return Resize(image, width, height, {Lanczos, 3});
 }
 
 }  // namespace bifrons

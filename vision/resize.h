@@ -1,4 +1,4 @@
-// Pillow's bicubic resampling, to the bit.
+// Pillow's bicubic and Lanczos resampling, to the bit.
 #pragma once
 
 #include <cstdint>
@@ -10,5 +10,8 @@ namespace bifrons {
 /// Image.resize((width, height), Image.BICUBIC): antialiased, so every source pixel counts however small the
 /// result. The same size gives the same bytes.
 Image ResizeBicubic(const Image& image, int64_t width, int64_t height);
+
+/// The same with Image.LANCZOS: sharper, and the better one for enlarging.
+Image ResizeLanczos(const Image& image, int64_t width, int64_t height);
 
 }  // namespace bifrons

@@ -4,7 +4,8 @@
     python tests/goldens/make_images.py        # tests/goldens/requirements.txt
 
 Writes tests/goldens/images/*, the SHA-256 of each one's RGB bytes and of what the vision tower would see
-(images/files.tsv), and the same for pictures that the test makes itself (images/sizes.tsv, images/floats.tsv).
+(images/files.tsv), and the same for pictures that the test makes itself (images/sizes.tsv, images/floats.tsv), also
+enlarged (images/upscaled.tsv).
 """
 import hashlib
 import io
@@ -64,6 +65,12 @@ with open(folder / "sizes.tsv", "w") as out:
             square = resize_and_pad(image, size, background=background)
             assert square.shape == (size, size, 3)
             print(width, height, size, *background, sha(square), sep="\t", file=out)
+
+with open(folder / "upscaled.tsv", "w") as out:
+    for width, height in ((1, 1), (1, 7), (5, 3), (13, 101), (97, 89), (384, 384)):
+        for factor in (2, 4):
+            large = Image.fromarray(formula(width, height)).resize((width * factor, height * factor), Image.LANCZOS)
+            print(width, height, factor, sha(np.asarray(large)), sep="\t", file=out)
 
 with open(folder / "floats.tsv", "w") as out:
     image = Image.fromarray(formula(131, 64))
