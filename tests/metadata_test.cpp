@@ -50,6 +50,34 @@ TEST_CASE("How a picture was chosen survives the round trip") {
   CHECK(bad.error().message.find("Scores") != std::string::npos);
 }
 
+TEST_CASE("Enlarging survives the round trip") {
+  PictureSettings s = Example();
+  CHECK(FormatParameters(s).find("upscale") == std::string::npos);
+  for (const int factor : {2, 4}) {
+    s.upscale = factor;
+    s.choice = {5, {-0.25f, -1.0f}};
+    const auto read = ParseParameters(FormatParameters(s));
+    REQUIRE(read.ok());
+    CHECK(read->upscale == factor);
+    CHECK(read->width == 384);  // of what was drawn
+    CHECK(FormatParameters(*read) == FormatParameters(s));
+  }
+  const std::string good = FormatParameters(s);
+  for (const auto& [from, to] : {std::pair{"by: 4", "by: 3"},
+                                 {"by: 4", "by: 8"},
+                                 {"by: 4", "by: x"},
+                                 {"upscaler: Lanczos", "upscaler: ESRGAN_4x"},
+                                 {", Postprocess upscaler: Lanczos", ""}}) {
+    INFO(to);
+    std::string text = good;
+    text.replace(text.find(from), std::string(from).size(), to);
+    const auto bad = ParseParameters(text);
+    REQUIRE_FALSE(bad.ok());
+    CHECK(bad.error().kind == ErrorKind::kBadData);
+    CHECK(bad.error().message.find("Postprocess upscale") != std::string::npos);
+  }
+}
+
 TEST_CASE("An empty prompt keeps its line") {
   PictureSettings s = Example();
   s.prompt.clear();

@@ -1,7 +1,11 @@
 // A seed is a picture: the same bytes alone, in a batch, with any number of threads, and from a picture's own
 // text.
 #include "kernels/backend.h"
+#include "src/base/atomic_file.h"
+#include "src/engine/metadata.h"
+#include "src/jobs/picture_file.h"
 #include "tests/run_program.h"
+#include "vision/image_file.h"
 
 namespace bifrons {
 namespace {
@@ -61,6 +65,29 @@ TEST_CASE("--from draws the same bytes again") {
     RunWell({"generate", "--model", kModel, "--from", folder / "first.png", "--seed", "1", "-o",
              folder / "other.png"});
     CHECK((ReadText(folder / "other.png") != first));
+  }
+}
+
+TEST_CASE("--from reads the settings of every format, and enlarges again what was enlarged") {
+  const TemporaryFolder folder;
+  const std::string first = folder / "first.png", again = folder / "again.png";
+  Draw(first, {}, {"--seed", "3", "a \"dog\"\nin two lines, grüner 🐻"});
+  const Image image = LoadImage(first).value();
+  const std::string text = ReadPictureParameters(first).value();
+  for (const PictureFormat format : {PictureFormat::kJpeg, PictureFormat::kWebp}) {
+    INFO(NameOf(format));
+    const std::string other = folder / (std::string("other.") + NameOf(format));
+    REQUIRE(WriteFileAtomically(other, EncodePicture(image, format, text).value()).ok());
+    RunWell({"generate", "--model", kModel, "--from", other, "-o", again});
+    CHECK((ReadText(again) == ReadText(first)));
+  }
+  PictureSettings settings = ParseParameters(text).value();
+  for (const int factor : {2, 4}) {
+    settings.upscale = factor;
+    const auto large = EncodePicture(Upscale(image, factor), PictureFormat::kPng, FormatParameters(settings));
+    REQUIRE(WriteFileAtomically(folder / "large.png", large.value()).ok());
+    RunWell({"generate", "--model", kModel, "--from", folder / "large.png", "-o", again});
+    CHECK((ReadText(again) == ReadText(folder / "large.png")));
   }
 }
 

@@ -15,6 +15,7 @@
 #include "src/engine/judge.h"
 #include "src/engine/metadata.h"
 #include "src/engine/scheduler.h"
+#include "src/jobs/picture_file.h"
 #include "src/model/text/utf8.h"
 #include "vision/png.h"
 
@@ -28,6 +29,7 @@ struct Job {
   std::vector<DrawRequest> requests;
   std::string expected_hash;  // of the model a --from picture was drawn with; "" otherwise
   Choice choice;              // how a --from picture was chosen
+  int upscale = 1;            // as the --from picture was
 };
 
 // The best candidate so far for one picture of the output.
@@ -39,14 +41,10 @@ struct Best {
 };
 
 Result<PictureSettings> ReadSettings(const std::string& picture) {
-  BIFRONS_TRY(const auto texts, ReadPngText(picture));
-  for (const auto& [keyword, text] : texts) {
-    if (keyword != "parameters") continue;
-    auto settings = ParseParameters(text);
-    if (!settings.ok()) return DataError(picture + ": " + settings.error().message);
-    return settings;
-  }
-  return DataError(picture + ": has no `parameters` text, so it does not say how it was drawn");
+  BIFRONS_TRY(const std::string text, ReadPictureParameters(picture));
+  auto settings = ParseParameters(text);
+  if (!settings.ok()) return DataError(picture + ": " + settings.error().message);
+  return settings;
 }
 
 // The recorded settings, where no flag overrides them.
@@ -56,6 +54,7 @@ Result<Job> JobFromPicture(const GenerateOptions& options) {
   job.load = options.load;
   job.expected_hash = settings.model_hash;
   job.choice = settings.choice;
+  job.upscale = settings.upscale;
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
   if (job.load.isa.empty()) job.load.isa = settings.isa;
   if (job.load.backend == LoadOptions{}.backend) job.load.backend = settings.backend;
@@ -224,8 +223,11 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     settings.prompt = best.request.prompt, settings.seed = best.request.seed;
     settings.sampling = best.request.sampling;
     settings.choice = redrawn ? job.choice : best.choice;
+    settings.upscale = job.upscale;
+    Image image{settings.width, settings.height, std::move(best.rgb)};
+    if (settings.upscale != 1) image = Upscale(image, settings.upscale);
     const std::string file = FileName(options.output, i / best_of, count);
-    BIFRONS_RETURN_IF_ERROR(WritePng(file, settings.width, settings.height, best.rgb,
+    BIFRONS_RETURN_IF_ERROR(WritePng(file, image.width, image.height, image.rgb,
                                      {{"parameters", FormatParameters(settings)}}));
     if (!options.codes_out.empty()) codes.push_back(best.codes);
     std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());

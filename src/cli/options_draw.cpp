@@ -32,7 +32,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   verb->add_option("--codes-out", o.codes_out,
                    "also write the image tokens: int32 .npy, [N] or [pictures, N]");
   verb->add_option("--from", o.from,
-                   "draw a picture again, with the settings it carries; other flags override them");
+                   "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them");
   verb->add_option("--batch", o.batch, "pictures drawn together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));
   verb->add_flag("--json", o.json, "print a JSON line per picture");

@@ -9,6 +9,10 @@ namespace {
 
 constexpr std::string_view kSampler = "Gumbel-max";
 constexpr std::string_view kFirstField = "Steps: ";
+// As A1111's Extras tab has them.
+constexpr const char* kUpscaleBy = "Postprocess upscale by";
+constexpr const char* kUpscaler = "Postprocess upscaler";
+constexpr std::string_view kLanczos = "Lanczos";
 
 template <class T>
 std::string Number(T value) {
@@ -107,6 +111,10 @@ std::string FormatParameters(const PictureSettings& s) {
   text += ", Top-p: " + Number(s.sampling.top_p) + ", Min-p: " + Number(s.sampling.min_p);
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
+  if (s.upscale != 1) {
+    text += std::string(", ") + kUpscaleBy + ": " + Number(s.upscale) + ", " + kUpscaler + ": ";
+    text += kLanczos;
+  }
   if (!s.choice.scores.empty()) {
     text += ", Best of: " + Number(s.choice.scores.size()) + ", First seed: " + Number(s.choice.first_seed);
     text += ", Scores: ";
@@ -161,6 +169,13 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   string("ISA", &s.isa);
   string("Template", &s.chat_template);
   string("Version", &s.version);
+  if (fields.contains(kUpscaleBy)) {
+    std::string upscaler;
+    number(kUpscaleBy, &s.upscale, 2, 4);
+    string(kUpscaler, &upscaler);
+    if (s.upscale == 3 && wrong.empty()) wrong = std::string(kUpscaleBy) + ": 3";
+    if (upscaler != kLanczos && wrong.empty()) wrong = std::string(kUpscaler) + ": " + upscaler;
+  }
   if (fields.contains("Scores")) {
     number("First seed", &s.choice.first_seed, uint64_t{0}, static_cast<uint64_t>(kMaxSeed));
     if (!ParseScores(fields["Scores"], &s.choice.scores)) wrong = "Scores: " + fields["Scores"];

@@ -30,6 +30,7 @@ struct PictureSettings {
   std::string backend, isa;
   std::string chat_template;  // as --template takes it
   std::string version;
+  int upscale = 1;  // 2 or 4: the file's pixels are resampled to that many times width and height
   Choice choice;
 };
 

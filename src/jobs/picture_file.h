@@ -17,11 +17,18 @@ Result<PictureFormat> ParsePictureFormat(const std::string& name);
 /// "png", "jpg", "webp": also the extension.
 const char* NameOf(PictureFormat format);
 
-/// The file's bytes. `parameters` is where A1111 has it: a PNG's tEXt or iTXt `parameters`, the EXIF UserComment of
-/// the others. The same input gives the same bytes.
-Result<std::vector<uint8_t>> EncodePicture(const Image& image, PictureFormat format, const std::string& parameters);
+/// The file's bytes. `parameters` (empty: none) is where A1111 has it: a PNG's tEXt or iTXt `parameters`, the
+/// EXIF UserComment of the others. The same input gives the same bytes. PNG keeps every bit; JPEG and WebP
+/// are lossy (vision/image_encoders.h). Errors (kUsage), with the numbers: sides that the format cannot have;
+/// for JPEG, more than 32 737 UTF-16 units of text.
+Result<std::vector<uint8_t>> EncodePicture(const Image& image, PictureFormat format,
+                                           const std::string& parameters);
 
-/// Lanczos resampling to `factor` (2 or 4) times the size: more pixels, no more detail.
+/// What EncodePicture took as `parameters`, from a file of any of the formats. Errors (kBadData): another
+/// format, a damaged PNG, no such text.
+Result<std::string> ReadPictureParameters(const std::string& path);
+
+/// Lanczos resampling to `factor` (2 or 4) times the size, Pillow's to the bit: more pixels, no more detail.
 Image Upscale(const Image& image, int factor);
 
 }  // namespace bifrons
