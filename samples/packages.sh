@@ -1,6 +1,7 @@
 # Sourced by samples/quickstart.sh and tests/run.sh: what Debian 12 has to provide.
 build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev libdnnl-dev libpcre2-dev
-  libutf8proc-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libstb-dev libedit-dev)
+  libutf8proc-dev libpng-dev zlib1g-dev libjpeg-dev libwebp-dev libstb-dev libedit-dev libpango1.0-dev
+  libopencv-core-dev fonts-dejavu-core)
 test_packages=(catch2 clang llvm libclang-rt-14-dev)
 
 # install_packages PACKAGE…: those that are missing, as root or through sudo.

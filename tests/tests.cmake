@@ -23,6 +23,11 @@ set_tests_properties(thread_pool_test engine_test answer_test conversation_test 
   PROPERTIES LABELS tsan)
 set_tests_properties(same_picture_test PROPERTIES LABELS tsan TIMEOUT 1200)
 
+# Fontconfig reads its configuration once per process, so a system without fonts is a run of its own.
+add_test(NAME sheet_test_without_fonts COMMAND sheet_test [.without_fonts])
+set_tests_properties(sheet_test_without_fonts PROPERTIES ENVIRONMENT
+  FONTCONFIG_FILE=${CMAKE_CURRENT_SOURCE_DIR}/no_fonts.conf)
+
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME asan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh asan)

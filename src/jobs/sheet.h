@@ -11,12 +11,14 @@ namespace bifrons {
 
 /// A cell of a sheet.
 struct SheetCell {
-  Image image;          // empty: a gap
-  std::string caption;  // UTF-8, below the picture, wrapped; may be empty
+  Image image;  // empty: a gap, drawn as a grey field
+  std::string
+      caption;  // UTF-8, below the picture, wrapped to its width, each line at most 4 lines; may be empty
 };
 
-/// Row by row; all pictures of one size. `row_labels` and `column_labels` (empty, or one per row and column) stand
-/// beside the rows and above the columns, `title` above all.
+/// Row by row, the last row may be short. Pictures stand as they are, unscaled; smaller ones in the middle of
+/// their cells. `row_labels` and `column_labels` (empty, or one per row and column) stand beside the rows and
+/// above the columns, `title` above all.
 struct Sheet {
   int columns = 1;
   std::vector<SheetCell> cells;
@@ -24,7 +26,16 @@ struct Sheet {
   std::string title;
 };
 
-/// Errors: text that cannot be set (kFailure).
+/// What a sheet may be at most: the longest side that text can be set across, and the pixels beyond which
+/// Pillow (and ImageOptions) take a file for an attack.
+constexpr int64_t kMaxSheetSide = 32'767, kMaxSheetPixels = 178'956'970;
+
+/// Errors: no picture at all, or a sheet beyond these limits (kUsage); text that cannot be set, as there is
+/// no font (kFailure). A sheet without any text needs no font.
 Result<Image> DrawSheet(const Sheet& sheet);
+
+/// Whether text can be set, for who wants to know before the pictures are drawn: the second of DrawSheet's
+/// errors.
+Status CheckFonts();
 
 }  // namespace bifrons
