@@ -126,7 +126,7 @@ TEST_CASE("linear agrees with ref") {
         REQUIRE(packed->out == out);
         REQUIRE(packed->in == in);
         REQUIRE(packed->bytes >= static_cast<size_t>(out * in) * SizeOf(stored));
-        for (int64_t rows : {1, 2, 3, 12, 13, 33, 97, 130}) {
+        for (int64_t rows : {1, 2, 3, 12, 13, 16, 17, 31, 32, 33, 64, 65, 97, 130}) {
           for (RowClass row_class : {RowClass::kDecode, RowClass::kPrefill}) {
             for (bool accumulate : {false, true}) {
               Guarded<float> x(rows * in), y(rows * out), y_ref(rows * out), x_abs(rows * in),
@@ -162,35 +162,65 @@ TEST_CASE("linear agrees with ref") {
   }
 }
 
+// Every row alone, then in companies of all sizes, at several places, with 1 to 3 threads, added to what is
+// there and not; at last between rows of NaN.
+void CheckRowsKeepTheirBits(const Linear& linear, int64_t all_rows) {
+  const Ops& ops = TestedOps();
+  const int64_t in = linear.in, out = linear.out;
+  Guarded<float> x(all_rows * in), start(all_rows * out);
+  Fill(x, 2);
+  Fill(start, 3);
+  for (bool accumulate : {false, true}) {
+    std::vector<float> alone = start.values();
+    for (int64_t r = 0; r < all_rows; r++) {
+      ops.linear(Pool(1), linear, x.data() + r * in, 1, RowClass::kDecode, accumulate,
+                 alone.data() + r * out);
+    }
+    for (int64_t rows :
+         {int64_t{2}, int64_t{3}, int64_t{5}, int64_t{12}, int64_t{13}, int64_t{16}, int64_t{17}, int64_t{31},
+          int64_t{32}, int64_t{33}, int64_t{64}, int64_t{65}, all_rows}) {
+      for (int threads : {1, 2, 3}) {
+        const int64_t first = (all_rows - rows) * (threads - 1) / 2;  // a row's place changes with it
+        Guarded<float> y(rows * out);
+        std::memcpy(y.data(), start.data() + first * out, y.size() * sizeof(float));
+        ops.linear(Pool(threads), linear, x.data() + first * in, rows, RowClass::kDecode, accumulate,
+                   y.data());
+        INFO("rows " << rows << " threads " << threads << " accumulate " << accumulate);
+        CHECK(SameBits(y.data(), alone.data() + first * out, rows * out));
+      }
+    }
+    for (int64_t rows : {2, 16, 33, 70}) {
+      const int64_t place = rows / 2;
+      Guarded<float> crowd(rows * in), y(rows * out);  // NaN
+      std::memcpy(crowd.data() + place * in, x.data() + place * in, in * sizeof(float));
+      std::memcpy(y.data() + place * out, start.data() + place * out, out * sizeof(float));
+      ops.linear(Pool(2), linear, crowd.data(), rows, RowClass::kDecode, accumulate, y.data());
+      INFO("between NaN, rows " << rows << " accumulate " << accumulate);
+      CHECK(SameBits(y.data() + place * out, alone.data() + place * out, out));
+    }
+  }
+}
+
 TEST_CASE("a decode row has the same bits alone, in any batch and with any number of threads") {
   const Ops& ops = TestedOps();
-  constexpr int64_t kRows = 130;
   for (const auto& [out, in] : kShapes) {
     for (DType stored : kStored) {
       for (DType compute : kComputes) {
         INFO(out << "x" << in << " " << NameOf(stored) << " " << NameOf(compute));
-        Matrix w(stored, out, in, 1);
+        Matrix w(stored, out, in, 1), bias(stored, 1, out, 4);
         const TensorView part = w.view();
-        const auto packed = ops.pack_linear(Pool(1), {&part, 1}, {}, compute);
-        Guarded<float> x(kRows * in), alone(kRows * out);
-        Fill(x, 2);
-        for (int64_t r = 0; r < kRows; r++) {
-          ops.linear(Pool(1), *packed, x.data() + r * in, 1, RowClass::kDecode, false,
-                     alone.data() + r * out);
-        }
-        for (int64_t rows : {2, 3, 5, 12, 13, 33, 130}) {
-          for (int threads : {1, 2, 3}) {
-            Guarded<float> y(rows * out);
-            const int64_t first = kRows - rows;
-            ops.linear(Pool(threads), *packed, x.data() + first * in, rows, RowClass::kDecode, false,
-                       y.data());
-            INFO("rows " << rows << " threads " << threads);
-            CHECK(SameBits(y.data(), alone.data() + first * out, rows * out));
-          }
-        }
+        const auto packed =
+            ops.pack_linear(Pool(1), {&part, 1}, out % 2 == 0 ? bias.view() : TensorView{}, compute);
+        CheckRowsKeepTheirBits(*packed, 130);
       }
     }
   }
+}
+
+TEST_CASE("decode rows keep their bits where many rows take several passes over a long sum") {
+  Matrix w(DType::kBF16, 160, 4128, 1);
+  const TensorView part = w.view();
+  CheckRowsKeepTheirBits(*TestedOps().pack_linear(Pool(1), {&part, 1}, {}, DType::kBF16), 205);
 }
 
 TEST_CASE("prefill has the same bits with any number of threads") {
@@ -237,11 +267,16 @@ TEST_CASE("long sums of many rows lose and repeat nothing") {
   for (bool accumulate : {false, true}) {
     std::memcpy(wanted.data(), start.data(), start.size() * sizeof(float));
     ref.linear(Pool(2), *expected, x.data(), kRows, RowClass::kPrefill, accumulate, wanted.data());
-    for (int threads : {1, 2, 3}) {
-      Guarded<float> y(kRows * kOut);
-      std::memcpy(y.data(), start.data(), start.size() * sizeof(float));
-      ops.linear(Pool(threads), *packed, x.data(), kRows, RowClass::kPrefill, accumulate, y.data());
-      CHECK(std::equal(y.data(), y.data() + y.size(), wanted.data()));  // -0 is 0
+    for (RowClass row_class : {RowClass::kDecode, RowClass::kPrefill}) {
+      for (int64_t rows : {int64_t{1}, int64_t{17}, int64_t{33}, kRows}) {
+        for (int threads : {1, 2, 3}) {
+          Guarded<float> y(rows * kOut);
+          std::memcpy(y.data(), start.data(), y.size() * sizeof(float));
+          ops.linear(Pool(threads), *packed, x.data(), rows, row_class, accumulate, y.data());
+          INFO("class " << static_cast<int>(row_class) << " rows " << rows << " threads " << threads);
+          CHECK(std::equal(y.data(), y.data() + y.size(), wanted.data()));  // -0 is 0
+        }
+      }
     }
   }
 }

@@ -62,12 +62,13 @@ void AttendOnTiles(ThreadPool& pool, const FullAttention& a, float* y) {
       const BF16 *key = keys + h * head_size, *value = values + h * head_size;
       tiles.pack_panel(q + row * a.stride + h * dim, rows, a.stride, dim, query.as<BF16>());
       for (int64_t b = 0; b < blocks; b++) {
-        tiles.multiply(query.as<BF16>(), key + b * kPanel * depth, columns, false,
+        tiles.multiply(query.as<BF16>(), rows, key + b * kPanel * depth, columns, false,
                        scores.as<float>() + b * kTileProduct, nullptr, 0);
       }
       tiles.softmax(scores.as<float>(), rows, n, scale, weights.as<BF16>(), inverse);
       for (int64_t c = 0; c < columns; c++) {
-        tiles.multiply(weights.as<BF16>(), value + c * kPanel * padded, blocks, false, mixed, nullptr, 0);
+        tiles.multiply(weights.as<BF16>(), rows, value + c * kPanel * padded, blocks, false, mixed, nullptr,
+                       0);
         const int64_t count = std::min(kPanel, dim - c * kPanel);
         float* to = y + row * width + h * dim + c * kPanel;
         for (int64_t r = 0; r < rows; r++, to += width) {

@@ -1,4 +1,4 @@
-// Matrices of the cpu backend: one packed copy serves the decode product and oneDNN.
+// Matrices of the cpu backend: one packed copy serves vector instructions, tiles and oneDNN.
 #pragma once
 
 #include <vector>
@@ -25,7 +25,7 @@ struct PackedLinear : Linear {
 std::unique_ptr<Linear> PackLinear(ThreadPool&, std::span<const TensorView> parts, TensorView bias,
                                    DType compute);
 
-/// Ops::linear with the decode product, for any number of rows.
+/// Ops::linear with vector instructions, for any number of rows.
 void MultiplyRows(Isa, ThreadPool&, const PackedLinear&, const float* x, int64_t rows, bool accumulate,
                   float* y);
 

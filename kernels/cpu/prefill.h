@@ -5,8 +5,8 @@
 
 namespace bifrons::cpu {
 
-/// Whether PrefillRows takes this matrix with this many rows; if not, MultiplyRows does. Depends on the
-/// matrix, the instruction set and the request's own rows only.
+/// Whether PrefillRows takes this matrix with this many rows; if not, whatever decode rows take does. Depends
+/// on the matrix, the instruction set and the request's own rows only.
 bool PrefillsWithOneDnn(Isa, const PackedLinear&, int64_t rows);
 
 /// Ops::linear for RowClass::kPrefill: y [rows, out] = x [rows, in] · Wᵀ + bias, or y += ….

@@ -17,9 +17,7 @@ const RowKernels& GetRowKernels(Isa isa) {
   switch (isa) {
     case Isa::kAvx2:
       return kRowKernelsAvx2;
-    // AMX tiles sum in another order than vdpbf16ps, and a row must not depend on how many rows share its
-    // step. They could only replace it for every row count, which they would slow down for few; so "amx"
-    // decodes like "avx512", and uses tiles for prefill, full attention and, through oneDNN, convolutions.
+    // Tiles multiply bf16 matrices (tiles.h); everything else of "amx" is "avx512".
     case Isa::kAvx512:
     case Isa::kAmx:
       return kRowKernelsAvx512;
@@ -98,10 +96,10 @@ struct RowOps {
   static void LinearRows(ThreadPool& pool, const Linear& linear, const float* x, int64_t rows,
                          RowClass row_class, bool accumulate, float* y) {
     const auto& packed = static_cast<const PackedLinear&>(linear);
-    if (row_class == RowClass::kPrefill && PrefillsWithOneDnn(isa, packed, rows)) {
-      PrefillRows(isa, pool, packed, x, rows, accumulate, y);
-    } else if (row_class == RowClass::kPrefill && SuitsTiles(isa, packed, rows)) {
+    if (SuitsTiles(isa, packed)) {
       MultiplyOnTiles(pool, packed, x, rows, accumulate, y);
+    } else if (row_class == RowClass::kPrefill && PrefillsWithOneDnn(isa, packed, rows)) {
+      PrefillRows(isa, pool, packed, x, rows, accumulate, y);
     } else {
       MultiplyRows(isa, pool, packed, x, rows, accumulate, y);
     }

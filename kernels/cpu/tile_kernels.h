@@ -37,10 +37,11 @@ struct TileKernels {
   /// x [rows, columns ≤ 32] as a stripe: rows are its `in`, filled up to `padded` (even) with zeros.
   void (*pack_columns)(const float* x, int64_t rows, int64_t padded, int64_t stride, int64_t columns,
                        BF16* out);
-  /// c [32, 32] = panel · stripe over `steps` of 32, or c += …. Meanwhile fetches `ahead` bytes per step (a
-  /// multiple of 64) from `next` on into the L2 cache; they need not be readable.
-  void (*multiply)(const BF16* panel, const BF16* stripe, int64_t steps, bool accumulate, float* c,
-                   const void* next, int64_t ahead);
+  /// c [32, 32] = panel · stripe over `steps` of 32, or c += …; when `rows` ≤ 16, its upper half only.
+  /// Meanwhile fetches `ahead` bytes per step (a multiple of 64) from `next` on into the L2 cache; they need
+  /// not be readable.
+  void (*multiply)(const BF16* panel, int64_t rows, const BF16* stripe, int64_t steps, bool accumulate,
+                   float* c, const void* next, int64_t ahead);
   void (*finish)(const float* c, const TileOutput&);
   /// gelu(c + bias), rounded, as a step of the next product's panel; bias [32] or null.
   void (*finish_gelu)(const float* c, const float* bias, BF16* step);

@@ -1,19 +1,22 @@
-// Tall bf16 matrices on AMX tiles, on the weights that the decode product packed.
+// Products of bf16 matrices on AMX tiles, on the weights that PackLinear packed.
+//
+// A tile's rows are summed independently, each output in one accumulator over `in` in ascending order: a
+// row's bits are the same in every company and for every RowClass.
 #pragma once
 
 #include "kernels/cpu/linear.h"
 
 namespace bifrons::cpu {
 
-/// Whether MultiplyOnTiles takes this matrix with this many rows. Depends on the matrix, the instruction set
-/// and the request's own rows only.
-bool SuitsTiles(Isa, const PackedLinear&, int64_t rows);
+/// Whether MultiplyOnTiles takes this matrix, with any number of rows. vdpbf16ps rounds in another order, so
+/// only the matrix may decide.
+bool SuitsTiles(Isa, const PackedLinear&);
 
-/// Ops::linear for RowClass::kPrefill: y [rows, out] = x [rows, in] · Wᵀ + bias, or y += ….
+/// Ops::linear for either RowClass: y [rows, out] = x [rows, in] · Wᵀ + bias, or y += ….
 void MultiplyOnTiles(ThreadPool&, const PackedLinear&, const float* x, int64_t rows, bool accumulate,
                      float* y);
 
-/// The same of two matrices of a perceptron, for GeluMlpOnTiles.
+/// Whether GeluMlpOnTiles takes these two matrices of a perceptron with a request's own rows.
 bool MlpSuitsTiles(Isa, const PackedLinear& fc1, const PackedLinear& fc2, int64_t rows);
 
 /// Ops::gelu_mlp.

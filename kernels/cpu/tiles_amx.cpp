@@ -23,19 +23,25 @@ void Configure() { _tile_loadconfig(&kConfig); }
 
 void Release() { _tile_release(); }
 
-void Multiply(const BF16* panel, const BF16* stripe, int64_t steps, bool accumulate, float* c,
-              const void* next, int64_t ahead) {
+// One body for a whole panel and for its upper half: 16 rows alone save the lower half's tiles.
+template <bool kLower>
+BIFRONS_INLINE void MultiplyHalves(const BF16* panel, const BF16* stripe, int64_t steps, bool accumulate,
+                                   float* c, const void* next, int64_t ahead) {
   constexpr int kRow = kPanel * sizeof(float), kHalf = 16;
   if (accumulate) {
     _tile_loadd(0, c, kRow);
     _tile_loadd(1, c + kHalf, kRow);
-    _tile_loadd(2, c + kHalf * kPanel, kRow);
-    _tile_loadd(3, c + kHalf * kPanel + kHalf, kRow);
+    if constexpr (kLower) {
+      _tile_loadd(2, c + kHalf * kPanel, kRow);
+      _tile_loadd(3, c + kHalf * kPanel + kHalf, kRow);
+    }
   } else {
     _tile_zero(0);
     _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if constexpr (kLower) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
   }
   const auto* fetch = static_cast<const char*>(next);
   constexpr int kPanelRow = kPanel * sizeof(BF16), kStripeRow = kPanel * 2 * sizeof(BF16);
@@ -45,16 +51,29 @@ void Multiply(const BF16* panel, const BF16* stripe, int64_t steps, bool accumul
     _tile_loadd(7, stripe + kPanel, kStripeRow);
     _tile_dpbf16ps(0, 4, 6);
     _tile_dpbf16ps(1, 4, 7);
-    _tile_loadd(5, panel + kPanelStep / 2, kPanelRow);
-    _tile_dpbf16ps(2, 5, 6);
-    _tile_dpbf16ps(3, 5, 7);
+    if constexpr (kLower) {
+      _tile_loadd(5, panel + kPanelStep / 2, kPanelRow);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
     for (int64_t line = 0; line < ahead; line += 64) __builtin_prefetch(fetch + line, 0, 2);
     fetch += ahead;
   }
   _tile_stored(0, c, kRow);
   _tile_stored(1, c + kHalf, kRow);
-  _tile_stored(2, c + kHalf * kPanel, kRow);
-  _tile_stored(3, c + kHalf * kPanel + kHalf, kRow);
+  if constexpr (kLower) {
+    _tile_stored(2, c + kHalf * kPanel, kRow);
+    _tile_stored(3, c + kHalf * kPanel + kHalf, kRow);
+  }
+}
+
+void Multiply(const BF16* panel, int64_t rows, const BF16* stripe, int64_t steps, bool accumulate, float* c,
+              const void* next, int64_t ahead) {
+  if (rows > kPanel / 2) {
+    MultiplyHalves<true>(panel, stripe, steps, accumulate, c, next, ahead);
+  } else {
+    MultiplyHalves<false>(panel, stripe, steps, accumulate, c, next, ahead);
+  }
 }
 
 // 32 values to bf16, nearest even; NaN stays NaN.
@@ -66,8 +85,9 @@ BIFRONS_INLINE F32s LoadUpTo(const float* p, int64_t n) {
 }
 
 void PackPanel(const float* x, int64_t rows, int64_t stride, int64_t in, BF16* panel) {
+  const int64_t filled = rows > kPanel / 2 ? kPanel : kPanel / 2;
   for (int64_t k = 0; k < in; k += kPanel, panel += kPanelStep) {
-    for (int64_t r = 0; r < kPanel; r++) {
+    for (int64_t r = 0; r < filled; r++) {
       const float* from = x + r * stride + k;
       const int64_t n = r < rows ? in - k : 0;
       StoreAs(panel + r * kPanel, RoundPair(LoadUpTo(from, n), LoadUpTo(from + kLanes, n - kLanes)));
