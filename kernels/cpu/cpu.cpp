@@ -5,6 +5,7 @@
 #include "kernels/cpu/maps.h"
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/rows.h"
+#include "kernels/cpu/tile_kernels.h"
 
 namespace bifrons::cpu {
 namespace {
@@ -53,6 +54,12 @@ const Ops& CpuOps(Isa isa) {
 }
 
 int64_t PeakMacs(Isa isa, DType compute, int64_t rounds) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAmx && compute == DType::kBF16) {
+    const SetUpTiles tiles;
+    return kTileKernelsAmx.peak(rounds);
+  }
+#endif
   const RowKernels& kernels = GetRowKernels(isa);
   return compute == DType::kBF16 && kernels.peak_bf16 ? kernels.peak_bf16(rounds) : kernels.peak_f32(rounds);
 }

@@ -48,6 +48,8 @@ struct TileKernels {
   /// scores f32 [n/32][32, 32]: for each of `rows` rows e^((s − max)·scale) over its n scores, rounded, as a
   /// panel; inverse[row] = 1 / their sum before rounding.
   void (*softmax)(const float* scores, int64_t rows, int64_t n, float scale, BF16* panel, float* inverse);
+  /// Multiply-accumulates of `rounds` rounds on tiles that are never loaded or stored.
+  int64_t (*peak)(int64_t rounds);
 };
 
 extern const TileKernels kTileKernelsAmx;

@@ -190,9 +190,25 @@ void Softmax(const float* scores, int64_t rows, int64_t n, float scale, BF16* pa
   }
 }
 
+int64_t Peak(int64_t rounds) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  _tile_zero(4);
+  _tile_zero(6);
+  for (int64_t round = 0; round < rounds; round++) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 6);
+    _tile_dpbf16ps(2, 4, 6);
+    _tile_dpbf16ps(3, 4, 6);
+  }
+  return rounds * 4 * 16 * 16 * kPanel;
+}
+
 }  // namespace
 
 constinit const TileKernels kTileKernelsAmx = {Configure, Release, PackPanel,  PackStripe, PackColumns,
-                                               Multiply,  Finish,  FinishGelu, Softmax};
+                                               Multiply,  Finish,  FinishGelu, Softmax,    Peak};
 
 }  // namespace bifrons::cpu
