@@ -1,0 +1,408 @@
+#include "src/engine/scheduler_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <new>
+
+namespace bifrons {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double Seconds(Clock::time_point since) {
+  return std::chrono::duration<double>(Clock::now() - since).count();
+}
+
+// Images that are looked at before their request's turn: enough that the batch never waits for one, few
+// enough that their features take little memory.
+constexpr size_t kLookAhead = 4;
+
+std::string Megabytes(size_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
+  return text;
+}
+
+template <class T>
+Result<T> GuardMemory(const std::function<Result<T>()>& work) {
+  try {
+    return work();
+  } catch (const std::bad_alloc&) {
+    return Failure("out of memory");
+  }
+}
+
+}  // namespace
+
+Scheduler::Loop::Loop(Janus& the_janus, const SchedulerOptions& the_options, const Admission::Limits& limits)
+    : janus(the_janus),
+      options(the_options),
+      admission(limits),
+      pool(std::make_shared<KvPool>(the_janus.config().llama, the_janus.kv_type())),
+      prefixes(the_janus, pool),
+      batch(the_janus) {
+  stats.cache_budget = limits.bytes;
+  thread = std::thread([this] { Run(); });
+}
+
+Scheduler::Loop::~Loop() {
+  {
+    const std::lock_guard lock(mutex);
+    stop = true;
+    for (auto& [id, request] : open) request->cancelled = true;
+  }
+  changed.notify_all();
+  thread.join();
+  worker.reset();
+}
+
+void Scheduler::Loop::Changed() {
+  {
+    const std::lock_guard lock(mutex);
+    something_changed = true;
+  }
+  changed.notify_all();
+}
+
+Result<Scheduler::Id> Scheduler::Loop::Accept(std::shared_ptr<Open> request, const char* what) {
+  if (!admission.CanEver(request->bytes)) {
+    return UsageError(std::string(what) + " needs " + Megabytes(request->bytes) +
+                      " for its keys and values, and the memory for them is " +
+                      Megabytes(admission.limits().bytes) + " in all; give more memory, or ask for less");
+  }
+  {
+    const std::lock_guard lock(mutex);
+    if (broken || stop) return Failure("the engine has stopped after running out of memory");
+    request->id = next_id++;
+    open.emplace(request->id, request);
+    if (auto picture = std::dynamic_pointer_cast<OpenPicture>(request)) {
+      new_pictures.push_back(std::move(picture));
+    } else {
+      new_answers.push_back(std::static_pointer_cast<OpenAnswer>(request));
+    }
+    something_changed = true;
+  }
+  changed.notify_all();
+  return request->id;
+}
+
+void Scheduler::Loop::Close(const std::shared_ptr<Open>& request, const std::function<void()>& tell) {
+  tell();
+  {
+    const std::lock_guard lock(mutex);
+    open.erase(request->id);
+    something_changed = true;
+  }
+  changed.notify_all();
+  closed.notify_all();
+}
+
+void Scheduler::Loop::End(const std::shared_ptr<Open>& request) {
+  running.erase(request->id);
+  if (auto picture = std::dynamic_pointer_cast<OpenPicture>(request)) {
+    picture->conditional = picture->unconditional = nullptr;
+    admission.End(RequestKind::kPicture, request->bytes);
+  } else {
+    admission.End(RequestKind::kAnswer, request->bytes);
+  }
+}
+
+void Scheduler::Loop::Run() {
+  try {
+    for (;;) {
+      {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return stop || something_changed || !batch.empty() || !starting.empty(); });
+        something_changed = false;
+        pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
+        answers.insert(answers.end(), new_answers.begin(), new_answers.end());
+        new_pictures.clear(), new_answers.clear();
+        if (stop) break;
+      }
+      RunUses();
+      if (any_cancelled.exchange(false)) Sweep();
+      LookAhead();
+      Admit();
+      PrefillSome();
+      if (batch.empty()) continue;
+      Step();
+      if (options.on_step) options.on_step();
+    }
+    FailAll(Failure(kCancelled));
+  } catch (const std::bad_alloc&) {
+    {
+      const std::lock_guard lock(mutex);
+      broken = true;
+    }
+    FailAll(Failure("out of memory"));
+    // Whoever uses the model between steps is still served.
+    for (std::unique_lock lock(mutex); !stop;) {
+      changed.wait(lock, [&] { return stop || !uses.empty(); });
+      lock.unlock();
+      RunUses();
+      lock.lock();
+    }
+  }
+  RunUses();
+}
+
+// Takes out whoever was cancelled and is with the loop; who is with the worker leaves there.
+void Scheduler::Loop::Sweep() {
+  const auto sweep = [&](auto& queue) {
+    for (auto it = queue.begin(); it != queue.end();) {
+      const auto request = *it;
+      const bool with_worker = [&] {
+        if constexpr (std::is_same_v<std::decay_t<decltype(*request)>, OpenAnswer>)
+          return request->asked_for_looking && !request->looked;
+        return false;
+      }();
+      if (!request->cancelled || with_worker) {
+        ++it;
+        continue;
+      }
+      it = queue.erase(it);
+      Fail(request, Failure(kCancelled));
+    }
+  };
+  sweep(pictures);
+  sweep(answers);
+  std::vector<std::shared_ptr<Open>> leaving;
+  for (const auto& [id, request] : running) {
+    if (request->cancelled) leaving.push_back(request);
+  }
+  for (const auto& request : leaving) {
+    std::erase_if(starting, [&](const auto& s) { return s->id() == request->id; });
+    batch.Remove(request->id);
+    End(request);
+    Fail(request, Failure(kCancelled));
+  }
+}
+
+// What a waiting picture takes: its rows, and those of its prefixes that are not there yet.
+std::optional<Head> Scheduler::Loop::PictureHead() {
+  // Pictures that wait to be decoded and written hold little, but there has to be an end.
+  if (pictures.empty() || worker->unfinished(ImageWorker::Work::kDecode) >= 2 * options.pictures) return {};
+  const OpenPicture& picture = *pictures.front();
+  size_t bytes = picture.bytes;
+  for (const auto* ids : {&picture.prompt.conditional, &picture.prompt.unconditional}) {
+    if (prefixes.Holds(*ids)) bytes -= prefixes.BytesFor(*ids);
+  }
+  return Head{picture.id, bytes};
+}
+
+std::optional<Head> Scheduler::Loop::AnswerHead() {
+  if (answers.empty() || !answers.front()->looked) return {};
+  return Head{answers.front()->id, answers.front()->bytes};
+}
+
+void Scheduler::Loop::Begin(const std::shared_ptr<OpenPicture>& picture) {
+  const auto obtain = [&](const std::vector<int32_t>& ids) {
+    const bool there = prefixes.Holds(ids);
+    auto prefix = prefixes.Obtain(ids);
+    if (!there) admission.Take(prefix->bytes);
+    picture->bytes -= prefix->bytes;  // the prefix's own from now on
+    return prefix;
+  };
+  picture->conditional = obtain(picture->prompt.conditional);
+  picture->unconditional = obtain(picture->prompt.unconditional);
+  admission.Begin(RequestKind::kPicture, picture->bytes);
+  running.emplace(picture->id, picture);
+  starting.push_back(
+      StartPicture(picture->id, picture->request, picture->conditional, picture->unconditional));
+}
+
+void Scheduler::Loop::Begin(const std::shared_ptr<OpenAnswer>& answer) {
+  admission.Begin(RequestKind::kAnswer, answer->bytes);
+  running.emplace(answer->id, answer);
+  starting.push_back(StartAnswer(janus, pool, answer->id, answer->request, answer->prompt, answer->limit));
+  answer->request.images.clear();
+}
+
+void Scheduler::Loop::Admit() {
+  // Beyond these, prefixes that nobody uses go even while there is memory.
+  constexpr int64_t kKeptPrefixes = 64;
+  for (;;) {
+    // An image that could not be read makes room for the next request.
+    while (!answers.empty() && answers.front()->looked &&
+           (!answers.front()->looking.ok() || answers.front()->cancelled)) {
+      const auto answer = answers.front();
+      answers.pop_front();
+      Fail(answer, answer->cancelled ? Failure(kCancelled) : answer->looking.error());
+      LookAhead();
+    }
+    const auto kind = admission.Next(PictureHead(), AnswerHead());
+    if (kind == RequestKind::kPicture) {
+      Begin(pictures.front());
+      pictures.pop_front();
+    } else if (kind == RequestKind::kAnswer) {
+      Begin(answers.front());
+      answers.pop_front();
+      LookAhead();
+    } else if (PictureHead() || AnswerHead()) {
+      const size_t freed = prefixes.DropOne();
+      if (freed == 0) break;
+      admission.Return(freed);
+    } else {
+      break;
+    }
+  }
+  while (prefixes.size() > kKeptPrefixes) {
+    const size_t freed = prefixes.DropOne();
+    if (freed == 0) break;
+    admission.Return(freed);
+  }
+  const std::lock_guard lock(mutex);
+  stats.cache_bytes = static_cast<size_t>(pool->used()) * pool->page_bytes();
+  stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
+}
+
+// Has the images of the next answers looked at.
+void Scheduler::Loop::LookAhead() {
+  for (size_t i = 0; i < std::min(kLookAhead, answers.size()); i++) {
+    const auto answer = answers[i];
+    if (answer->asked_for_looking) continue;
+    answer->asked_for_looking = true;
+    if (!answer->request.look) {
+      answer->looked = true;
+      continue;
+    }
+    worker->Post(ImageWorker::Work::kLook, [this, answer] {
+      const auto clock = Clock::now();
+      if (answer->cancelled) {
+        answer->looking = Failure(kCancelled);
+      } else {
+        auto images = GuardMemory<std::vector<ImageFeatures>>(answer->request.look);
+        if (images.ok() && images->size() != answer->prompt.image_starts.size()) {
+          answer->looking =
+              UsageError(std::to_string(images->size()) + " images for " +
+                         std::to_string(answer->prompt.image_starts.size()) + " that are asked about");
+        } else if (images.ok()) {
+          answer->request.images = std::move(*images);
+        } else {
+          answer->looking = images.error();
+        }
+      }
+      answer->request.look = nullptr;
+      {
+        const std::lock_guard lock(mutex);
+        stats.vision_seconds += Seconds(clock);
+      }
+      answer->looked = true;
+      if (answer->cancelled) any_cancelled = true;
+      Changed();
+    });
+  }
+}
+
+// One chunk's worth of tokens between two steps: short prompts together, long ones piece by piece, so that
+// nobody in the batch waits for a prompt.
+void Scheduler::Loop::PrefillSome() {
+  if (starting.empty()) return;
+  const auto clock = Clock::now();
+  int64_t tokens = 0;
+  while (!starting.empty() && tokens < kPrefillChunk) {
+    Starting& first = *starting.front();
+    if (!first.complete()) tokens += first.Advance(janus);
+    if (!first.complete()) continue;
+    first.Join(janus, batch);
+    starting.pop_front();
+  }
+  const std::lock_guard lock(mutex);
+  stats.prompt_tokens += tokens;
+  stats.prefill_seconds += Seconds(clock);
+}
+
+void Scheduler::Loop::Step() {
+  const auto clock = Clock::now();
+  StepResult step = batch.Step([&](int64_t id, const std::string& more) {
+    const auto& answer = static_cast<const OpenAnswer&>(*running.at(id));
+    if (answer.handlers.on_text && !answer.cancelled) answer.handlers.on_text(more);
+  });
+  {
+    const std::lock_guard lock(mutex);
+    stats.decode_seconds += Seconds(clock);
+    stats.steps += step.rows > 0 ? 1 : 0;
+    stats.rows += step.rows;
+    stats.largest_step = std::max(stats.largest_step, step.rows);
+    stats.image_tokens += step.image_tokens, stats.text_tokens += step.text_tokens;
+    stats.bytes_read += step.bytes_read;
+  }
+  const auto tell = [&](const PictureRows& rows) {
+    const auto& picture = static_cast<const OpenPicture&>(*running.at(rows.id));
+    if (picture.handlers.on_tokens && !picture.cancelled)
+      picture.handlers.on_tokens(static_cast<int64_t>(rows.codes.size()));
+  };
+  for (const auto& rows : batch.pictures()) tell(*rows);
+  for (auto& rows : step.pictures) {
+    tell(*rows);
+    auto picture = std::static_pointer_cast<OpenPicture>(running.at(rows->id));
+    std::vector<int32_t> codes = std::move(rows->codes);
+    rows = nullptr;
+    End(picture);
+    Decode(std::move(picture), std::move(codes));
+  }
+  for (Answer& answer : step.answers) {
+    auto request = std::static_pointer_cast<OpenAnswer>(running.at(answer.id));
+    End(request);
+    {
+      const std::lock_guard lock(mutex);
+      stats.answers++;
+    }
+    Close(request, [&] { request->handlers.on_done(std::move(answer)); });
+  }
+}
+
+void Scheduler::Loop::Decode(std::shared_ptr<OpenPicture> picture, std::vector<int32_t> codes) {
+  worker->Post(ImageWorker::Work::kDecode, [this, picture = std::move(picture),
+                                            codes = std::move(codes)]() mutable {
+    if (picture->cancelled) return Fail(picture, Failure(kCancelled));
+    const auto clock = Clock::now();
+    auto pixels = GuardMemory<Tensor>([&] { return janus.vq().Decode(janus.pool(), codes); });
+    {
+      const std::lock_guard lock(mutex);
+      stats.vq_seconds += Seconds(clock);
+      stats.pictures++;
+    }
+    if (!pixels.ok()) return Fail(picture, pixels.error());
+    Close(picture, [&] { picture->handlers.on_done(DrawnPicture{std::move(codes), std::move(*pixels)}); });
+  });
+}
+
+void Scheduler::Loop::RunUses() {
+  for (;;) {
+    std::packaged_task<void()> use;
+    {
+      const std::lock_guard lock(mutex);
+      if (uses.empty()) return;
+      use = std::move(uses.front());
+      uses.pop_front();
+    }
+    const std::lock_guard busy(worker->busy());
+    use();
+  }
+}
+
+void Scheduler::Loop::FailAll(const Error& error) {
+  std::vector<std::shared_ptr<Open>> all;
+  {
+    const std::lock_guard lock(mutex);
+    pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
+    answers.insert(answers.end(), new_answers.begin(), new_answers.end());
+    new_pictures.clear(), new_answers.clear();
+  }
+  all.insert(all.end(), pictures.begin(), pictures.end());
+  all.insert(all.end(), answers.begin(), answers.end());
+  pictures.clear(), answers.clear();
+  starting.clear();
+  for (const auto& [id, request] : std::map(running)) {
+    batch.Remove(id);
+    End(request);
+    all.push_back(request);
+  }
+  // Looking still works on some of them.
+  worker.reset();
+  for (const auto& request : all) Fail(request, error);
+  worker.emplace();
+}
+
+}  // namespace bifrons

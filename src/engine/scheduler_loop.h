@@ -1,0 +1,114 @@
+// What stands behind a Scheduler: its queues, its two threads, and what they do between and in the steps.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "src/engine/admission.h"
+#include "src/engine/image_worker.h"
+#include "src/engine/prefixes.h"
+#include "src/engine/row_batch.h"
+#include "src/engine/scheduler.h"
+#include "src/engine/starting.h"
+
+namespace bifrons {
+
+/// A request that was accepted and is not done. One thread at a time works on it; `cancelled` alone is
+/// shared.
+struct Open {
+  Scheduler::Id id = 0;
+  size_t bytes = 0;  // of its caches
+  std::atomic<bool> cancelled{false};
+  virtual ~Open() = default;
+  virtual void Fail(Error error) = 0;
+};
+
+struct OpenPicture : Open {
+  DrawRequest request;
+  DrawingPrompt prompt;
+  DrawHandlers handlers;
+  std::shared_ptr<Prefix> conditional, unconditional;  // from its beginning until it has its codes
+  void Fail(Error error) override { handlers.on_done(std::move(error)); }
+};
+
+struct OpenAnswer : Open {
+  AnswerRequest request;
+  Conversation prompt;
+  AnswerHandlers handlers;
+  int64_t limit = 0;  // tokens of the answer
+  bool asked_for_looking = false;
+  std::atomic<bool> looked{false};  // request.images are there
+  Status looking;                   // what came of it
+  void Fail(Error error) override { handlers.on_done(std::move(error)); }
+};
+
+struct Scheduler::Loop {
+  Loop(Janus& janus, const SchedulerOptions& options, const Admission::Limits& limits);
+  /// Cancels what is left and waits.
+  ~Loop();
+
+  // ---- for other threads
+  /// Queues a request. Errors: one that can never run (`what` it is stands in the message).
+  Result<Id> Accept(std::shared_ptr<Open> request, const char* what);
+  /// Wakes the loop.
+  void Changed();
+
+  // ---- the loop
+  void Run();
+  void Sweep();
+  void Admit();
+  void Begin(const std::shared_ptr<OpenPicture>& picture);
+  void Begin(const std::shared_ptr<OpenAnswer>& answer);
+  std::optional<Head> PictureHead();
+  std::optional<Head> AnswerHead();
+  void LookAhead();
+  void PrefillSome();
+  void Step();
+  void Decode(std::shared_ptr<OpenPicture> picture, std::vector<int32_t> codes);
+  void RunUses();
+  /// The request's memory becomes free; its rows are gone.
+  void End(const std::shared_ptr<Open>& request);
+  /// Tells `tell` what the request became and forgets it.
+  void Close(const std::shared_ptr<Open>& request, const std::function<void()>& tell);
+  void Fail(const std::shared_ptr<Open>& request, const Error& error) {
+    Close(request, [&] { request->Fail(error); });
+  }
+  void FailAll(const Error& error);
+
+  Janus& janus;
+  const SchedulerOptions options;
+
+  // ---- shared, under `mutex`
+  mutable std::mutex mutex;
+  std::condition_variable changed, closed;
+  bool something_changed = false, stop = false, broken = false;
+  Id next_id = 0;
+  std::map<Id, std::shared_ptr<Open>> open;
+  std::deque<std::shared_ptr<OpenPicture>> new_pictures;
+  std::deque<std::shared_ptr<OpenAnswer>> new_answers;
+  std::deque<std::packaged_task<void()>> uses;
+  SchedulerStats stats;
+
+  // ---- the loop's own
+  Admission admission;
+  std::shared_ptr<KvPool> pool;
+  Prefixes prefixes;
+  std::deque<std::shared_ptr<OpenPicture>> pictures;  // waiting, in order
+  std::deque<std::shared_ptr<OpenAnswer>> answers;
+  std::deque<std::unique_ptr<Starting>> starting;
+  RowBatch batch;
+  std::map<Id, std::shared_ptr<Open>> running;  // starting or in the batch
+  std::atomic<bool> any_cancelled{false};
+
+  std::optional<ImageWorker> worker{std::in_place};
+  std::thread thread;
+};
+
+}  // namespace bifrons
