@@ -315,6 +315,26 @@ TEST_CASE("cancelling is prompt and leaves nothing; every request is told once")
   CHECK(Draw(scheduler, {&request, 1}, nullptr).ok());
 }
 
+TEST_CASE("a picture may be cancelled with its last token, when only its decoding is left") {
+  const auto janus = LoadTiny(2);
+  Scheduler scheduler(*janus, {});
+  std::optional<Result<DrawnPicture>> told;
+  Scheduler::Id id = Scheduler::kNoId;
+  scheduler.RunBetweenSteps([&] {
+    const auto submitted = scheduler.Submit(
+        DrawRequest{"a dog", 1, {}}, {[&](int64_t tokens) {
+                                        if (tokens == scheduler.image_tokens()) scheduler.Cancel(id);
+                                      },
+                                      [&](Result<DrawnPicture> picture) { told = std::move(picture); }});
+    REQUIRE(submitted.ok());
+    id = *submitted;
+  });
+  scheduler.WaitUntilIdle();
+  REQUIRE(told);
+  REQUIRE_FALSE(told->ok());
+  CHECK(Scheduler::IsCancelled(told->error()));
+}
+
 TEST_CASE("a scheduler that ends tells whoever is left") {
   const auto janus = LoadTiny(2);
   std::atomic<int> told{0};
