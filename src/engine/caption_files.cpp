@@ -1,18 +1,12 @@
 #include "src/engine/caption_files.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cctype>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "src/base/json_depth.h"
-#include "src/base/mapped_file.h"
 
 namespace bifrons {
 namespace fs = std::filesystem;
@@ -70,7 +64,8 @@ Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sourc
   std::map<std::string, std::string> owners;
   for (const std::string& source : sources) {
     if (source == "-" || source.starts_with("data:"))
-      return UsageError("caption: --write-txt needs files; " + source.substr(0, 5) + " has no place beside it");
+      return UsageError("caption: --write-txt needs files; " + source.substr(0, 5) +
+                        " has no place beside it");
     const std::string txt = fs::path(source).replace_extension(".txt").string();
     const auto [owner, fresh] = owners.emplace(txt, source);
     if (!fresh && owner->second != source) {
@@ -82,53 +77,24 @@ Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sourc
   return jobs;
 }
 
-JsonLinesFile::JsonLinesFile(JsonLinesFile&& o) noexcept
-    : path_(std::move(o.path_)), fd_(std::exchange(o.fd_, -1)), done_(std::move(o.done_)) {}
-
-JsonLinesFile::~JsonLinesFile() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrite) {
-  JsonLinesFile file;
-  file.path_ = path;
-  file.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | (overwrite ? O_TRUNC : 0), 0666);
-  if (file.fd_ < 0) return Failure(path + ": cannot write: " + std::strerror(errno));
-  BIFRONS_RETURN_IF_ERROR(file.ReadResults());
-  return file;
-}
-
-Status JsonLinesFile::ReadResults() {
-  BIFRONS_TRY(const MappedFile mapped, MappedFile::Open(path_));
-  const std::string_view text(reinterpret_cast<const char*>(mapped.bytes().data()), mapped.bytes().size());
-  size_t at = 0;
-  for (int64_t number = 1; at < text.size(); number++) {
-    const size_t end = text.find('\n', at);
-    if (end == std::string_view::npos) break;
-    const std::string_view line = text.substr(at, end - at);
-    at = end + 1;
-    if (line.empty()) continue;
-    const std::string where = path_ + ":" + std::to_string(number);
+  Done done;
+  const auto read = [&](std::string_view line, int64_t number) -> Status {
+    const std::string where = path + ":" + std::to_string(number);
     BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(line, where));
     const auto json = nlohmann::json::parse(line, nullptr, false);
     const auto string = [&](const char* key) { return json.contains(key) && json[key].is_string(); };
     if (!json.is_object() || !string("file") || !string("question")) {
-      return DataError(where + ": not a result of caption (no \"file\" and \"question\"); give --jsonl another "
+      return DataError(where +
+                       ": not a result of caption (no \"file\" and \"question\"); give --jsonl another "
                        "file, or --overwrite to empty this one");
     }
-    done_.emplace(json["file"], json["question"]);
-  }
-  if (at < text.size() && ::ftruncate(fd_, static_cast<off_t>(at)) != 0)
-    return Failure(path_ + ": cannot cut off its torn last line: " + std::strerror(errno));
-  return {};
-}
-
-Status JsonLinesFile::Append(const std::string& line) {
-  const std::string text = line + "\n";
-  const ssize_t written = ::write(fd_, text.data(), text.size());
-  if (written == static_cast<ssize_t>(text.size())) return {};
-  // What was written of the line is cut off when the file is opened again.
-  return Failure(path_ + ": cannot write: " + (written < 0 ? std::strerror(errno) : "the disk is full"));
+    done.emplace(json["file"], json["question"]);
+    return {};
+  };
+  const auto mode = overwrite ? LineFile::Mode::kEmpty : LineFile::Mode::kKeep;
+  BIFRONS_TRY(LineFile file, LineFile::Open(path, mode, read));
+  return JsonLinesFile(std::move(file), std::move(done));
 }
 
 }  // namespace bifrons

@@ -1,11 +1,12 @@
 // Which images a caption run is about, and the results that exist already.
 #pragma once
 
-#include <cstdio>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "src/base/line_file.h"
 #include "src/base/result.h"
 
 namespace bifrons {
@@ -23,30 +24,25 @@ Result<std::vector<std::string>> FindImages(const std::vector<std::string>& inpu
 /// The .txt beside each image. Errors: two images that would share one, a source that is no file.
 Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sources);
 
-/// A file of JSON lines that grows: every result is one write, so a killed process leaves at most a torn last
-/// line, which opening it again cuts off.
+/// A file of JSON lines that grows, one per result; a torn last line is cut off when it is opened again.
 class JsonLinesFile {
  public:
-  /// Opens or creates `path`; `overwrite` empties it. Reads the (file, question) pairs that are there. Errors:
-  /// not writable, or a line that is not a result (by its number).
+  /// Opens or creates `path`; `overwrite` empties it. Reads the (file, question) pairs that are there.
+  /// Errors: not writable, or a line that is not a result (by its number).
   static Result<JsonLinesFile> Open(const std::string& path, bool overwrite);
-  JsonLinesFile(JsonLinesFile&& o) noexcept;
-  JsonLinesFile& operator=(JsonLinesFile&&) = delete;
-  ~JsonLinesFile();
 
   bool Holds(const std::string& file, const std::string& question) const {
     return done_.contains({file, question});
   }
   /// Appends `line` and a line break.
-  Status Append(const std::string& line);
+  Status Append(const std::string& line) { return file_.Append(line); }
 
  private:
-  JsonLinesFile() = default;
-  Status ReadResults();
+  using Done = std::set<std::pair<std::string, std::string>>;
+  JsonLinesFile(LineFile file, Done done) : file_(std::move(file)), done_(std::move(done)) {}
 
-  std::string path_;
-  int fd_ = -1;
-  std::set<std::pair<std::string, std::string>> done_;
+  LineFile file_;
+  Done done_;
 };
 
 }  // namespace bifrons

@@ -1,0 +1,96 @@
+#include "src/base/line_file.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+namespace bifrons {
+namespace {
+
+constexpr size_t kChunk = size_t{1} << 20;
+
+// Visits what `fd` holds from its beginning; the length of the whole lines. Read, not mapped: the owner may
+// cut the file off meanwhile.
+Result<off_t> Visit(int fd, const std::string& path, const LineVisitor& visit) {
+  std::string text;  // from the beginning of a line on
+  off_t whole = 0;
+  int64_t number = 1;
+  for (off_t at = 0;;) {
+    const size_t rest = text.size();
+    text.resize(rest + kChunk);
+    const ssize_t n = ::pread(fd, text.data() + rest, kChunk, at);
+    if (n < 0) return Failure(path + ": cannot read: " + std::strerror(errno));
+    text.resize(rest + static_cast<size_t>(n));
+    if (n == 0) return whole;
+    at += n;
+    size_t begin = 0;
+    for (size_t end; (end = text.find('\n', std::max(begin, rest))) != std::string::npos; number++) {
+      if (end > begin)
+        BIFRONS_RETURN_IF_ERROR(visit(std::string_view(text).substr(begin, end - begin), number));
+      begin = end + 1;
+    }
+    text.erase(0, begin);
+    whole += static_cast<off_t>(begin);
+  }
+}
+
+}  // namespace
+
+Status ReadLines(const std::string& path, const LineVisitor& visit) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Failure(path + ": cannot read: " + std::strerror(errno));
+  const auto read = Visit(fd, path, visit);
+  ::close(fd);
+  return read.ok() ? Status() : Status(read.error());
+}
+
+LineFile::LineFile(LineFile&& o) noexcept
+    : path_(std::move(o.path_)), fd_(std::exchange(o.fd_, -1)), torn_(o.torn_) {}
+
+LineFile::~LineFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+Result<LineFile> LineFile::Open(const std::string& path, Mode mode, const LineVisitor& visit) {
+  LineFile file;
+  file.path_ = path;
+  const int empty = mode == Mode::kEmpty ? O_TRUNC : 0;
+  file.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | empty, 0666);
+  if (file.fd_ < 0) return Failure(path + ": cannot write: " + std::strerror(errno));
+  if (mode == Mode::kOwn && ::flock(file.fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EWOULDBLOCK) return UsageError(path + ": another process is writing it");
+    return Failure(path + ": cannot lock: " + std::strerror(errno));
+  }
+  BIFRONS_TRY(const off_t whole, Visit(file.fd_, path, visit));
+  struct stat status {};
+  if (::fstat(file.fd_, &status) == 0 && status.st_size > whole && ::ftruncate(file.fd_, whole) != 0) {
+    return Failure(path + ": cannot cut off its torn last line: " + std::strerror(errno));
+  }
+  return file;
+}
+
+Status LineFile::Append(const std::string& line) {
+  struct stat status {};
+  if (::fstat(fd_, &status) == 0 && status.st_nlink == 0)
+    return Failure(path_ + ": cannot write: it was removed meanwhile");
+  if (torn_) return Failure(path_ + ": cannot write: an earlier line could not be written");
+  const std::string text = line + "\n";
+  const ssize_t written = ::write(fd_, text.data(), text.size());
+  if (written == static_cast<ssize_t>(text.size())) return {};
+  torn_ = true;
+  return Failure(path_ + ": cannot write: " + (written < 0 ? std::strerror(errno) : "the disk is full"));
+}
+
+Status LineFile::AppendAndSync(const std::string& line) {
+  BIFRONS_RETURN_IF_ERROR(Append(line));
+  if (::fdatasync(fd_) != 0) return Failure(path_ + ": cannot sync: " + std::strerror(errno));
+  return {};
+}
+
+}  // namespace bifrons

@@ -1,0 +1,51 @@
+// Files of lines that only grow: what a killed process leaves of its last line is cut off when the file is
+// opened again.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "src/base/result.h"
+
+namespace bifrons {
+
+/// Told about a line without its line break, and its number from 1. An error ends the reading.
+using LineVisitor = std::function<Status(std::string_view line, int64_t number)>;
+
+/// Visits the whole lines of a file that another process may be appending to; a torn last one and empty ones
+/// are skipped. Errors: cannot be read (kFailure), the visitor's.
+Status ReadLines(const std::string& path, const LineVisitor& visit);
+
+class LineFile {
+ public:
+  enum class Mode {
+    kKeep,   // append to what is there
+    kEmpty,  // begin anew
+    kOwn,    // append, and keep other processes that use kOwn out while this object lives
+  };
+
+  /// Opens or creates `path` and visits its lines; only then is a torn last line cut off. Errors: not
+  /// writable (kFailure), owned by another process (kUsage), the visitor's.
+  static Result<LineFile> Open(const std::string& path, Mode mode, const LineVisitor& visit);
+  LineFile(LineFile&& o) noexcept;
+  LineFile& operator=(LineFile&&) = delete;
+  ~LineFile();
+
+  /// Appends `line` and a line break by one write. After an error every further one fails, so that nothing
+  /// follows a torn line. Errors: the system's; the file was removed meanwhile.
+  Status Append(const std::string& line);
+  /// The same, and it is on the disk when this returns.
+  Status AppendAndSync(const std::string& line);
+
+  const std::string& path() const { return path_; }
+
+ private:
+  LineFile() = default;
+  std::string path_;
+  int fd_ = -1;
+  bool torn_ = false;
+};
+
+}  // namespace bifrons
