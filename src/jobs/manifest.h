@@ -1,0 +1,115 @@
+// What is finished, in files that survive: a line per picture or answer, appended and synced once its file
+// is.
+//
+// A folder holds a manifest per process that ever wrote into it. A process appends to its own and reads all,
+// so that work goes on where it was, whatever part of it each process takes.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/line_file.h"
+#include "src/base/result.h"
+#include "src/engine/metadata.h"
+
+namespace bifrons {
+
+/// A manifest's first line, and again whenever a run differs from the last one.
+struct ManifestHeader {
+  uint64_t seed_base = 0;          // of jobs without a seed; for the life of the folder
+  std::optional<int64_t> jobs;     // entries of the whole list, bad ones included; none: it came as a stream
+  std::optional<int64_t> results;  // pictures and answers that it comes to
+  std::string list;                // hash of the whole list's keys; "" of a stream
+  std::string shard = "0/1";
+  std::string model, model_hash, version;
+  nlohmann::json defaults;  // of the command line, where they decide pictures
+  bool operator==(const ManifestHeader&) const = default;
+};
+
+/// What the lines of a finished picture and of an answer hold in common, and what finding it again takes.
+struct ManifestRecord {
+  std::string key;     // of the job
+  int64_t number = 0;  // of the picture among the job's
+  int64_t of = 1;      // pictures of the job
+  int64_t index = 0;   // of the job
+  std::string where, custom_id;
+  uint64_t seed = 0;
+  // A picture:
+  std::string file, sha256;  // relative to the folder; of its bytes
+  int64_t bytes = 0;
+  // An answer, where `file` is "":
+  std::string text;
+  bool complete = false;
+  int64_t prompt_tokens = 0, tokens = 0;
+};
+
+/// What a picture's line tells besides.
+struct PictureDetails {
+  PictureSettings settings;  // width and height as drawn
+  std::string format;
+  double drawing_seconds = 0,
+         file_seconds = 0;  // the first token to pixels, in company; encoding and writing
+};
+
+std::string PictureLine(const ManifestRecord& record, const PictureDetails& details);
+std::string AnswerLine(const ManifestRecord& record, const PictureSettings& model, const Sampling& sampling,
+                       double seconds);
+std::string HeaderLine(const ManifestHeader& header);
+
+/// Told about the lines of a manifest.
+struct ManifestVisitor {
+  std::function<void(ManifestHeader)> header;
+  std::function<void(ManifestRecord, std::string_view line)> record;
+};
+/// For ReadLines and LineFile::Open. Errors (kBadData): a line that is no manifest's, by its number.
+LineVisitor ManifestLines(const std::string& path, const ManifestVisitor& visitor);
+
+/// The folder's manifest*.jsonl, sorted. Errors: the folder cannot be read.
+Result<std::vector<std::string>> FindManifests(const std::string& folder);
+
+/// Finished work by job, and by file.
+class FinishedWork {
+ public:
+  void Add(ManifestRecord record);
+  /// The latest line about this picture; null if there is none.
+  const ManifestRecord* Find(const std::string& key, int64_t number) const;
+  /// The latest line about the job's first picture that has one; null if none has.
+  const ManifestRecord* FindAny(const std::string& key) const;
+  /// The key of the job whose picture the file holds; null if nothing is known of it.
+  const std::string* OwnerOf(const std::string& file) const;
+
+ private:
+  std::unordered_map<std::string, std::map<int64_t, ManifestRecord>> records_;  // by key, number
+  std::unordered_map<std::string, std::string> owners_;                         // key by file
+};
+
+/// This process's manifest.
+class Manifest {
+ public:
+  /// Reads all of the folder's manifests and owns `name`. Errors: kUsage where another process owns it,
+  /// kBadData where a file is no manifest, kFailure.
+  static Result<Manifest> Open(const std::string& folder, const std::string& name);
+
+  const FinishedWork& finished() const { return finished_; }
+  uint64_t seed_base() const { return seed_base_; }
+  /// Writes a header if it differs from the last one. Takes the seed base from Open's.
+  Status Begin(ManifestHeader header);
+  /// On the disk when this returns.
+  Status Append(const std::string& line) { return file_.AppendAndSync(line); }
+
+ private:
+  Manifest(LineFile file, FinishedWork finished) : file_(std::move(file)), finished_(std::move(finished)) {}
+  LineFile file_;
+  FinishedWork finished_;
+  uint64_t seed_base_ = 0;
+  std::optional<ManifestHeader> last_header_;
+};
+
+}  // namespace bifrons

@@ -1,0 +1,259 @@
+#include "src/jobs/plan.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "src/base/printable.h"
+#include "src/base/sha256.h"
+
+namespace bifrons {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr int kGenEvalImages = 4;  // geneval: generation/diffusers_generate.py, --n_samples
+
+template <class T>
+json OrNull(const std::optional<T>& value) {
+  return value ? json(*value) : json();
+}
+
+template <class T>
+void Prefer(std::optional<T>& value, const std::optional<T>& other) {
+  if (!value) value = other;
+}
+
+DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults) {
+  Prefer(settings.guidance, defaults.guidance);
+  Prefer(settings.temperature, defaults.temperature);
+  Prefer(settings.top_k, defaults.top_k);
+  Prefer(settings.top_p, defaults.top_p);
+  Prefer(settings.min_p, defaults.min_p);
+  return settings;
+}
+
+// A setting that nobody gave is the model's, whose hash stands beside.
+void AddSettings(const DrawSettings& s, json* out) {
+  (*out)["cfg"] = OrNull(s.guidance), (*out)["temperature"] = OrNull(s.temperature);
+  (*out)["top_k"] = OrNull(s.top_k), (*out)["top_p"] = OrNull(s.top_p), (*out)["min_p"] = OrNull(s.min_p);
+}
+
+json ToJson(const std::vector<PlotAxis>& plot) {
+  json axes = json::array();
+  for (const PlotAxis& axis : plot) axes.push_back({{"name", axis.name}, {"values", axis.values}});
+  return axes;
+}
+
+std::optional<PictureFormat> FormatOfName(const std::string& file) {
+  std::string extension = fs::path(file).extension().string();
+  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+  if (extension == ".png") return PictureFormat::kPng;
+  if (extension == ".jpg" || extension == ".jpeg") return PictureFormat::kJpeg;
+  if (extension == ".webp") return PictureFormat::kWebp;
+  return std::nullopt;
+}
+
+std::string WithExtension(const std::string& file, PictureFormat format) {
+  const auto named = FormatOfName(file);
+  if (named == format) return file;
+  const std::string extension = std::string(".") + NameOf(format);
+  return named ? fs::path(file).replace_extension(extension).string() : file + extension;
+}
+
+// a/b.png, _1 → a/b_1.png
+std::string BeforeExtension(const std::string& file, const std::string& addition) {
+  const fs::path path(file);
+  return (path.parent_path() / (path.stem().string() + addition + path.extension().string())).string();
+}
+
+Result<PictureFormat> FormatOf(const PictureJob& job, const JobDefaults& defaults,
+                               const NameTemplate& names) {
+  const auto named = FormatOfName(job.file);
+  if (!job.format.empty()) {
+    BIFRONS_TRY(const PictureFormat format, ParsePictureFormat(job.format));
+    if (named && *named != format)
+      return UsageError("its file " + Printable(job.file) + " contradicts its format " + NameOf(format));
+    return format;
+  }
+  if (named) return *named;
+  if (defaults.format) return *defaults.format;
+  return FormatOfName(names.Fill({})).value_or(PictureFormat::kPng);
+}
+
+// The cell of a plot: the first axis runs along its rows.
+Status ApplyPlot(const std::vector<PlotAxis>& plot, int64_t number, PictureJob* cell) {
+  auto rest = static_cast<size_t>(number);
+  for (const PlotAxis& axis : plot) {
+    BIFRONS_RETURN_IF_ERROR(ApplyAxis(*cell, axis, rest % axis.values.size()));
+    rest /= axis.values.size();
+  }
+  return {};
+}
+
+Sampling SamplingOf(const DrawSettings& settings, float guidance) {
+  Sampling sampling;
+  sampling.guidance = settings.guidance.value_or(guidance);
+  sampling.temperature = settings.temperature.value_or(sampling.temperature);
+  sampling.top_k = settings.top_k.value_or(sampling.top_k);
+  sampling.top_p = settings.top_p.value_or(sampling.top_p);
+  sampling.min_p = settings.min_p.value_or(sampling.min_p);
+  return sampling;
+}
+
+}  // namespace
+
+json ToJson(const JobDefaults& d) {
+  json out = {{"seed", OrNull(d.seed)}, {"images", OrNull(d.images)}, {"upscale", d.upscale}};
+  AddSettings(d.settings, &out);
+  out["format"] = d.format ? json(NameOf(*d.format)) : json();
+  out["plot"] = ToJson(d.plot);
+  return out;
+}
+
+Result<JobDefaults> DefaultsFromJson(const json& in) {
+  JobDefaults d;
+  try {
+    const auto get = [&](const char* name, auto* value) {
+      if (!in.at(name).is_null())
+        *value = in.at(name).get<typename std::decay_t<decltype(*value)>::value_type>();
+    };
+    get("seed", &d.seed), get("images", &d.images);
+    get("cfg", &d.settings.guidance), get("temperature", &d.settings.temperature);
+    get("top_k", &d.settings.top_k), get("top_p", &d.settings.top_p), get("min_p", &d.settings.min_p);
+    d.upscale = in.at("upscale").get<int>();
+    if (!in.at("format").is_null()) {
+      BIFRONS_TRY(d.format, ParsePictureFormat(in.at("format").get<std::string>()));
+    }
+    for (const json& axis : in.at("plot"))
+      d.plot.push_back({axis.at("name"), axis.at("values").get<std::vector<std::string>>(), {}});
+  } catch (const json::exception& e) {
+    return DataError(std::string("the header's \"defaults\" are damaged: ") + e.what());
+  }
+  return d;
+}
+
+std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format,
+                       const std::string& model_hash) {
+  json content = {{"model", model_hash}};
+  if (job.picture) {
+    const PictureJob& p = *job.picture;
+    content["prompt"] = p.prompt;
+    content["seed"] = OrNull(p.seed ? p.seed : defaults.seed);
+    content["images"] = PictureCount(job, defaults, format);
+    AddSettings(Merged(p.settings, defaults.settings), &content);
+    content["file"] = p.file;
+    content["format"] = !p.format.empty() ? json(p.format)
+                        : defaults.format ? json(NameOf(*defaults.format))
+                                          : json();
+    content["upscale"] = defaults.upscale;
+    content["plot"] = ToJson(defaults.plot);
+    // GenEval's tree names its folders by the entry's place.
+    if (format == JobFormat::kGenEval) content["geneval"] = job.index;
+  } else {
+    const AnswerJob& a = *job.answer;
+    content["images"] = a.images;
+    content["turns"] = json::array();
+    for (const AnswerJob::Turn& turn : a.turns)
+      content["turns"].push_back({turn.images, turn.question, turn.answer});
+    content["temperature"] = OrNull(a.temperature), content["top_p"] = OrNull(a.top_p);
+    content["seed"] = OrNull(a.seed ? a.seed : defaults.seed), content["max_tokens"] = OrNull(a.max_tokens);
+  }
+  return Sha256::Hex(content.dump(-1, ' ', false, json::error_handler_t::replace)).substr(0, 32);
+}
+
+std::string KeyCounter::Unique(const std::string& content_key) {
+  const int64_t count = ++seen_[content_key];
+  return count == 1 ? content_key : content_key + "#" + std::to_string(count);
+}
+
+int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat format) {
+  if (!job.picture) return 0;
+  if (!defaults.plot.empty()) {
+    int64_t count = 1;
+    for (const PlotAxis& axis : defaults.plot) count *= static_cast<int64_t>(axis.values.size());
+    return count;
+  }
+  if (job.picture->images) return *job.picture->images;
+  return defaults.images.value_or(format == JobFormat::kGenEval ? kGenEvalImages : 1);
+}
+
+uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t pictures) {
+  const uint64_t bits = std::stoull(Sha256::Hex(std::to_string(base) + ":" + key).substr(0, 16), nullptr, 16);
+  return bits % static_cast<uint64_t>(kMaxSeed - pictures + 2);
+}
+
+std::optional<uint64_t> GivenSeed(const Job& job, const JobDefaults& defaults) {
+  std::optional<int64_t> seed = job.picture ? job.picture->seed : job.answer->seed;
+  Prefer(seed, defaults.seed);
+  if (!seed) return std::nullopt;
+  return static_cast<uint64_t>(*seed);
+}
+
+Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, JobFormat format,
+                        const PlanModel& model, const NameTemplate& names, uint64_t first_seed) {
+  PlannedJob planned;
+  planned.key = std::move(key);
+  planned.job = std::move(job);
+  if (!planned.job.picture) return planned;
+  const PictureJob& p = *planned.job.picture;
+  const auto size = [](int64_t width, int64_t height) {
+    return std::to_string(width) + "x" + std::to_string(height);
+  };
+  const int64_t width = p.width > 0 ? p.width : model.width, height = p.height > 0 ? p.height : model.height;
+  if (width != model.width || height != model.height) {
+    return UsageError("asks for " + size(width, height) + " pixels, but this model draws " +
+                      size(model.width, model.height) + "; --upscale 2 or 4 makes larger files of those");
+  }
+  BIFRONS_TRY(planned.format, FormatOf(p, defaults, names));
+  const int64_t count = PictureCount(planned.job, defaults, format);
+  const bool plot = !defaults.plot.empty();
+  const uint64_t last = first_seed + static_cast<uint64_t>(plot ? 0 : count - 1);
+  if (last > static_cast<uint64_t>(kMaxSeed))
+    return UsageError("its last picture's seed, " + std::to_string(last) + ", exceeds " +
+                      std::to_string(kMaxSeed));
+
+  for (int64_t k = 0; k < count; k++) {
+    PictureJob cell = p;
+    cell.seed = static_cast<int64_t>(first_seed) + (plot ? 0 : k);
+    BIFRONS_RETURN_IF_ERROR(ApplyPlot(defaults.plot, k, &cell));
+    const Sampling sampling = SamplingOf(Merged(cell.settings, defaults.settings), model.guidance);
+    PlannedPicture picture{k, cell.prompt, static_cast<uint64_t>(*cell.seed), sampling, ""};
+    if (format == JobFormat::kGenEval) {
+      char name[40];
+      std::snprintf(name, sizeof name, "/samples/%04lld", static_cast<long long>(k));
+      picture.file = WithExtension(GenEvalFolder(planned.job.index) + name, planned.format);
+    } else if (!p.file.empty()) {
+      picture.file = WithExtension(p.file, planned.format);
+      if (count > 1) picture.file = BeforeExtension(picture.file, "_" + std::to_string(k + 1));
+    } else {
+      picture.file = WithExtension(names.Fill({.index = planned.job.index,
+                                               .number = k,
+                                               .seed = picture.seed,
+                                               .prompt = cell.prompt,
+                                               .guidance = picture.sampling.guidance,
+                                               .temperature = picture.sampling.temperature}),
+                                   planned.format);
+    }
+    planned.pictures.push_back(std::move(picture));
+  }
+  return planned;
+}
+
+std::string SheetFile(const PlannedJob& planned, JobFormat format) {
+  if (format == JobFormat::kGenEval)
+    return GenEvalFolder(planned.job.index) + "/grid." + NameOf(planned.format);
+  const std::string& own = planned.job.picture->file;
+  const std::string file = own.empty() ? planned.pictures[0].file : WithExtension(own, planned.format);
+  return BeforeExtension(file, "_grid");
+}
+
+std::string GenEvalFolder(int64_t index) {
+  char name[40];
+  std::snprintf(name, sizeof name, "%05lld", static_cast<long long>(index));
+  return name;
+}
+
+}  // namespace bifrons

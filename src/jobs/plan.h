@@ -1,0 +1,93 @@
+// What a job comes to: which pictures, with which seeds, settings and names, and the key by which finished
+// ones are known again.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/engine/sampler.h"
+#include "src/jobs/file_name.h"
+#include "src/jobs/job.h"
+#include "src/jobs/job_reader.h"
+#include "src/jobs/picture_file.h"
+#include "src/jobs/plot.h"
+
+namespace bifrons {
+
+/// What holds where a job does not say otherwise.
+struct JobDefaults {
+  DrawSettings settings;
+  std::optional<int64_t> seed;          // of every job's first picture
+  std::optional<int> images;            // none: 1, and 4 of an entry of GenEval's
+  std::optional<PictureFormat> format;  // none: as the file's name ends, else PNG
+  int upscale = 1;                      // 1, 2, 4
+  std::vector<PlotAxis> plot;           // of every job a picture per value, or pair of values
+};
+
+/// The part of the defaults that decides pictures, for a manifest's header and back.
+nlohmann::json ToJson(const JobDefaults& defaults);
+Result<JobDefaults> DefaultsFromJson(const nlohmann::json& json);
+
+/// What the model decides.
+struct PlanModel {
+  std::string hash;
+  float guidance = 5;             // default
+  int64_t width = 0, height = 0;  // of its pictures
+};
+
+struct PlannedPicture {
+  int64_t number = 0;  // among the job's, from 0
+  std::string prompt;
+  uint64_t seed = 0;
+  Sampling sampling;
+  std::string file;  // relative to the output folder
+};
+
+struct PlannedJob {
+  Job job;
+  std::string key;
+  PictureFormat format = PictureFormat::kPng;
+  std::vector<PlannedPicture> pictures;  // none of an answer
+};
+
+/// 32 hexadecimal digits of a hash over what decides the job's pictures or answer; the job's place in the
+/// list is not among it, so that a line can be inserted and the others stay what they are.
+std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format,
+                       const std::string& model_hash);
+
+/// Tells entries of equal content apart, by their order: the second gets "#2" behind its key.
+class KeyCounter {
+ public:
+  std::string Unique(const std::string& content_key);
+
+ private:
+  std::unordered_map<std::string, int64_t> seen_;
+};
+
+/// How many pictures the job comes to; 0 for an answer.
+int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat format);
+
+/// The seed of a job that has none, fixed by the manifest's `base`; room for `pictures` that count up from
+/// it.
+uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t pictures);
+
+/// Fills in `pictures`; `first_seed` is the job's own, the defaults', or the derived one. Errors (kUsage): a
+/// size that the model does not draw, seeds beyond the largest, a file name that contradicts the format,
+/// ApplyAxis's.
+Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, JobFormat format,
+                        const PlanModel& model, const NameTemplate& names, uint64_t first_seed);
+
+/// The job's own seed or the defaults'; none: it is to be derived.
+std::optional<uint64_t> GivenSeed(const Job& job, const JobDefaults& defaults);
+
+/// Where a job's contact sheet stands: beside its first picture.
+std::string SheetFile(const PlannedJob& planned, JobFormat format);
+/// GenEval's tree: "00012".
+std::string GenEvalFolder(int64_t index);
+
+}  // namespace bifrons
