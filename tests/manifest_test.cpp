@@ -1,7 +1,11 @@
 // Manifests: what they hold is found again, whatever a killed process left of the last line.
 #include "src/jobs/manifest.h"
 
+#include <thread>
+
+#include "src/jobs/output_folder.h"
 #include "src/jobs/plan.h"
+#include "src/jobs/shard.h"
 #include "tests/run_program.h"
 
 namespace bifrons {
@@ -99,6 +103,25 @@ TEST_CASE("the seed base stays, and processes that share a folder share it") {
   auto fresh = Manifest::Open(elsewhere.path().string(), "manifest.jsonl");
   REQUIRE(fresh.ok());
   CHECK(fresh->seed_base() != base);
+}
+
+TEST_CASE("processes that start at once agree on the seeds") {
+  for (int round = 0; round < 20; round++) {
+    const TemporaryFolder folder;
+    constexpr int kProcesses = 4;
+    uint64_t bases[kProcesses] = {};
+    std::vector<std::thread> processes;
+    for (int i = 0; i < kProcesses; i++) {
+      processes.emplace_back([&, i] {
+        const auto out =
+            OutputFolder::Open(folder / "out", "manifest" + Shard{i, kProcesses}.Suffix() + ".jsonl");
+        if (out.ok() && (*out)->Begin(Header()).ok()) bases[i] = (*out)->seed_base();
+      });
+    }
+    for (std::thread& process : processes) process.join();
+    CHECK(bases[0] != 0);
+    for (const uint64_t base : bases) CHECK(base == bases[0]);
+  }
 }
 
 TEST_CASE("what is no manifest is refused, and left as it is") {

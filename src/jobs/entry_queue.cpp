@@ -1,0 +1,55 @@
+#include "src/jobs/entry_queue.h"
+
+#include <chrono>
+#include <thread>
+
+namespace bifrons {
+namespace {
+constexpr size_t kReadAhead = 16;  // entries; some hold images
+}
+
+EntryQueue::EntryQueue(std::unique_ptr<JobReader> reader) : state_(std::make_shared<State>()) {
+  // Detached, as nothing ends a read from a terminal or a pipe; it shares nothing but the state, which it
+  // owns too.
+  std::thread([state = state_, reader = std::move(reader)] { Read(state, *reader); }).detach();
+}
+
+EntryQueue::~EntryQueue() {
+  const std::lock_guard lock(state_->mutex);
+  state_->abandoned = true;
+  state_->changed.notify_all();
+}
+
+void EntryQueue::Read(const std::shared_ptr<State>& state, JobReader& reader) {
+  for (;;) {
+    auto next = reader.Next();
+    std::unique_lock lock(state->mutex);
+    state->changed.wait(lock, [&] { return state->entries.size() < kReadAhead || state->abandoned; });
+    if (state->abandoned) return;
+    if (!next.ok()) {
+      state->end = next.error();
+    } else if (!*next) {
+      state->end = Status();
+    } else {
+      state->entries.push_back(std::move(**next));
+    }
+    state->changed.notify_all();
+    if (state->end) return;
+  }
+}
+
+EntryQueue::Item EntryQueue::Pop(double seconds) {
+  std::unique_lock lock(state_->mutex);
+  state_->changed.wait_for(lock, std::chrono::duration<double>(seconds),
+                           [&] { return !state_->entries.empty() || state_->end; });
+  if (!state_->entries.empty()) {
+    JobReader::Entry entry = std::move(state_->entries.front());
+    state_->entries.pop_front();
+    state_->changed.notify_all();
+    return entry;
+  }
+  if (state_->end) return End{*state_->end};
+  return std::monostate();
+}
+
+}  // namespace bifrons

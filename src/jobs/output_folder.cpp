@@ -1,0 +1,135 @@
+#include "src/jobs/output_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "src/base/atomic_file.h"
+#include "src/base/mapped_file.h"
+#include "src/base/sha256.h"
+
+namespace bifrons {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kManifest = "manifest";
+
+}  // namespace
+
+/// Keeps other processes waiting, where the file system can lock a folder.
+class OutputFolder::Lock {
+ public:
+  explicit Lock(const std::string& folder) : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    if (fd_ >= 0) ::flock(fd_, LOCK_EX);
+  }
+  ~Lock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+
+ private:
+  const int fd_;
+};
+
+OutputFolder::OutputFolder(std::string folder, std::string suffix, std::unique_ptr<Lock> opening,
+                           Manifest manifest, FailedFile failed)
+    : folder_(std::move(folder)),
+      suffix_(std::move(suffix)),
+      opening_(std::move(opening)),
+      manifest_(std::move(manifest)),
+      failed_(std::move(failed)) {}
+
+OutputFolder::~OutputFolder() = default;
+
+Status OutputFolder::Begin(ManifestHeader header) {
+  const Status begun = manifest_.Begin(std::move(header));
+  opening_.reset();
+  return begun;
+}
+
+Result<std::unique_ptr<OutputFolder>> OutputFolder::Open(const std::string& folder,
+                                                         const std::string& manifest) {
+  if (!manifest.starts_with(kManifest) || !manifest.ends_with(".jsonl") ||
+      manifest.find('/') != std::string::npos) {
+    return UsageError("a manifest's name begins with manifest and ends in .jsonl, unlike " + manifest);
+  }
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return Failure(folder + ": cannot make this folder: " + error.message());
+  auto opening = std::make_unique<Lock>(folder);
+  BIFRONS_TRY(Manifest opened, Manifest::Open(folder, manifest));
+  const std::string suffix = manifest.substr(kManifest.size());
+  BIFRONS_TRY(FailedFile failed, FailedFile::Open((fs::path(folder) / ("failed" + suffix)).string()));
+  return std::unique_ptr<OutputFolder>(
+      new OutputFolder(folder, suffix, std::move(opening), std::move(opened), std::move(failed)));
+}
+
+Status OutputFolder::OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep) {
+  BIFRONS_TRY(BatchOutput batch, BatchOutput::Open(folder_, "output" + suffix_, keep));
+  batch_.emplace(std::move(batch));
+  return {};
+}
+
+std::string OutputFolder::PathOf(const std::string& file) const {
+  return (fs::path(folder_) / file).string();
+}
+
+bool OutputFolder::Holds(const ManifestRecord& record) const {
+  const std::string path = PathOf(record.file);
+  std::error_code error;
+  if (fs::file_size(path, error) != static_cast<uintmax_t>(record.bytes) || error) return false;
+  const auto file = MappedFile::Open(path);
+  return file.ok() && Sha256::Hex(file->bytes()) == record.sha256;
+}
+
+std::optional<OutputFolder::WriteError> OutputFolder::WriteFile(const std::string& file,
+                                                                std::span<const uint8_t> bytes) const {
+  std::error_code error;
+  if (!fs::is_directory(folder_, error)) return WriteError{Gone(), true};
+  const std::string path = PathOf(file);
+  const Status written = [&]() -> Status {
+    // One by one: the output folder itself is never made anew.
+    fs::path parent = folder_;
+    for (const fs::path& name : fs::path(file).parent_path()) {
+      fs::create_directory(parent /= name, error);
+      if (error) return Failure(path + ": cannot make its folder: " + error.message());
+    }
+    // What is there is an unrecorded or damaged picture. In its place a new file would need a temporary name
+    // first, which a killed process leaves behind.
+    if (fs::is_regular_file(fs::symlink_status(path, error))) fs::remove(path, error);
+    return WriteFileAtomically(path, bytes);
+  }();
+  if (written.ok()) return std::nullopt;
+  if (!fs::is_directory(folder_, error)) return WriteError{Gone(), true};
+  // Another file of this size in the folder's top tells whose fault it is. It is never given its name.
+  const Status other = [&]() -> Status {
+    BIFRONS_TRY(AtomicFile probe, AtomicFile::Create(PathOf("probe" + suffix_)));
+    return probe.Write(bytes);
+  }();
+  return WriteError{written.error(), !other.ok()};
+}
+
+Error OutputFolder::Gone() const { return Failure(folder_ + ": cannot write: this folder was removed"); }
+
+Status OutputFolder::Record(const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  return manifest_.Append(line);
+}
+
+Status OutputFolder::RecordFailure(const FailedJob& failed) {
+  const std::lock_guard lock(mutex_);
+  std::error_code error;
+  if (!fs::is_directory(folder_, error)) return Gone();
+  return failed_.Append(failed);
+}
+
+Status OutputFolder::RecordBatchAnswer(const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  return batch_->Append(line);
+}
+
+}  // namespace bifrons

@@ -1,0 +1,70 @@
+// The folder that a list is rendered into: pictures, sheets, the manifest, what failed, a batch's answers.
+//
+// A picture's file is written and synced before its line is: whatever ends the process in between, the line
+// is missing, and the picture is drawn again to the same bytes.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/jobs/batch_output.h"
+#include "src/jobs/failures.h"
+#include "src/jobs/manifest.h"
+#include "src/jobs/plan.h"
+
+namespace bifrons {
+
+class OutputFolder {
+ public:
+  /// Makes `folder` if it is not there and owns its `manifest` (a name: manifest*.jsonl; failed and output
+  /// files are named alike). Errors: Manifest::Open's, a folder that cannot be made or written.
+  static Result<std::unique_ptr<OutputFolder>> Open(const std::string& folder, const std::string& manifest);
+  ~OutputFolder();
+
+  const FinishedWork& finished() const { return manifest_.finished(); }
+  uint64_t seed_base() const { return manifest_.seed_base(); }
+  /// Until this is called, other processes wait in Open: the first header that a folder gets fixes its seeds.
+  Status Begin(ManifestHeader header);
+  /// Keeps the answers of a batch, of requests for which `keep` says so.
+  Status OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep);
+
+  std::string PathOf(const std::string& file) const;
+  /// Whether the folder still holds what the record says, byte for byte.
+  bool Holds(const ManifestRecord& record) const;
+
+  // The rest may be called from any thread. Errors of these are the folder's, not the job's: nothing more can
+  // be kept in it.
+
+  /// Why a file could not be written: the folder's fault, or the job's own (a name that cannot be).
+  struct WriteError {
+    Error error;
+    bool folder = false;
+  };
+  /// Writes a file and the folders on its way.
+  std::optional<WriteError> WriteFile(const std::string& file, std::span<const uint8_t> bytes) const;
+  Status Record(const std::string& line);
+  Status RecordFailure(const FailedJob& failed);
+  bool IsAnswered(const std::string& custom_id) const { return batch_ && batch_->IsAnswered(custom_id); }
+  Status RecordBatchAnswer(const std::string& line);
+
+ private:
+  class Lock;
+  OutputFolder(std::string folder, std::string suffix, std::unique_ptr<Lock> opening, Manifest manifest,
+               FailedFile failed);
+  Error Gone() const;
+
+  const std::string folder_;
+  const std::string suffix_;       // what follows "manifest" in the manifest's name
+  std::unique_ptr<Lock> opening_;  // until Begin
+  std::mutex mutex_;
+  Manifest manifest_;
+  FailedFile failed_;
+  std::optional<BatchOutput> batch_;
+};
+
+}  // namespace bifrons

@@ -1,0 +1,171 @@
+// Rendering a list: jobs as they arrive go to the scheduler, what comes of them to the output folder.
+//
+// The caller's thread feeds: it reads jobs, tells what is done already, and keeps a few more requests with
+// the scheduler than run at once, so that a list of any length takes no memory. Results are encoded, written
+// and recorded on the scheduler's second thread, beside its steps.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "src/base/result.h"
+#include "src/engine/metadata.h"
+#include "src/engine/scheduler.h"
+#include "src/jobs/entry_queue.h"
+#include "src/jobs/job_reader.h"
+#include "src/jobs/output_folder.h"
+#include "src/jobs/plan.h"
+#include "src/jobs/shard.h"
+#include "src/model/janus.h"
+#include "vision/image_file.h"
+
+namespace bifrons {
+
+struct RenderOptions {
+  std::string jobs;      // a job file, or "-"
+  std::string folder;    // for everything that comes of it
+  std::string manifest;  // this process's file in the folder: manifest*.jsonl
+  JobDefaults defaults;
+  NameTemplate names;
+  Shard shard;
+  bool sheets = false;    // a contact sheet of every job with several pictures
+  int sheet_columns = 0;  // 0 = about as many as rows
+  ImageOptions images;    // how those that are asked about are read
+  SchedulerOptions scheduler;
+};
+
+struct RenderProgress {
+  int64_t drawn = 0, answered = 0;  // now
+  int64_t kept = 0;                 // of them from earlier runs
+  int64_t failed = 0;               // jobs
+  std::optional<int64_t> expected;  // pictures and answers of this shard; none: of a stream nobody knows
+  double image_tokens = 0, tokens_per_picture = 1;
+  double seconds = 0;
+};
+
+struct RenderSummary {
+  RenderProgress progress;
+  int64_t sheets = 0;  // written now
+  SchedulerStats stats;
+  bool begun = false;  // the list and the folder could be opened
+  bool interrupted = false;  // before all was done
+};
+
+/// Told what happens, one call at a time, from several threads.
+class RenderListener {
+ public:
+  virtual ~RenderListener() = default;
+  /// A picture is written and recorded; `line` is the manifest's.
+  virtual void OnPicture(const std::string& path, const std::string& line) = 0;
+  virtual void OnAnswer(const ManifestRecord& record, const std::string& line) = 0;
+  virtual void OnFailed(const FailedJob& failed) = 0;
+  virtual void OnSheet(const std::string& path) = 0;
+  /// On the caller's thread, some ten times a second.
+  virtual void OnProgress(const RenderProgress& progress) = 0;
+};
+
+/// What of the model the list takes; read from a file's entries, and by the format alone where it is a
+/// stream.
+Result<ModelParts> PartsForJobs(const std::string& jobs, JobFormat format);
+
+class Renderer {
+ public:
+  /// `reader` stands at the list's beginning. `janus` and `listener` must outlive the renderer.
+  Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOptions options, RenderListener& listener);
+
+  /// Renders until the list's end, or until `stop` says so: then nothing more begins, what is being decoded
+  /// is still written, and the rest is dropped. Errors (kFailure): the folder can take no more, the list
+  /// cannot be read any further. The summary tells what was done before.
+  Status Run(const std::function<bool()>& stop);
+  /// Once Run is through.
+  const RenderSummary& summary() const { return summary_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  using Stop = std::function<bool()>;
+
+  /// A job some of whose pictures are not finished.
+  struct Live {
+    PlannedJob plan;
+    int64_t remaining = 0;  // pictures, or 1 for an answer
+    bool failed = false;
+    ManifestRecord answer;  // once it is there
+  };
+  /// A picture or an answer that the scheduler has.
+  struct Request {
+    int64_t number = 0;  // its key in requests_
+    Scheduler::Id id = Scheduler::kNoId;
+    bool picture = true;
+    std::atomic<int64_t> tokens{0};
+    Clock::time_point begun;  // the first token, or before that the submission
+  };
+
+  // ---- render.cpp: the caller's thread
+  Status Open();
+  Status ReadAhead(ManifestHeader* header, std::set<std::string>* unfinished);
+  Status Feed(const Stop& stop);
+  void WaitForTheRest(const Stop& stop);
+  void Take(const Job& job, const Stop& stop);
+  bool WriteGenEvalMetadata(const Job& job);
+  Status ClaimNames(PlannedJob& planned);
+  void SubmitPicture(const std::shared_ptr<Live>& live, size_t k);
+  void SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed);
+  std::shared_ptr<Request> Enter(bool picture);
+  void Submitted(Live& live, Request& request, const Result<Scheduler::Id>& id);
+  bool WaitForRoom(const Stop& stop);
+  void ReportProgress();
+  void Kept();
+
+  // ---- render_results.cpp: the scheduler's second thread, and the caller's for what is there already
+  void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request);
+  void Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
+               const Request& request);
+  Status WritePicture(const Live& live, const PlannedPicture& picture, const DrawnPicture& drawn,
+                      const Request& request);
+  void Leave(const Request& request);
+  void FinishOne(Live& live);
+  void FinishJob(Live& live);
+  void WriteBatchAnswer(Live& live);
+  void WriteSheet(Live& live);
+  void Fail(Live& live, const Error& error);
+  void Fail(const FailedJob& failed);
+  /// The folder can take no more: everything ends.
+  void Abandon(const Error& error);
+  void Keep(const Status& status) {
+    if (!status.ok()) Abandon(status.error());
+  }
+  bool IsAbandoned();
+
+  Janus& janus_;
+  RenderOptions options_;
+  RenderListener& listener_;
+  std::unique_ptr<JobReader> reader_;
+  JobFormat format_;
+  PictureSettings model_;  // what the loaded model decides
+  PlanModel plan_model_;
+  std::unique_ptr<OutputFolder> folder_;
+  KeyCounter keys_;
+  int64_t position_ = 0;                             // in the list
+  std::unordered_map<std::string, int64_t> claims_;  // the index of the job that a file name belongs to
+  Clock::time_point start_, reported_;
+
+  std::mutex mutex_;  // of what follows, and of the listener
+  std::condition_variable changed_;
+  std::unordered_map<int64_t, std::shared_ptr<Request>> requests_;  // with the scheduler
+  int64_t next_request_ = 0;
+  std::optional<Error> abandoned_;
+  RenderSummary summary_;
+
+  std::unique_ptr<Scheduler> scheduler_;  // last: its threads use all of the above
+};
+
+}  // namespace bifrons
