@@ -99,6 +99,9 @@ class Program {
   Program& operator=(const Program&) = delete;
 
   void Kill() const { kill(process_, SIGKILL); }
+  void Signal(int signal) const { kill(process_, signal); }
+  /// What it has printed so far.
+  std::string Printed() const { return ReadText(folder_ / "out"); }
 
   /// Whether it has ended, without waiting.
   bool Ended() const {

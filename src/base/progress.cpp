@@ -17,7 +17,9 @@ ProgressBar::ProgressBar(std::string label, bool enabled)
       start_(Clock::now()),
       drawn_(start_) {}
 
-ProgressBar::~ProgressBar() {
+ProgressBar::~ProgressBar() { Hide(); }
+
+void ProgressBar::Hide() {
   if (visible_) std::fputs("\r\033[K", stderr);
 }
 
@@ -37,7 +39,8 @@ void ProgressBar::Update(double done, double total, const std::string& note) {
 }
 
 void ProgressBar::Print(const std::string& line) {
-  std::fprintf(stderr, "%s%s\n", visible_ ? "\r\033[K" : "", line.c_str());
+  Hide();
+  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 }  // namespace bifrons

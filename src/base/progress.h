@@ -17,6 +17,8 @@ class ProgressBar {
   /// done of total, with the time left by the rate so far and `note` behind; redrawn at most ten times a
   /// second.
   void Update(double done, double total, const std::string& note);
+  /// Takes the bar away until the next Update: standard output may be the same terminal.
+  void Hide();
   /// A line on stderr that stays, above the bar.
   void Print(const std::string& line);
 

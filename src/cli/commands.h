@@ -8,8 +8,6 @@
 
 namespace bifrons {
 
-constexpr int kExitInterrupted = 130;
-
 /// Set by SIGINT and SIGTERM.
 extern std::atomic<bool> interrupted;
 /// While this is set, a signal ends the program at once: nothing is under way that could be finished.
@@ -25,5 +23,7 @@ Result<int> RunTokenize(const TokenizeOptions& options);
 Result<int> RunTrace(const TraceOptions& options);
 Result<int> RunBench(const BenchOptions& options);
 Result<int> RunExport(const ExportOptions& options);
+Result<int> RunRender(const RenderCommand& options);
+Result<int> RunMerge(const MergeOptions& options);
 
 }  // namespace bifrons

@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Job {
+struct DrawingJob {
   LoadOptions load;
   std::vector<DrawRequest> requests;
   std::string expected_hash;  // of the model a --from picture was drawn with; "" otherwise
@@ -48,9 +48,9 @@ Result<PictureSettings> ReadSettings(const std::string& picture) {
 }
 
 // The recorded settings, where no flag overrides them.
-Result<Job> JobFromPicture(const GenerateOptions& options) {
+Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   BIFRONS_TRY(const PictureSettings settings, ReadSettings(options.from));
-  Job job;
+  DrawingJob job;
   job.load = options.load;
   job.expected_hash = settings.model_hash;
   job.choice = settings.choice;
@@ -160,7 +160,7 @@ nlohmann::json ToJson(const std::string& file, const PictureSettings& s) {
 }  // namespace
 
 Result<int> RunGenerate(const GenerateOptions& options) {
-  Job job;
+  DrawingJob job;
   job.load = options.load;
   if (!options.from.empty()) {
     BIFRONS_TRY(job, JobFromPicture(options));

@@ -13,9 +13,13 @@ std::atomic<bool> waiting_for_input{false};
 
 namespace {
 
-void OnSignal(int) {
+std::atomic<int> exit_code{0};  // what the signal that interrupted asks for
+
+// As shells say it: 130 after SIGINT, 143 after SIGTERM.
+void OnSignal(int signal) {
+  exit_code = 128 + signal;
   // The second signal ends the program at once; unfinished files are temporary ones.
-  if (interrupted.exchange(true) || waiting_for_input) std::_Exit(kExitInterrupted);
+  if (interrupted.exchange(true) || waiting_for_input) std::_Exit(exit_code);
 }
 
 Result<int> Run(int argc, char** argv) {
@@ -35,6 +39,8 @@ Result<int> Run(int argc, char** argv) {
     Result<int> operator()(const TraceOptions& o) const { return RunTrace(o); }
     Result<int> operator()(const BenchOptions& o) const { return RunBench(o); }
     Result<int> operator()(const ExportOptions& o) const { return RunExport(o); }
+    Result<int> operator()(const RenderCommand& o) const { return RunRender(o); }
+    Result<int> operator()(const MergeOptions& o) const { return RunMerge(o); }
   };
   return std::visit(Visitor{}, command);
 }
@@ -54,6 +60,7 @@ int main(int argc, char** argv) {
   std::signal(SIGINT, bifrons::OnSignal);
   std::signal(SIGTERM, bifrons::OnSignal);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of write
   bifrons::Error error;
   try {
     const auto result = bifrons::Run(argc, argv);
@@ -68,7 +75,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {  // a library's; ours are Results
     error = bifrons::Failure(e.what());
   }
-  if (bifrons::interrupted) error.kind = static_cast<bifrons::ErrorKind>(bifrons::kExitInterrupted);
+  if (bifrons::interrupted) error.kind = static_cast<bifrons::ErrorKind>(bifrons::exit_code.load());
   std::fprintf(stderr, "bifrons: %s\n", bifrons::OneLine(error.message).c_str());
   return static_cast<int>(error.kind);
 }

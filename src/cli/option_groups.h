@@ -40,9 +40,29 @@ void AddRanged(CLI::App* app, const std::string& name, Target& target, T least, 
       });
 }
 
+/// Guidance, temperature and masks, into fields that GenerateOptions and DrawSettings share.
+template <class Settings>
+void AddSampling(CLI::App* app, Settings& settings) {
+  AddRanged<float>(app, "--cfg", settings.guidance, -1000, 1000,
+                   "classifier-free guidance weight (default: the model's, else 5)");
+  AddRanged<float>(app, "--temperature", settings.temperature, 0, 1000, "0 = greedy (default 1)");
+  AddRanged<int>(app, "--top-k", settings.top_k, 0, 1 << 30, "keep the k likeliest tokens (default 0 = all)");
+  AddRanged<float>(app, "--top-p", settings.top_p, 0, 1,
+                   "keep the likeliest tokens up to this probability (default 1 = all)");
+  AddRanged<float>(app, "--min-p", settings.min_p, 0, 1,
+                   "drop tokens below this share of the likeliest (default 0)");
+}
+
 // ---- options_draw.cpp
 void AddGenerate(CLI::App& app, GenerateOptions& options);
 Status Check(const GenerateOptions& options);
+
+// ---- options_render.cpp
+void AddRender(CLI::App& app, RenderCommand& options);
+void AddMerge(CLI::App& app, MergeOptions& options);
+/// Parses what has a syntax of its own.
+Status Complete(RenderCommand& options);
+Status Check(const MergeOptions& options);
 
 // ---- options_see.cpp
 void AddCaption(CLI::App& app, CaptionOptions& options);

@@ -79,9 +79,11 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
       "Examples:\n"
       "  bifrons generate \"a dog on a blue background\"\n"
       "  bifrons generate -m ~/models/Janus-Pro-1B -n 4 --seed 7 \"a lighthouse in a storm\"\n"
+      "  bifrons render prompts.txt -o pictures\n"
       "  bifrons caption dog.png\n"
       "  bifrons VERB --help tells more of a verb.\n"
-      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, 130 interrupted.");
+      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, or jobs or images that failed "
+      "while the rest was done, 130 interrupted (SIGINT), 143 ended (SIGTERM).");
   app.require_subcommand(1);
 
   GenerateOptions generate;
@@ -94,7 +96,11 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   TraceOptions trace;
   BenchOptions bench;
   ExportOptions exports;
+  RenderCommand render;
+  MergeOptions merge;
   AddGenerate(app, generate);
+  AddRender(app, render);
+  AddMerge(app, merge);
   AddCaption(app, caption);
   AddAsk(app, ask);
   AddChat(app, chat);
@@ -129,6 +135,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
                                             : verb == "caption" ? &caption.inputs
                                             : verb == "ask"     ? &ask.arguments
                                             : verb == "chat"    ? &chat.images
+                                            : verb == "merge"   ? &merge.folders
                                                                 : nullptr;
   if (!strings && !after.empty()) {
     return UsageError(verb + ": unexpected argument " + OneLine(after[0]) + "; see bifrons " + verb +
@@ -149,6 +156,11 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
     return Command(std::move(options));
   };
   if (verb == "generate") return checked(generate);
+  if (verb == "render") {
+    BIFRONS_RETURN_IF_ERROR(Complete(render));
+    return Command(std::move(render));
+  }
+  if (verb == "merge") return checked(merge);
   if (verb == "caption") return checked(caption);
   if (verb == "ask") return checked(ask);
   if (verb == "chat") return Command(chat);

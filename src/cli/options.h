@@ -8,6 +8,7 @@
 
 #include "src/base/result.h"
 #include "src/engine/sampler.h"
+#include "src/jobs/render.h"
 #include "src/model/load_options.h"
 #include "vision/image_file.h"
 
@@ -89,6 +90,24 @@ struct TraceOptions {
   std::string out;
 };
 
+struct RenderCommand {
+  LoadOptions load;
+  RenderOptions render;
+  std::string name_template;
+  std::string shard;              // "i/N"; "" = what the environment says
+  std::string shard_source;       // the variable that said so
+  std::vector<std::string> plot;  // axes
+  bool json = false, verbose = false, quiet = false;
+};
+
+struct MergeOptions {
+  std::vector<std::string> folders;
+  std::string jobs;    // the list, to tell what is missing by its contents; "" = by what the manifests say
+  std::string output;  // one manifest of all; "" = none
+  bool quick = false;  // do not read the pictures
+  bool json = false;
+};
+
 struct BenchOptions {
   LoadOptions load;
   std::vector<int> rows = {2, 8, 32};
@@ -108,8 +127,9 @@ struct HelpText {
   std::string text;
 };
 
-using Command = std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions,
-                             InfoOptions, TokenizeOptions, TraceOptions, BenchOptions, ExportOptions>;
+using Command =
+    std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions, InfoOptions,
+                 TokenizeOptions, TraceOptions, BenchOptions, ExportOptions, RenderCommand, MergeOptions>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

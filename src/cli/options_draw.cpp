@@ -19,14 +19,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       ->check(CLI::Range(1, 1000));
   AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
                      "seed of the first picture, 0 to 2^53-1 (default: random, printed)");
-  AddRanged<float>(verb, "--cfg", o.guidance, -1000, 1000,
-                   "classifier-free guidance weight (default: the model's, else 5)");
-  AddRanged<float>(verb, "--temperature", o.temperature, 0, 1000, "0 = greedy (default 1)");
-  AddRanged<int>(verb, "--top-k", o.top_k, 0, 1 << 30, "keep the k likeliest tokens (default 0 = all)");
-  AddRanged<float>(verb, "--top-p", o.top_p, 0, 1,
-                   "keep the likeliest tokens up to this probability (default 1 = all)");
-  AddRanged<float>(verb, "--min-p", o.min_p, 0, 1,
-                   "drop tokens below this share of the likeliest (default 0)");
+  AddSampling(verb, o);
   verb->add_option("-o,--output", o.output,
                    "file to write (default out.png); several become NAME_1.png, NAME_2.png, …");
   verb->add_option("--codes-out", o.codes_out,

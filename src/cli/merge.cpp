@@ -1,0 +1,84 @@
+// bifrons merge: whether rendered folders are complete, and one manifest of all.
+#include "src/jobs/merge.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "src/base/atomic_file.h"
+#include "src/cli/answering.h"
+#include "src/cli/commands.h"
+#include "src/model/text/utf8.h"
+
+namespace bifrons {
+namespace {
+
+constexpr size_t kMostShown = 20;
+
+std::string FailedText(const FailedJob& f) {
+  return "job " + std::to_string(f.index) + " (" + f.where + "): " + f.error.message;
+}
+
+nlohmann::ordered_json ToJson(const MergeReport& r) {
+  nlohmann::ordered_json out = {{"complete", r.complete}};
+  out["expected"] = r.expected ? nlohmann::ordered_json(*r.expected) : nlohmann::ordered_json();
+  out["finished"] = r.finished, out["duplicates"] = r.duplicates, out["others"] = r.others;
+  out["manifests"] = nlohmann::ordered_json::array();
+  for (const auto& p : r.parts)
+    out["manifests"].push_back({{"file", p.manifest}, {"shard", p.shard}, {"finished", p.finished}});
+  out["missing_shards"] = r.missing_shards;
+  out["missing"] = nlohmann::ordered_json::array();
+  for (const MissingJob& m : r.missing) {
+    out["missing"].push_back({{"index", m.index}});
+    if (!m.numbers.empty()) out["missing"].back()["numbers"] = m.numbers;
+  }
+  out["damaged"] = nlohmann::ordered_json::array();
+  for (const DamagedFile& d : r.damaged) out["damaged"].push_back({{"file", d.path}, {"exists", d.exists}});
+  out["failed"] = nlohmann::ordered_json::array();
+  for (const FailedJob& f : r.failed) out["failed"].push_back(nlohmann::ordered_json::parse(FailedLine(f)));
+  return out;
+}
+
+void PrintLines(const char* title, size_t count, const std::function<std::string(size_t)>& line) {
+  for (size_t i = 0; i < count && i < kMostShown; i++)
+    std::printf("%s %s\n", title, OneLine(line(i)).c_str());
+  if (count > kMostShown) std::printf("%s … and %zu more (--json lists all)\n", title, count - kMostShown);
+}
+
+void Print(const MergeReport& r) {
+  for (const auto& p : r.parts)
+    std::printf("%s: shard %s, %lld finished\n", p.manifest.c_str(), p.shard.c_str(),
+                static_cast<long long>(p.finished));
+  PrintLines("failed:", r.failed.size(), [&](size_t i) { return FailedText(r.failed[i]); });
+  PrintLines("damaged:", r.damaged.size(), [&](size_t i) {
+    return r.damaged[i].path + (r.damaged[i].exists ? ": is not what its manifest says" : ": is not there");
+  });
+  if (!r.missing.empty()) std::printf("missing: jobs %s\n", ShownMissing(r.missing, kMostShown).c_str());
+  PrintLines("missing: shard", r.missing_shards.size(), [&](size_t i) { return r.missing_shards[i]; });
+  std::string line = std::to_string(r.finished);
+  if (r.expected) line += " of " + std::to_string(*r.expected);
+  line += " finished";
+  if (!r.expected) line += " (the list was a stream: how many it asked for, only --jobs can tell)";
+  if (r.duplicates > 0) line += ", " + std::to_string(r.duplicates) + " duplicate lines";
+  if (r.others > 0) line += ", " + std::to_string(r.others) + " of other lists or settings";
+  std::printf("%s: %s\n", line.c_str(),
+              r.complete ? "complete" : "incomplete; render again with the same command");
+}
+
+}  // namespace
+
+Result<int> RunMerge(const MergeOptions& options) {
+  BIFRONS_TRY(const MergeReport report, CheckFolders({options.folders, options.jobs, !options.quick}));
+  if (!options.output.empty()) {
+    const std::string text = MergedManifest(report);
+    BIFRONS_RETURN_IF_ERROR(WriteFileAtomically(
+        options.output, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size())));
+  }
+  if (options.json) {
+    std::printf("%s\n", JsonLine(ToJson(report)).c_str());
+  } else {
+    Print(report);
+  }
+  return report.complete ? 0 : static_cast<int>(ErrorKind::kFailure);
+}
+
+}  // namespace bifrons

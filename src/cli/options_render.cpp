@@ -1,0 +1,156 @@
+// The command lines of `render` and `merge`.
+#include <charconv>
+#include <cmath>
+
+#include "src/cli/option_groups.h"
+
+namespace bifrons {
+namespace {
+
+constexpr const char* kDefaultName = "{index}_{seed}_{slug}";
+constexpr const char* kPlotName = "{index}_{number:2}_{slug}";
+
+// "6G", "512M", "100000"; nothing if it is no size.
+std::optional<size_t> ParseSize(std::string_view text) {
+  double number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
+  const int shift = suffix.empty() ? 0 : suffix == "K" ? 10 : suffix == "M" ? 20 : suffix == "G" ? 30 : -1;
+  if (error != std::errc() || shift < 0) return std::nullopt;
+  const double bytes = std::ldexp(number, shift);
+  if (!(bytes >= 1 && bytes < 1e18)) return std::nullopt;
+  return static_cast<size_t>(bytes);
+}
+
+}  // namespace
+
+void AddRender(CLI::App& app, RenderCommand& o) {
+  CLI::App* verb = AddVerb(
+      app, "render", "Draw a list of prompts into a folder, and continue where an earlier run ended",
+      "  bifrons render prompts.txt -o pictures            one prompt per line; the same again continues\n"
+      "  bifrons render jobs.jsonl -o pictures -n 4 --grid {\"prompt\": \"a cat\", \"seed\": 7, \"cfg\": 3} "
+      "…\n"
+      "  bifrons render batch.jsonl -o answers             an OpenAI Batch file; answers/output.jsonl\n"
+      "  bifrons render evaluation_metadata.jsonl -o geneval  GenEval's tree, 00000/samples/0000.png …\n"
+      "  bifrons render one.txt -o plot --plot cfg=1,3,5,7 temperature=0.7,1\n"
+      "  bifrons render prompts.txt -o pictures --shard 0/4   one of four processes; bifrons merge checks "
+      "all\n"
+      "  tail -f queue | bifrons render - -o pictures --json  lines are drawn as they arrive");
+  TakeWhole(verb->add_option(
+                    "jobs", o.render.jobs,
+                    "job file, its format told by its contents: prompts or A1111 lines, JSON lines, CSV with "
+                    "a header, an OpenAI Batch file, GenEval's metadata; - for standard input")
+                ->required());
+  verb->add_option("-o,--output", o.render.folder,
+                   "folder for pictures and manifest; made if it is not there")
+      ->required();
+  verb->add_option(
+      "--name", o.name_template,
+      "names of pictures (default {index}_{seed}_{slug}); fields: index, number, seed, slug, cfg, "
+      "temperature; {index:3} = three digits at least");
+  AddRanged<int>(
+      verb, "-n,--n", o.render.defaults.images, 1, kMaxImages,
+      "pictures per job, where it does not say; picture k has its seed + k (default 1; GenEval's 4)");
+  AddRanged<int64_t>(
+      verb, "--seed", o.render.defaults.seed, 0, kMaxSeed,
+      "seed of every job without one (default: one per job, made up once and fixed by the manifest)");
+  AddSampling(verb, o.render.defaults.settings);
+  verb->add_option_function<std::string>(
+          "--format",
+          [&o](const std::string& name) {
+            if (auto format = ParsePictureFormat(name); format.ok()) o.render.defaults.format = *format;
+          },
+          "png (default), jpg or webp")
+      ->check(CLI::IsMember({"png", "jpg", "webp"}));
+  verb->add_option("--upscale", o.render.defaults.upscale, "resample pictures to 2 or 4 times their size")
+      ->check(CLI::IsMember({"2", "4"}));
+  verb->add_option_function<int>(
+          "--grid",
+          [&o](int columns) {
+            o.render.sheets = true;
+            o.render.sheet_columns = columns;
+          },
+          "also a contact sheet of every job with several pictures, NAME_grid; so many columns (default: as "
+          "many as "
+          "rows)")
+      ->expected(0, 1)
+      ->default_str("0")
+      ->check(CLI::Range(0, 1000));
+  verb->add_option(
+          "--plot", o.plot,
+          "of every job an X/Y sheet: one or two of cfg=1,3,5 temperature=… top_k=… top_p=… min_p=… seed=… "
+          "prompt=word,other word")
+      ->expected(1, 2);
+  verb->add_option(
+      "--shard", o.shard,
+      "i/N: draw the i-th of N parts of the list, from 0 (default: of Slurm's job arrays, of Kubernetes' "
+      "JOB_COMPLETION_INDEX with BIFRONS_SHARD_COUNT, of RANK and WORLD_SIZE)");
+  verb->add_option("--manifest", o.render.manifest,
+                   "name of this process's manifest, manifest*.jsonl (default manifest.jsonl, or "
+                   "manifest-00i-of-00N.jsonl of a shard); all of the folder are read")
+      ->default_str("");
+  verb->add_option_function<std::string>(
+          "--memory",
+          [&o](const std::string& text) { o.render.scheduler.memory = ParseSize(text).value_or(0); },
+          "bytes for caches and rows, with K, M or G (default: half of what is left)")
+      ->check([](const std::string& text) -> std::string {
+        return ParseSize(text) ? "" : text + " is no size such as 6G or 512M";
+      });
+  AddRanged<int64_t>(verb, "--batch", o.render.scheduler.pictures, 1, 4096,
+                     "pictures drawn, or questions answered, at once at most (default 16)");
+  verb->add_flag("--json", o.json, "print a JSON line per picture, answer and failure, and the summary");
+  verb->add_flag("-v,--verbose", o.verbose, "print speed and memory at the end");
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar and no summary");
+  AddLoad(verb, o.load);
+}
+
+Status Complete(RenderCommand& o) {
+  RenderOptions& render = o.render;
+  const auto render_error = [](const Error& error) { return Error{error.kind, "render: " + error.message}; };
+  if (!o.plot.empty()) {
+    auto plot = ParsePlot(o.plot);
+    if (!plot.ok()) return render_error(plot.error());
+    render.defaults.plot = std::move(*plot);
+    if (render.defaults.images)
+      return UsageError("render: --plot decides how many pictures a job has; leave out --n");
+    if (render.sheets) return UsageError("render: --plot makes sheets of its own; leave out --grid");
+  }
+  const char* const name = o.plot.empty() ? kDefaultName : kPlotName;
+  auto names = NameTemplate::Parse(o.name_template.empty() ? name : o.name_template);
+  if (!names.ok()) return render_error(names.error());
+  render.names = std::move(*names);
+  if (!o.shard.empty()) {
+    auto shard = ParseShard(o.shard);
+    if (!shard.ok()) return render_error(shard.error());
+    render.shard = *shard;
+  } else {
+    auto shard =
+        ShardFromEnvironment([](const char* variable) -> const char* { return std::getenv(variable); });
+    if (!shard.ok()) return render_error(shard.error());
+    if (*shard) render.shard = (*shard)->shard, o.shard_source = (*shard)->source;
+  }
+  render.scheduler.answers = render.scheduler.pictures;  // --batch
+  if (render.manifest.empty()) render.manifest = "manifest" + render.shard.Suffix() + ".jsonl";
+  return {};
+}
+
+void AddMerge(CLI::App& app, MergeOptions& o) {
+  CLI::App* verb =
+      AddVerb(app, "merge", "Check rendered folders against their manifests; tell what is missing",
+              "  bifrons merge pictures\n"
+              "  bifrons merge part0 part1 part2 -o manifest.jsonl   one manifest of all, by index\n"
+              "  bifrons merge pictures --jobs prompts.txt --json");
+  AddStrings(verb, "folder", o.folders, "folders that render wrote; shards may share one");
+  verb->add_option("--jobs", o.jobs, "the list that was rendered: what is missing is told by its contents");
+  verb->add_option("-o,--output", o.output,
+                   "write one manifest of everything that is finished, sorted by index");
+  verb->add_flag("--quick", o.quick, "only look whether files exist, do not read them");
+  verb->add_flag("--json", o.json, "print one JSON object");
+}
+
+Status Check(const MergeOptions& o) {
+  if (o.folders.empty()) return UsageError("merge: give a folder, as in: bifrons merge pictures");
+  return {};
+}
+
+}  // namespace bifrons

@@ -1,0 +1,148 @@
+// bifrons render: a list in, a folder of pictures out; what happens, told on standard output and error.
+#include "src/jobs/render.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "src/base/progress.h"
+#include "src/cli/answering.h"
+#include "src/cli/commands.h"
+#include "src/jobs/sheet.h"
+#include "src/model/text/utf8.h"
+
+namespace bifrons {
+namespace {
+
+int64_t PeakMemory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return int64_t{usage.ru_maxrss} * 1024;
+}
+
+double Rate(double amount, double seconds) { return amount / std::max(seconds, 1e-9); }
+
+// Tells drivers and people what happens as it happens.
+class Reporter : public RenderListener {
+ public:
+  explicit Reporter(const RenderCommand& options) : options_(options), bar_("rendering", !options.quiet) {}
+
+  void OnPicture(const std::string& path, const std::string& line) override {
+    if (!options_.json) return Print(path);
+    PrintEvent("picture", line);
+  }
+  void OnAnswer(const ManifestRecord& record, const std::string& line) override {
+    if (options_.json) return PrintEvent("answer", line);
+    Print((record.custom_id.empty() ? record.where : record.custom_id) + ": " + OneLine(record.text));
+  }
+  void OnFailed(const FailedJob& failed) override {
+    bar_.Print("bifrons: " + OneLine(failed.where + ": " + failed.error.message));
+    if (options_.json) PrintEvent("failed", FailedLine(failed));
+  }
+  void OnSheet(const std::string& path) override {
+    if (!options_.json) return Print(path);
+    Print(JsonLine({{"event", "sheet"}, {"file", path}}));
+  }
+  void OnProgress(const RenderProgress& p) override {
+    const double drawn = p.image_tokens / p.tokens_per_picture;
+    char note[120];
+    std::snprintf(note, sizeof note, "%lld pictures, %.1f/s, %.0f tokens/s%s",
+                  static_cast<long long>(p.drawn + p.kept), Rate(static_cast<double>(p.drawn), p.seconds),
+                  Rate(p.image_tokens, p.seconds),
+                  p.failed > 0 ? (", " + std::to_string(p.failed) + " failed").c_str() : "");
+    // What is kept took no time, and would make the time left too short.
+    const double left = p.expected ? static_cast<double>(*p.expected - p.kept) : 0;
+    bar_.Update(drawn + static_cast<double>(p.answered + p.failed), left, note);
+  }
+
+  void Summarise(const RenderSummary& summary) {
+    const RenderProgress& p = summary.progress;
+    const double rate = Rate(static_cast<double>(p.drawn), p.seconds);
+    const double tokens = Rate(static_cast<double>(summary.stats.image_tokens), p.seconds);
+    if (options_.json) {
+      Print(JsonLine({{"event", "summary"},
+                      {"drawn", p.drawn},
+                      {"answered", p.answered},
+                      {"kept", p.kept},
+                      {"failed", p.failed},
+                      {"sheets", summary.sheets},
+                      {"interrupted", summary.interrupted},
+                      {"seconds", p.seconds},
+                      {"pictures_per_second", rate},
+                      {"image_tokens_per_second", tokens},
+                      {"rows_per_step", summary.stats.rows_per_step()},
+                      {"cache_bytes", summary.stats.most_cache_bytes},
+                      {"memory_bytes", PeakMemory()}}));
+    }
+    if (options_.quiet) return;
+    std::string line = std::to_string(p.drawn) + " drawn";
+    if (p.answered > 0) line += ", " + std::to_string(p.answered) + " answered";
+    if (p.kept > 0) line += ", " + std::to_string(p.kept) + " kept from before";
+    if (p.failed > 0) line += ", " + std::to_string(p.failed) + " failed";
+    if (summary.sheets > 0) line += ", " + std::to_string(summary.sheets) + " sheets";
+    char more[160];
+    std::snprintf(more, sizeof more, "; %.1f s, %.2f pictures/s, %.0f image tokens/s", p.seconds, rate,
+                  tokens);
+    bar_.Print(line + more);
+    if (!options_.verbose) return;
+    const SchedulerStats& s = summary.stats;
+    std::snprintf(more, sizeof more,
+                  "%.1f rows per step, %.0f MB of caches, %.0f MB in all; prefill %.1f s, decode "
+                  "%.1f s, VQ decoding %.1f s",
+                  s.rows_per_step(), static_cast<double>(s.most_cache_bytes) / 1e6,
+                  static_cast<double>(PeakMemory()) / 1e6, s.prefill_seconds, s.decode_seconds, s.vq_seconds);
+    bar_.Print(more);
+  }
+
+ private:
+  // Whoever reads the lines is to have each at once.
+  void Print(const std::string& line) {
+    bar_.Hide();
+    std::printf("%s\n", line.c_str());
+    std::fflush(stdout);
+  }
+  void PrintEvent(const char* event, const std::string& line) {
+    Print("{\"event\":\"" + std::string(event) + "\"," + line.substr(1));
+  }
+
+  const RenderCommand& options_;
+  ProgressBar bar_;
+};
+
+std::string Told(const RenderProgress& p) {
+  const int64_t done = p.drawn + p.answered + p.kept;
+  return std::to_string(done) + (p.expected ? " of " + std::to_string(*p.expected) : "") + " done";
+}
+
+}  // namespace
+
+Result<int> RunRender(const RenderCommand& options) {
+  BIFRONS_TRY(auto reader, JobReader::Open(options.render.jobs));
+  LoadOptions load = options.load;
+  BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
+  load.skip_missing_parts = load.parts.understanding && load.parts.drawing;
+  if (!options.render.defaults.plot.empty() || options.render.sheets) BIFRONS_RETURN_IF_ERROR(CheckFonts());
+  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
+  if (!options.shard_source.empty() && !options.quiet) {
+    std::fprintf(stderr, "shard %s, by %s\n", options.render.shard.ToString().c_str(),
+                 options.shard_source.c_str());
+  }
+
+  Reporter reporter(options);
+  Renderer renderer(*janus, std::move(reader), options.render, reporter);
+  const Status rendered = renderer.Run([] { return interrupted.load(); });
+  const RenderSummary& summary = renderer.summary();
+  if (summary.begun) reporter.Summarise(summary);
+  if (!rendered.ok()) {
+    Error error = rendered.error();
+    if (error.kind == ErrorKind::kFailure && summary.begun) error.message += "; the same command continues";
+    return error;
+  }
+  if (summary.interrupted)
+    return Failure("interrupted, " + Told(summary.progress) + "; the same command continues");
+  return summary.progress.failed > 0 ? static_cast<int>(ErrorKind::kBadData) : 0;
+}
+
+}  // namespace bifrons
