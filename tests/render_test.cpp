@@ -321,6 +321,16 @@ TEST_CASE("lines are drawn as they arrive") {
   const ProgramResult more = RunProgram(Render("-", out, {"--seed", "1", "--name", "{index}"}), Prompts(4));
   CHECK(more.exit_code == 0);
   CHECK(more.err.find("1 drawn, 3 kept") != std::string::npos);
+  // Who waits for what becomes of a job is told.
+  const Arguments by_lines = Render("-", out, {"--seed", "1", "--name", "{index}", "--json"});
+  std::istringstream events(RunProgram(by_lines, Prompts(5)).out);
+  std::string told;
+  for (std::string line; std::getline(events, line);) {
+    const json event = json::parse(line);
+    if (event.contains("file"))
+      told += event["event"].get<std::string>() + " " + event["file"].get<std::string>() + "\n";
+  }
+  CHECK(told == "kept 00000.png\nkept 00001.png\nkept 00002.png\nkept 00003.png\npicture 00004.png\n");
 }
 
 TEST_CASE("sheets are made of a job's pictures, and again where they are missing") {

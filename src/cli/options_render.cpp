@@ -98,7 +98,8 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       });
   AddRanged<int64_t>(verb, "--batch", o.render.scheduler.pictures, 1, 4096,
                      "pictures drawn, or questions answered, at once at most (default 16)");
-  verb->add_flag("--json", o.json, "print a JSON line per picture, answer and failure, and the summary");
+  verb->add_flag("--json", o.json,
+                 "print a JSON line per picture, answer and failure, also of what is kept, and the summary");
   verb->add_flag("-v,--verbose", o.verbose, "print speed and memory at the end");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar and no summary");
   AddLoad(verb, o.load);

@@ -37,6 +37,10 @@ class Reporter : public RenderListener {
     if (options_.json) return PrintEvent("answer", line);
     Print((record.custom_id.empty() ? record.where : record.custom_id) + ": " + OneLine(record.text));
   }
+  // Who sends jobs one by one waits for what becomes of each.
+  void OnKept(const ManifestRecord& record) override {
+    if (options_.json) PrintEvent("kept", KeptLine(record));
+  }
   void OnFailed(const FailedJob& failed) override {
     bar_.Print("bifrons: " + OneLine(failed.where + ": " + failed.error.message));
     if (options_.json) PrintEvent("failed", FailedLine(failed));

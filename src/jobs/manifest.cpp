@@ -134,6 +134,18 @@ std::string AnswerLine(const ManifestRecord& r, const PictureSettings& model, co
   return Finish(std::move(line), model);
 }
 
+std::string KeptLine(const ManifestRecord& r) {
+  nlohmann::ordered_json line = Common(r);
+  line["seed"] = r.seed;
+  if (!r.file.empty()) {
+    line["file"] = r.file, line["sha256"] = r.sha256, line["bytes"] = r.bytes;
+  } else {
+    line["text"] = r.text, line["complete"] = r.complete;
+    line["prompt_tokens"] = r.prompt_tokens, line["tokens"] = r.tokens;
+  }
+  return line.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 std::string HeaderLine(const ManifestHeader& h) {
   const auto count = [](const std::optional<int64_t>& n) { return n ? json(*n) : json(); };
   nlohmann::ordered_json line = {{"bifrons_manifest", kVersion},

@@ -61,6 +61,8 @@ struct PictureDetails {
 std::string PictureLine(const ManifestRecord& record, const PictureDetails& details);
 std::string AnswerLine(const ManifestRecord& record, const PictureSettings& model, const Sampling& sampling,
                        double seconds);
+/// What is known of it from before: the fields above that the record holds.
+std::string KeptLine(const ManifestRecord& record);
 std::string HeaderLine(const ManifestHeader& header);
 
 /// Told about the lines of a manifest.

@@ -180,7 +180,7 @@ void Renderer::Take(const Job& job, const Stop& stop) {
   if (job.answer) {
     if (any) {
       live->answer = *any;
-      Kept();
+      Kept(*any, job);
       return FinishJob(*live);
     }
     live->remaining = 1;
@@ -192,7 +192,7 @@ void Renderer::Take(const Job& job, const Stop& stop) {
     if (stop() || IsAbandoned()) return;
     const ManifestRecord* const record = finished.Find(key, static_cast<int64_t>(k));
     if (record && folder_->Holds(*record)) {
-      Kept();
+      Kept(*record, job);
     } else {
       missing.push_back(k);
     }
@@ -340,10 +340,12 @@ void Renderer::ReportProgress() {
   listener_.OnProgress(progress);
 }
 
-void Renderer::Kept() {
+void Renderer::Kept(ManifestRecord record, const Job& job) {
   ReportProgress();
+  record.index = job.index;
   const std::lock_guard lock(mutex_);
   summary_.progress.kept++;
+  listener_.OnKept(record);
 }
 
 }  // namespace bifrons

@@ -67,6 +67,8 @@ class RenderListener {
   /// A picture is written and recorded; `line` is the manifest's.
   virtual void OnPicture(const std::string& path, const std::string& line) = 0;
   virtual void OnAnswer(const ManifestRecord& record, const std::string& line) = 0;
+  /// A picture or an answer is there from before; its index is the job's in this list.
+  virtual void OnKept(const ManifestRecord& record) = 0;
   virtual void OnFailed(const FailedJob& failed) = 0;
   virtual void OnSheet(const std::string& path) = 0;
   /// On the caller's thread, some ten times a second.
@@ -123,7 +125,7 @@ class Renderer {
   void Submitted(Live& live, Request& request, const Result<Scheduler::Id>& id);
   bool WaitForRoom(const Stop& stop);
   void ReportProgress();
-  void Kept();
+  void Kept(ManifestRecord record, const Job& job);
 
   // ---- render_results.cpp: the scheduler's second thread, and the caller's for what is there already
   void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request);
