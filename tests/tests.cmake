@@ -56,3 +56,7 @@ set_tests_properties(openai_batch_goldens PROPERTIES LABELS long)
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})
 endif()
+
+# samples/cluster, for real where a machine alone can.
+add_test(NAME slurm COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/slurm.sh $<TARGET_FILE:bifrons>)
+set_tests_properties(slurm PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
