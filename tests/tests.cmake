@@ -58,5 +58,7 @@ if(BIFRONS_SANITIZE STREQUAL "")
 endif()
 
 # samples/cluster, for real where a machine alone can.
+set(KEPT ${CMAKE_CURRENT_BINARY_DIR}/environments)  # of Python, made by the first run
 add_test(NAME slurm COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/slurm.sh $<TARGET_FILE:bifrons>)
-set_tests_properties(slurm PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
+add_test(NAME ray COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/ray.sh $<TARGET_FILE:bifrons> ${KEPT})
+set_tests_properties(slurm ray PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
