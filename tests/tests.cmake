@@ -57,8 +57,15 @@ if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})
 endif()
 
-# samples/cluster, for real where a machine alone can.
+# samples/cluster, for real where a machine alone can: Slurm, Ray, the container file, the Kubernetes file's pods.
 set(KEPT ${CMAKE_CURRENT_BINARY_DIR}/environments)  # of Python, made by the first run
 add_test(NAME slurm COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/slurm.sh $<TARGET_FILE:bifrons>)
 add_test(NAME ray COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/ray.sh $<TARGET_FILE:bifrons> ${KEPT})
-set_tests_properties(slurm ray PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
+add_test(NAME kubernetes COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/kubernetes.sh $<TARGET_FILE:bifrons> ${KEPT})
+add_test(NAME containerfile COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/containerfile.sh)
+set_tests_properties(slurm ray kubernetes containerfile PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
+
+if(BIFRONS_SANITIZE STREQUAL "")
+  add_test(NAME runtime_packages COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/runtime_packages.sh $<TARGET_FILE:bifrons>)
+  set_tests_properties(runtime_packages PROPERTIES SKIP_RETURN_CODE 77)
+endif()
