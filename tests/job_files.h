@@ -55,7 +55,7 @@ inline void CheckBad(const std::string& text, const std::string& field, const st
   INFO(text.substr(0, 300));
   const ReadJobs jobs = ReadJobFile(text);
   REQUIRE(jobs.entries.size() == 1);
-  CHECK(jobs.bad(0).field == field);
+  CHECK(jobs.bad(0).error.field == field);
   CHECK(jobs.bad(0).error.kind == ErrorKind::kBadData);
   CHECK_THAT(jobs.bad(0).error.message, Catch::Contains(says));
   CHECK(jobs.bad(0).error.message.find('\n') == std::string::npos);

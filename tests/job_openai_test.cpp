@@ -117,7 +117,7 @@ TEST_CASE("a custom_id that is given twice") {
   CHECK(jobs.job(0).custom_id == "same");
   CHECK(jobs.job(1).custom_id == "other");
   CHECK(jobs.bad(2).custom_id == "same");
-  CHECK(jobs.bad(2).field == "custom_id");
+  CHECK(jobs.bad(2).error.field == "custom_id");
   CHECK_THAT(jobs.bad(2).error.message, Catch::Contains("line 1"));
 }
 

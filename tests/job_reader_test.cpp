@@ -204,12 +204,12 @@ TEST_CASE("no two entries have one index") {
       ReadJobFile(line(R"(, "index": 2)") + line(R"(, "index": 2)") + line("") + line(R"(, "index": 0)") +
                   line(R"(, "index": 3)") + line("") + line(R"(, "index": 5)"));
   CHECK(jobs.job(0).index == 2);
-  CHECK(jobs.bad(1).field == "index");
-  CHECK(jobs.bad(2).field == "index");  // its position is the first one's own index
+  CHECK(jobs.bad(1).error.field == "index");
+  CHECK(jobs.bad(2).error.field == "index");  // its position is the first one's own index
   CHECK(jobs.job(3).index == 0);        // the first one's position, which it did not take
   CHECK(jobs.job(4).index == 3);
   CHECK(jobs.job(5).index == 5);
-  CHECK(jobs.bad(6).field == "index");  // the one before is there by its position
+  CHECK(jobs.bad(6).error.field == "index");  // the one before is there by its position
 }
 
 TEST_CASE("CSV") {
@@ -248,7 +248,7 @@ TEST_CASE("wrong CSV records") {
     INFO(record);
     const ReadJobs jobs = ReadJobFile("prompt,seed\n" + record + "\nnext,1\n");
     REQUIRE(jobs.entries.size() == 2);
-    CHECK(jobs.bad(0).field == field);
+    CHECK(jobs.bad(0).error.field == field);
     CHECK_THAT(jobs.bad(0).error.message, Catch::Contains(says));
     CHECK_THAT(jobs.bad(0).where, Catch::EndsWith("line 2"));
     CHECK(jobs.picture(1).prompt == "next");
@@ -272,8 +272,8 @@ TEST_CASE("GenEval's prompts") {
   CHECK(jobs.picture(0).prompt == "a photo of a bench");
   CHECK(!jobs.picture(0).images);
   CHECK(jobs.job(0).geneval_metadata == line);
-  CHECK(jobs.bad(1).field == "tag");
-  CHECK(jobs.bad(2).field == "prompt");
+  CHECK(jobs.bad(1).error.field == "tag");
+  CHECK(jobs.bad(2).error.field == "prompt");
 }
 
 TEST_CASE("bytes that are no text") {

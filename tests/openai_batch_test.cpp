@@ -25,7 +25,7 @@ std::string Answers() {
   std::string lines;
   for (const JobReader::Entry& entry : ReadJobFile(ReadText(kFolder / "input.jsonl")).entries) {
     if (const BadJob* bad = std::get_if<BadJob>(&entry)) {
-      lines += ErrorLine(bad->custom_id, bad->error, bad->field) + "\n";
+      lines += ErrorLine(bad->custom_id, bad->error) + "\n";
       continue;
     }
     const Job& job = std::get<Job>(entry);
@@ -83,24 +83,24 @@ TEST_CASE("base64") {
 }
 
 TEST_CASE("errors of both kinds") {
-  const json ours = json::parse(ErrorLine("a", Failure("the disk is full"), ""));
+  const json ours = json::parse(ErrorLine("a", Failure("the disk is full")));
   CHECK(ours["response"]["status_code"] == 500);
   CHECK(ours["response"]["body"]["error"]["type"] == "server_error");
   CHECK(ours["response"]["body"]["error"]["param"].is_null());
   CHECK(ours["error"].is_null());
-  const json theirs = json::parse(ErrorLine("a", UsageError("x"), "body.size"));
+  const json theirs = json::parse(ErrorLine("a", UsageError("x", "body.size")));
   CHECK(theirs["response"]["status_code"] == 400);
   CHECK(theirs["response"]["body"]["error"]["param"] == "size");
-  CHECK(json::parse(ErrorLine("a", DataError("x"), "custom_id"))["response"]["body"]["error"]["param"] ==
+  CHECK(json::parse(ErrorLine("a", DataError("x", "custom_id")))["response"]["body"]["error"]["param"] ==
         "custom_id");
   // A message may quote bytes of the file; the line is UTF-8 whatever it quotes.
-  CHECK(json::parse(ErrorLine("a", DataError("\xFF"), ""))["response"]["body"]["error"]["message"] ==
+  CHECK(json::parse(ErrorLine("a", DataError("\xFF")))["response"]["body"]["error"]["message"] ==
         "\xEF\xBF\xBD");
 }
 
 TEST_CASE("ids belong to the request") {
   const auto id = [](const std::string& custom_id) {
-    return json::parse(ErrorLine(custom_id, DataError("x"), ""))["id"].get<std::string>();
+    return json::parse(ErrorLine(custom_id, DataError("x")))["id"].get<std::string>();
   };
   CHECK(id("a") == id("a"));
   CHECK(id("a") != id("b"));

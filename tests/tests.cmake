@@ -51,7 +51,9 @@ add_test(NAME full_tokenizers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/full_tokenizer
 set_tests_properties(full_tokenizers PROPERTIES LABELS long)
 add_test(NAME openai_batch_goldens COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.sh ${CMAKE_CURRENT_BINARY_DIR}/openai
                                            goldens ${CMAKE_CURRENT_SOURCE_DIR}/goldens/openai_batch)
-set_tests_properties(openai_batch_goldens PROPERTIES LABELS long)
+add_test(NAME openai_batch COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.sh ${CMAKE_CURRENT_BINARY_DIR}/openai
+                                   program $<TARGET_FILE:bifrons>)
+set_tests_properties(openai_batch_goldens openai_batch PROPERTIES LABELS long RESOURCE_LOCK openai)
 
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})

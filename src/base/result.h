@@ -14,11 +14,16 @@ enum class ErrorKind { kFailure = 1, kUsage = 2, kBadData = 3 };
 
 struct Error {
   ErrorKind kind = ErrorKind::kFailure;
-  std::string message;  // one line, no trailing period or newline
+  std::string message;     // one line, no trailing period or newline
+  std::string field = {};  // of a request: the one at fault, where there is one ("prompt", "size")
 };
 
-inline Error UsageError(std::string message) { return {ErrorKind::kUsage, std::move(message)}; }
-inline Error DataError(std::string message) { return {ErrorKind::kBadData, std::move(message)}; }
+inline Error UsageError(std::string message, std::string field = {}) {
+  return {ErrorKind::kUsage, std::move(message), std::move(field)};
+}
+inline Error DataError(std::string message, std::string field = {}) {
+  return {ErrorKind::kBadData, std::move(message), std::move(field)};
+}
 inline Error Failure(std::string message) { return {ErrorKind::kFailure, std::move(message)}; }
 
 /// A value or the Error that stands in its place.

@@ -27,15 +27,15 @@ std::optional<size_t> ParseSize(std::string_view text) {
 void AddRender(CLI::App& app, RenderCommand& o) {
   CLI::App* verb = AddVerb(
       app, "render", "Draw a list of prompts into a folder, and continue where an earlier run ended",
-      "  bifrons render prompts.txt -o pictures            one prompt per line; the same again continues\n"
-      "  bifrons render jobs.jsonl -o pictures -n 4 --grid {\"prompt\": \"a cat\", \"seed\": 7, \"cfg\": 3} "
-      "…\n"
-      "  bifrons render batch.jsonl -o answers             an OpenAI Batch file; answers/output.jsonl\n"
-      "  bifrons render evaluation_metadata.jsonl -o geneval  GenEval's tree, 00000/samples/0000.png …\n"
+      "  bifrons render prompts.txt -o pictures             one prompt per line; the same again continues\n"
+      "  bifrons render jobs.jsonl -o pictures -n 4 --grid  lines such as {\"prompt\": \"a cat\", \"seed\": "
+      "7}\n"
+      "  bifrons render batch.jsonl -o answers              an OpenAI Batch file; writes "
+      "answers/output.jsonl\n"
+      "  bifrons render metadata.jsonl -o geneval           GenEval's list; writes 00000/samples/0000.png …\n"
       "  bifrons render one.txt -o plot --plot cfg=1,3,5,7 temperature=0.7,1\n"
-      "  bifrons render prompts.txt -o pictures --shard 0/4   one of four processes; bifrons merge checks "
-      "all\n"
-      "  tail -f queue | bifrons render - -o pictures --json  lines are drawn as they arrive");
+      "  bifrons render prompts.txt -o pictures --shard 0/4 one of four processes; bifrons merge checks all\n"
+      "  tail -f queue | bifrons render - -o pictures       lines are drawn as they arrive");
   TakeWhole(verb->add_option(
                     "jobs", o.render.jobs,
                     "job file, its format told by its contents: prompts or A1111 lines, JSON lines, CSV with "

@@ -85,7 +85,7 @@ class Reporter : public RenderListener {
     if (p.answered > 0) line += ", " + std::to_string(p.answered) + " answered";
     if (p.kept > 0) line += ", " + std::to_string(p.kept) + " kept from before";
     if (p.failed > 0) line += ", " + std::to_string(p.failed) + " failed";
-    if (summary.sheets > 0) line += ", " + std::to_string(summary.sheets) + " sheets";
+    if (summary.sheets > 0) line += ", " + std::to_string(summary.sheets) + (summary.sheets == 1 ? " sheet" : " sheets");
     char more[160];
     std::snprintf(more, sizeof more, "; %.1f s, %.2f pictures/s, %.0f image tokens/s", p.seconds, rate,
                   tokens);

@@ -20,7 +20,8 @@ Status CheckContext(Janus& janus, const Conversation& prompt) {
                     (images == 1 ? "" : "s") + " of " + std::to_string(janus.config().vision.patches()) +
                     " tokens and " + std::to_string(length - image_tokens) + " tokens of text make " +
                     std::to_string(length) + ", and the model's context holds " + std::to_string(limit) +
-                    " with the answer; use fewer images or a shorter text");
+                    " with the answer; use fewer images or a shorter text",
+                    "messages");
 }
 
 Status CheckContext(Janus& janus, std::span<const Turn> turns) {

@@ -16,7 +16,8 @@ Status CheckPrompt(Janus& janus, const std::string& prompt) {
   if (length + tokens > limit) {
     return UsageError("the prompt is too long: " + std::to_string(length) + " tokens and " +
                       std::to_string(tokens) + " image tokens exceed the model's " + std::to_string(limit) +
-                      " positions");
+                      " positions",
+                      "prompt");
   }
   return {};
 }

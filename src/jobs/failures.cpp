@@ -19,7 +19,7 @@ FailedJob FailedOf(const Job& job, const std::string& key, const Error& error) {
   std::string prompt;
   if (job.picture) prompt = job.picture->prompt;
   if (job.answer && !job.answer->turns.empty()) prompt = job.answer->turns.back().question;
-  return {job.index, job.where, key, job.custom_id, prompt, "", error};
+  return {job.index, job.where, key, job.custom_id, prompt, error};
 }
 
 std::string FailedLine(const FailedJob& f) {
@@ -27,7 +27,7 @@ std::string FailedLine(const FailedJob& f) {
   if (!f.key.empty()) line["job"] = f.key;
   if (!f.custom_id.empty()) line["custom_id"] = f.custom_id;
   if (!f.prompt.empty()) line["prompt"] = f.prompt;
-  if (!f.field.empty()) line["field"] = f.field;
+  if (!f.error.field.empty()) line["field"] = f.error.field;
   line["reason"] = f.error.message;
   for (const auto& [kind, name] : kKinds) {
     if (kind == f.error.kind) line["kind"] = name;
@@ -47,9 +47,9 @@ LineVisitor FailedLines(const std::string& path, const std::function<void(Failed
     if (!line.is_object() || !line.contains("index") || !line["index"].is_number_integer() ||
         string("reason").empty())
       return DataError(where + ": not a line about a failed job");
-    FailedJob failed{
-        line["index"],   string("where"),          string("job"), string("custom_id"), string("prompt"),
-        string("field"), Failure(string("reason"))};
+    FailedJob failed{line["index"],       string("where"),  string("job"),
+                     string("custom_id"), string("prompt"), Failure(string("reason"))};
+    failed.error.field = string("field");
     for (const auto& [kind, name] : kKinds) {
       if (string("kind") == name) failed.error.kind = kind;
     }

@@ -17,7 +17,6 @@ struct FailedJob {
   int64_t index = 0;
   std::string where;                   // "jobs.txt line 12"
   std::string key, custom_id, prompt;  // "" where they are not known
-  std::string field;                   // that is at fault, or ""
   Error error;
 };
 

@@ -131,8 +131,9 @@ class LineJobReader : public JobReader {
     if (!parsed.mistake.error) return std::move(parsed.job);
     Error error = std::move(*parsed.mistake.error);
     error.message = OneLine(error.message);
+    error.field = std::move(parsed.mistake.field);
     return BadJob{parsed.job.index, std::move(parsed.job.where), std::move(parsed.job.custom_id),
-                  std::move(error), std::move(parsed.mistake.field)};
+                  std::move(error)};
   }
 
   std::string name_;

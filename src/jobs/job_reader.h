@@ -40,7 +40,6 @@ struct BadJob {
   std::string where;      // "jobs.jsonl line 12"
   std::string custom_id;  // "" where it could not be read
   Error error;            // without `where`
-  std::string field;      // that is at fault, or ""
 };
 
 class JobReader {

@@ -110,7 +110,7 @@ Status FindMissing(const std::string& jobs, const Contents& contents, MergeRepor
     const Job* const job = std::get_if<Job>(&*entry);
     if (!job) {
       const BadJob& bad = std::get<BadJob>(*entry);
-      report->failed.push_back({bad.index, bad.where, "", bad.custom_id, "", bad.field, bad.error});
+      report->failed.push_back({bad.index, bad.where, "", bad.custom_id, "", bad.error});
       continue;
     }
     const std::string key =

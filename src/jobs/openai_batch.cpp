@@ -83,10 +83,10 @@ std::string ChatLine(const Job& job, int64_t created, const std::string& model, 
   return Line(job.custom_id, 200, std::move(body));
 }
 
-std::string ErrorLine(const std::string& custom_id, const Error& error, const std::string& field) {
+std::string ErrorLine(const std::string& custom_id, const Error& error) {
   const bool theirs = error.kind != ErrorKind::kFailure;
   constexpr std::string_view kBody = "body.";  // parameters are named from the body on
-  const std::string param = field.starts_with(kBody) ? field.substr(kBody.size()) : field;
+  const std::string param = error.field.starts_with(kBody) ? error.field.substr(kBody.size()) : error.field;
   Json body;
   body["error"]["message"] = error.message;
   body["error"]["type"] = theirs ? "invalid_request_error" : "server_error";

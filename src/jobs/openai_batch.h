@@ -26,9 +26,9 @@ std::string ImagesLine(const Job& job, int64_t created, const std::string& forma
 std::string ChatLine(const Job& job, int64_t created, const std::string& model, const std::string& text,
                      bool complete, int64_t prompt_tokens, int64_t completion_tokens);
 
-/// A request that failed: status 400 for kUsage and kBadData, else 500. `field` is the parameter at fault, or
-/// "". As the service does it, the error is the response's body; the line's own `error` is for requests that
-/// never reached a service, and null here.
-std::string ErrorLine(const std::string& custom_id, const Error& error, const std::string& field);
+/// A request that failed: status 400 for kUsage and kBadData, else 500. Its field is the
+/// `param`. As the service does it, the error is the response's body; the line's own `error` is for requests
+/// that never reached a service, and null here.
+std::string ErrorLine(const std::string& custom_id, const Error& error);
 
 }  // namespace bifrons

@@ -205,15 +205,16 @@ Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, J
   const int64_t width = p.width > 0 ? p.width : model.width, height = p.height > 0 ? p.height : model.height;
   if (width != model.width || height != model.height) {
     return UsageError("asks for " + size(width, height) + " pixels, but this model draws " +
-                      size(model.width, model.height) + "; --upscale 2 or 4 makes larger files of those");
+                          size(model.width, model.height) + "; --upscale 2 or 4 makes larger files of those",
+                      "size");
   }
   BIFRONS_TRY(planned.format, FormatOf(p, defaults, names));
   const int64_t count = PictureCount(planned.job, defaults, format);
   const bool plot = !defaults.plot.empty();
   const uint64_t last = first_seed + static_cast<uint64_t>(plot ? 0 : count - 1);
   if (last > static_cast<uint64_t>(kMaxSeed))
-    return UsageError("its last picture's seed, " + std::to_string(last) + ", exceeds " +
-                      std::to_string(kMaxSeed));
+    return UsageError(
+        "its last picture's seed, " + std::to_string(last) + ", exceeds " + std::to_string(kMaxSeed), "seed");
 
   for (int64_t k = 0; k < count; k++) {
     PictureJob cell = p;

@@ -151,7 +151,7 @@ Status Renderer::Feed(const Stop& stop) {
         Take(*job, stop);
       } else if (options_.shard.Holds(position_++)) {
         auto& bad = std::get<BadJob>(*entry);
-        Fail({bad.index, bad.where, "", bad.custom_id, "", bad.field, bad.error});
+        Fail({bad.index, bad.where, "", bad.custom_id, "", bad.error});
       }
     }
   }

@@ -165,7 +165,7 @@ void Renderer::Fail(const FailedJob& failed) {
   Keep(folder_->RecordFailure(failed));
   // An entry that is no job is a line of its own, even under the custom_id of a good one.
   if (format_ == JobFormat::kOpenAi && (failed.key.empty() || !folder_->IsAnswered(failed.custom_id)))
-    Keep(folder_->RecordBatchAnswer(ErrorLine(failed.custom_id, failed.error, failed.field)));
+    Keep(folder_->RecordBatchAnswer(ErrorLine(failed.custom_id, failed.error)));
   const std::lock_guard lock(mutex_);
   summary_.progress.failed++;
   listener_.OnFailed(failed);

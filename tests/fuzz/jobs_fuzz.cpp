@@ -21,7 +21,7 @@ void ReadAll(const std::string& path) {
     const auto entry = (*reader)->Next();
     if (!entry.ok() || !*entry) return;
     if (const BadJob* bad = std::get_if<BadJob>(&**entry)) {
-      (void)ErrorLine(bad->custom_id, bad->error, bad->field);
+      (void)ErrorLine(bad->custom_id, bad->error);
     } else if (const Job& job = std::get<Job>(**entry); job.picture.has_value() == job.answer.has_value()) {
       abort();
     }
