@@ -333,6 +333,33 @@ TEST_CASE("lines are drawn as they arrive") {
   CHECK(told == "kept 00000.png\nkept 00001.png\nkept 00002.png\nkept 00003.png\npicture 00004.png\n");
 }
 
+TEST_CASE("jobs with one picture share contact sheets, which follow the list") {
+  const TemporaryFolder folder;
+  std::string prompts;
+  for (int i = 0; i < 5; i++) prompts += "a dog number " + std::to_string(i) + "\n";
+  WriteText(folder / "jobs.txt", prompts);
+  const Arguments grid =
+      Render(folder / "jobs.txt", folder / "out", {"--seed", "1", "--grid", "2", "--format", "webp"});
+  RunWell(grid);
+  const auto before = Pictures(folder / "out");
+  CHECK(before.size() == 6);
+  REQUIRE(before.contains("contact_sheet_001.webp"));
+  RunWell(grid);
+  CHECK(Pictures(folder / "out") == before);
+
+  // More jobs than a sheet of 2 columns holds; one of them has several pictures and a sheet of its own.
+  for (int i = 5; i < 14; i++) prompts += "a dog number " + std::to_string(i) + "\n";
+  WriteText(folder / "jobs.txt", prompts + "--prompt \"a cat\" --n_iter 2\n");
+  RunWell(grid);
+  const auto after = Pictures(folder / "out");
+  CHECK(after.size() == 14 + 2 + 1 + 2);
+  CHECK(after.contains("contact_sheet_002.webp"));
+  CHECK(after.at("contact_sheet_001.webp") != before.at("contact_sheet_001.webp"));
+
+  RunWell(Render(folder / "jobs.txt", folder / "shards", {"--seed", "1", "--grid", "--shard", "1/2"}));
+  CHECK(Pictures(folder / "shards").contains("contact_sheet-001-of-002_001.png"));
+}
+
 TEST_CASE("sheets are made of a job's pictures, and again where they are missing") {
   const TemporaryFolder folder;
   WriteText(folder / "jobs.txt", "a dog\n");

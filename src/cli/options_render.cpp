@@ -70,9 +70,9 @@ void AddRender(CLI::App& app, RenderCommand& o) {
             o.render.sheets = true;
             o.render.sheet_columns = columns;
           },
-          "also a contact sheet of every job with several pictures, NAME_grid; so many columns (default: as "
-          "many as "
-          "rows)")
+          "also contact sheets: of every job with several pictures, NAME_grid, and of all jobs with one, 36 "
+          "on "
+          "each, contact_sheet_001; so many columns (default: as many as rows)")
       ->expected(0, 1)
       ->default_str("0")
       ->check(CLI::Range(0, 1000));

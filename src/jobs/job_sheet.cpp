@@ -1,15 +1,16 @@
 #include "src/jobs/job_sheet.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "src/jobs/sheet.h"
+#include "src/model/text/utf8.h"
 #include "vision/image_file.h"
 
 namespace bifrons {
 
 Result<std::vector<uint8_t>> MakeSheet(const PlannedJob& planned, const std::vector<PlotAxis>& plot,
-                                       int columns,
-                                       const std::function<std::string(const std::string& file)>& path_of) {
+                                       int columns, const PathOf& path_of) {
   Sheet sheet;
   sheet.title = planned.job.picture->prompt;
   if (!plot.empty()) {
@@ -27,6 +28,19 @@ Result<std::vector<uint8_t>> MakeSheet(const PlannedJob& planned, const std::vec
   }
   BIFRONS_TRY(const Image drawn, DrawSheet(sheet));
   return EncodePicture(drawn, planned.format, "");
+}
+
+Result<std::vector<uint8_t>> MakeListSheet(std::span<const SinglePicture> pictures, int columns,
+                                           PictureFormat format, const PathOf& path_of) {
+  Sheet sheet;
+  sheet.columns = std::min(ListSheetColumns(columns), static_cast<int>(pictures.size()));
+  for (const SinglePicture& picture : pictures) {
+    BIFRONS_TRY(Image image, LoadImage(path_of(picture.file)));
+    sheet.cells.push_back(
+        {std::move(image), OneLine(picture.prompt) + "\nseed " + std::to_string(picture.seed)});
+  }
+  BIFRONS_TRY(const Image drawn, DrawSheet(sheet));
+  return EncodePicture(drawn, format, "");
 }
 
 }  // namespace bifrons

@@ -34,6 +34,8 @@ class OutputFolder {
   Status OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep);
 
   std::string PathOf(const std::string& file) const;
+  /// What this process's own files have behind their names, as its manifest: "" or "-000-of-004".
+  std::string suffix() const { return suffix_.substr(0, suffix_.rfind('.')); }
   /// Whether the folder still holds what the record says, byte for byte.
   bool Holds(const ManifestRecord& record) const;
 

@@ -114,6 +114,7 @@ Status Renderer::Run(const std::function<bool()>& stop) {
   Status read = Feed(stop);
   WaitForTheRest(stop);
   scheduler_->WaitUntilIdle();
+  if (read.ok() && !stop() && !IsAbandoned()) WriteListSheets();
   summary_.stats = scheduler_->stats();
   scheduler_.reset();
   summary_.progress.seconds = Seconds(Clock::now() - start_);
@@ -198,6 +199,7 @@ void Renderer::Take(const Job& job, const Stop& stop) {
     }
   }
   live->remaining = static_cast<int64_t>(missing.size());
+  live->fresh = !missing.empty();
   if (missing.empty()) return FinishJob(*live);
   for (const size_t k : missing) {
     if (!WaitForRoom(stop)) return;

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,6 +23,7 @@
 #include "src/engine/scheduler.h"
 #include "src/jobs/entry_queue.h"
 #include "src/jobs/job_reader.h"
+#include "src/jobs/job_sheet.h"
 #include "src/jobs/output_folder.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
@@ -37,7 +39,7 @@ struct RenderOptions {
   JobDefaults defaults;
   NameTemplate names;
   Shard shard;
-  bool sheets = false;    // a contact sheet of every job with several pictures
+  bool sheets = false;    // contact sheets: of every job with several pictures, and of all that have one
   int sheet_columns = 0;  // 0 = about as many as rows
   ImageOptions images;    // how those that are asked about are read
   SchedulerOptions scheduler;
@@ -56,7 +58,7 @@ struct RenderSummary {
   RenderProgress progress;
   int64_t sheets = 0;  // written now
   SchedulerStats stats;
-  bool begun = false;  // the list and the folder could be opened
+  bool begun = false;        // the list and the folder could be opened
   bool interrupted = false;  // before all was done
 };
 
@@ -100,6 +102,7 @@ class Renderer {
     PlannedJob plan;
     int64_t remaining = 0;  // pictures, or 1 for an answer
     bool failed = false;
+    bool fresh = false;     // some of it is drawn now
     ManifestRecord answer;  // once it is there
   };
   /// A picture or an answer that the scheduler has.
@@ -138,6 +141,7 @@ class Renderer {
   void FinishJob(Live& live);
   void WriteBatchAnswer(Live& live);
   void WriteSheet(Live& live);
+  void WriteListSheets();
   void Fail(Live& live, const Error& error);
   void Fail(const FailedJob& failed);
   /// The folder can take no more: everything ends.
@@ -165,6 +169,7 @@ class Renderer {
   std::unordered_map<int64_t, std::shared_ptr<Request>> requests_;  // with the scheduler
   int64_t next_request_ = 0;
   std::optional<Error> abandoned_;
+  std::map<int64_t, SinglePicture> singles_;  // for the list's contact sheets, by place in it
   RenderSummary summary_;
 
   std::unique_ptr<Scheduler> scheduler_;  // last: its threads use all of the above

@@ -1,4 +1,6 @@
 // What becomes of results: files, manifest lines, answers, sheets, failures.
+#include <algorithm>
+#include <cstdio>
 #include <ctime>
 #include <filesystem>
 
@@ -114,6 +116,41 @@ void Renderer::FinishJob(Live& live) {
   if (format_ == JobFormat::kOpenAi && !folder_->IsAnswered(live.plan.job.custom_id)) WriteBatchAnswer(live);
   const bool plot = !options_.defaults.plot.empty();
   if ((plot || options_.sheets) && live.plan.pictures.size() > 1) WriteSheet(live);
+  if (options_.sheets && live.plan.pictures.size() == 1) {
+    const PlannedPicture& picture = live.plan.pictures[0];
+    const std::lock_guard lock(mutex_);
+    singles_[live.plan.job.index] = {picture.file, picture.prompt, picture.seed, live.fresh};
+  }
+}
+
+// At the end, as a sheet holds pictures that are finished in any order. One that shows nothing new stays.
+void Renderer::WriteListSheets() {
+  std::vector<SinglePicture> all;
+  for (auto& [index, single] : singles_) all.push_back(std::move(single));
+  const auto size = static_cast<size_t>(ListSheetPictures(options_.sheet_columns));
+  const PictureFormat format = options_.defaults.format.value_or(PictureFormat::kPng);
+  for (size_t first = 0; first < all.size() && all.size() > 1; first += size) {
+    const auto some = std::span(all).subspan(first, std::min(size, all.size() - first));
+    char name[64];
+    std::snprintf(name, sizeof name, "contact_sheet%s_%03zu.%s", folder_->suffix().c_str(), first / size + 1,
+                  NameOf(format));
+    const std::string path = folder_->PathOf(name);
+    std::error_code error;
+    const bool news = std::any_of(some.begin(), some.end(), [](const SinglePicture& s) { return s.fresh; });
+    if (!news && fs::exists(path, error)) continue;
+    const auto sheet = MakeListSheet(some, options_.sheet_columns, format,
+                                     [&](const std::string& picture) { return folder_->PathOf(picture); });
+    const auto failed = sheet.ok() ? folder_->WriteFile(name, *sheet)
+                                   : std::optional(OutputFolder::WriteError{sheet.error(), false});
+    if (failed && failed->folder) return Abandon(failed->error);
+    if (failed) {
+      Fail({0, name, "", "", "", failed->error});
+      continue;
+    }
+    const std::lock_guard lock(mutex_);
+    summary_.sheets++;
+    listener_.OnSheet(path);
+  }
 }
 
 void Renderer::WriteBatchAnswer(Live& live) {
