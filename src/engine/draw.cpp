@@ -11,12 +11,16 @@
 namespace bifrons {
 
 Status CheckPrompt(Janus& janus, const std::string& prompt) {
-  const auto length = static_cast<int64_t>(janus.EncodePrompt(prompt).conditional.size());
+  return CheckPrompt(janus, janus.EncodePrompt(prompt));
+}
+
+Status CheckPrompt(Janus& janus, const DrawingPrompt& prompt) {
+  const auto length = static_cast<int64_t>(prompt.conditional.size());
   const int64_t tokens = janus.config().vq.tokens(), limit = janus.config().llama.max_positions;
   if (length + tokens > limit) {
     return UsageError("the prompt is too long: " + std::to_string(length) + " tokens and " +
-                      std::to_string(tokens) + " image tokens exceed the model's " + std::to_string(limit) +
-                      " positions",
+                          std::to_string(tokens) + " image tokens exceed the model's " +
+                          std::to_string(limit) + " positions",
                       "prompt");
   }
   return {};

@@ -31,6 +31,7 @@ struct DrawnPicture {
 
 /// Refuses what this model can never draw: a prompt longer than its positions. An error names the numbers.
 Status CheckPrompt(Janus& janus, const std::string& prompt);
+Status CheckPrompt(Janus& janus, const DrawingPrompt& prompt);
 
 /// How far a list of pictures is.
 struct DrawProgress {

@@ -49,9 +49,9 @@ Result<Scheduler::Id> Scheduler::Submit(DrawRequest request, DrawHandlers handle
   Janus& janus = loop_->janus;
   if (!janus.parts().drawing || !janus.parts().vq_decoder)
     return UsageError("the model's drawing half was not loaded");
-  BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus, request.prompt));
   auto open = std::make_shared<OpenPicture>();
   open->prompt = janus.EncodePrompt(request.prompt);
+  BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus, open->prompt));
   const auto length = static_cast<int64_t>(open->prompt.conditional.size());
   const LlamaConfig& llama = janus.config().llama;
   // Both halves' rows, and their prefixes.
