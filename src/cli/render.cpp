@@ -1,8 +1,6 @@
 // bifrons render: a list in, a folder of pictures out; what happens, told on standard output and error.
 #include "src/jobs/render.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -11,16 +9,11 @@
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/jobs/sheet.h"
+#include "src/model/memory_plan.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
-
-int64_t PeakMemory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return int64_t{usage.ru_maxrss} * 1024;
-}
 
 double Rate(double amount, double seconds) { return amount / std::max(seconds, 1e-9); }
 
@@ -78,14 +71,15 @@ class Reporter : public RenderListener {
                       {"image_tokens_per_second", tokens},
                       {"rows_per_step", summary.stats.rows_per_step()},
                       {"cache_bytes", summary.stats.most_cache_bytes},
-                      {"memory_bytes", PeakMemory()}}));
+                      {"memory_bytes", MostResidentMemory()}}));
     }
     if (options_.quiet) return;
     std::string line = std::to_string(p.drawn) + " drawn";
     if (p.answered > 0) line += ", " + std::to_string(p.answered) + " answered";
     if (p.kept > 0) line += ", " + std::to_string(p.kept) + " kept from before";
     if (p.failed > 0) line += ", " + std::to_string(p.failed) + " failed";
-    if (summary.sheets > 0) line += ", " + std::to_string(summary.sheets) + (summary.sheets == 1 ? " sheet" : " sheets");
+    if (summary.sheets > 0)
+      line += ", " + std::to_string(summary.sheets) + (summary.sheets == 1 ? " sheet" : " sheets");
     char more[160];
     std::snprintf(more, sizeof more, "; %.1f s, %.2f pictures/s, %.0f image tokens/s", p.seconds, rate,
                   tokens);
@@ -96,7 +90,8 @@ class Reporter : public RenderListener {
                   "%.1f rows per step, %.0f MB of caches, %.0f MB in all; prefill %.1f s, decode "
                   "%.1f s, VQ decoding %.1f s",
                   s.rows_per_step(), static_cast<double>(s.most_cache_bytes) / 1e6,
-                  static_cast<double>(PeakMemory()) / 1e6, s.prefill_seconds, s.decode_seconds, s.vq_seconds);
+                  static_cast<double>(MostResidentMemory()) / 1e6, s.prefill_seconds, s.decode_seconds,
+                  s.vq_seconds);
     bar_.Print(more);
   }
 

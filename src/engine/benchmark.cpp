@@ -1,7 +1,5 @@
 #include "src/engine/benchmark.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -10,6 +8,7 @@
 #include "kernels/limits.h"
 #include "src/engine/prefill.h"
 #include "src/engine/scheduler.h"
+#include "src/model/memory_plan.h"
 
 namespace bifrons {
 namespace {
@@ -88,13 +87,6 @@ void MeasureImage(Janus& janus, const BenchmarkSettings& settings, BenchmarkResu
   result.image_macs = static_cast<double>(janus.siglip().Macs() + vision.patches() * row);
 }
 
-// The most that this process has held so far, in bytes.
-size_t MostResident() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<size_t>(usage.ru_maxrss) * 1024;
-}
-
 }  // namespace
 
 BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
@@ -144,7 +136,7 @@ Result<DrawingMeasurement> MeasureDrawing(Janus& janus, int64_t pictures) {
   m.decode_seconds = stats.decode_seconds, m.vq_seconds = stats.vq_seconds;
   m.rows_per_step = stats.rows_per_step();
   m.bytes = static_cast<double>(stats.bytes_read);
-  m.cache_bytes = stats.most_cache_bytes, m.resident_bytes = MostResident();
+  m.cache_bytes = stats.most_cache_bytes, m.resident_bytes = MostResidentMemory();
   return m;
 }
 

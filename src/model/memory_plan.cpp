@@ -124,7 +124,8 @@ Need AnsweringNeed(const JanusConfig& config, DType compute, int64_t images, int
   const int64_t positions = vision.patches() + prompt_tokens + kPlannedAnswerTokens;
   const int64_t patch_row =
       2 * vision.hidden + std::max(3 * vision.hidden, vision.mlp) + 3 * config.llama.hidden;
-  const uint64_t patches = static_cast<uint64_t>(vision.patches() * (patch_row + images * config.llama.hidden));
+  const uint64_t patches =
+      static_cast<uint64_t>(vision.patches() * (patch_row + images * config.llama.hidden));
   const int64_t rows = std::max(images, vision.patches() + prompt_tokens);
   return {CacheBytes(config.llama, compute, images, positions),
           patches * sizeof(float) + static_cast<uint64_t>(rows) * RowBytes(config.llama, 0) +
@@ -165,13 +166,18 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
   }
 
   const Need drawing = parts.drawing ? DrawingNeed(config, compute, images, prompt_tokens) : Need{};
-  const Need answering =
-      parts.understanding ? AnsweringNeed(config, compute, images, prompt_tokens) : Need{};
+  const Need answering = parts.understanding ? AnsweringNeed(config, compute, images, prompt_tokens) : Need{};
   // The halves take turns.
   plan.kv_cache = std::max(drawing.kv_cache, answering.kv_cache);
   plan.activations = std::max(drawing.activations, answering.activations);
   if (parts.vq_decoder || parts.vq_encoder) plan.activations += VqMaps(config, compute);
   return plan;
+}
+
+uint64_t MostResidentMemory() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
 uint64_t AvailableMemory() { return std::min({SystemAvailable(), ControlGroupLimit(), AddressSpaceLimit()}); }

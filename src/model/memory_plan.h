@@ -35,6 +35,8 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
 /// Bytes that this process may still take: the least of what the system has available, its control group's
 /// limit and its own address-space limit.
 uint64_t AvailableMemory();
+/// Bytes of memory that this process has held at most so far.
+uint64_t MostResidentMemory();
 
 /// kFailure with the numbers when one picture's plan exceeds AvailableMemory().
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts);
