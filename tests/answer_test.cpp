@@ -7,32 +7,19 @@
 #include <cmath>
 #include <random>
 
+#include "tests/test_pictures.h"
 #include "tests/together.h"
 
 namespace bifrons {
 namespace {
 
-std::unique_ptr<Janus> LoadTiny(int threads) {
-  LoadOptions options;
-  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
-  options.compute = DType::kF32;
-  options.threads = threads;
-  options.parts = kUnderstandingParts;
-  auto janus = Janus::Load(options);
-  if (!janus.ok()) FAIL(janus.error().message);
-  return std::move(*janus);
-}
-
-Image Noise(int64_t width, int64_t height, uint32_t seed) {
-  std::mt19937 r(seed);
-  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
-  for (uint8_t& v : image.rgb) v = static_cast<uint8_t>(r());
-  return image;
-}
+std::unique_ptr<Janus> LoadTiny(int threads) { return bifrons::LoadTiny(threads, kUnderstandingParts); }
 
 // Seven conversations: no image, one, two; greedy and sampled; limits of 1 to 23 tokens.
 std::vector<AnswerRequest> Requests(Janus& janus) {
-  const auto look = [&](int64_t w, int64_t h, uint32_t seed) { return LookAt(janus, Noise(w, h, seed)); };
+  const auto look = [&](int64_t w, int64_t h, uint32_t seed) {
+    return LookAt(janus, NoiseImage(w, h, seed));
+  };
   std::vector<AnswerRequest> requests(7);
   requests[0].turns = {{1, "What is this?", ""}};
   requests[0].images = {look(20, 20, 1)};
@@ -84,14 +71,14 @@ TEST_CASE("A later turn is answered as if the conversation were new") {
   std::string story;
   for (int i = 0; i < 9; i++) story += " word" + std::to_string(i);
   AnswerRequest request;
-  request.images = {LookAt(*janus, Noise(9, 9, 1))};
+  request.images = {LookAt(*janus, NoiseImage(9, 9, 1))};
   request.max_tokens = 8;
   PromptCache cache;
   const std::vector<Turn> turns = {{1, story, "one answer"}, {0, "and" + story, "no"}, {1, "last", ""}};
   for (size_t n = 1; n <= turns.size(); n++) {
     request.turns.assign(turns.begin(), turns.begin() + static_cast<std::ptrdiff_t>(n));
     request.turns.back().answer.clear();
-    if (n == 3) request.images.push_back(LookAt(*janus, Noise(3, 5, 2)));
+    if (n == 3) request.images.push_back(LookAt(*janus, NoiseImage(3, 5, 2)));
     if (!CheckContext(*janus, request.turns).ok())
       FAIL("the test's conversation does not fit the tiny model");
     request.cache = nullptr;
@@ -107,7 +94,7 @@ TEST_CASE("The probability of a text is that of its tokens one after another") {
   const auto janus = LoadTiny(2);
   AnswerRequest request;
   request.turns = {{1, "What is this?", ""}};
-  request.images = {LookAt(*janus, Noise(8, 8, 3))};
+  request.images = {LookAt(*janus, NoiseImage(8, 8, 3))};
   // A longer text is less likely than its beginning, where the beginning's tokens are the longer one's first.
   const std::string text = "zq xj kv 7";
   const auto ids = [&](size_t n) { return janus->tokenizer().Encode(" " + text.substr(0, n)); };

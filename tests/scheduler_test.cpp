@@ -9,27 +9,16 @@
 #include <random>
 #include <set>
 
+#include "tests/test_pictures.h"
 #include "tests/together.h"
 
 namespace bifrons {
 namespace {
 
 std::unique_ptr<Janus> LoadTiny(int threads) {
-  LoadOptions options;
-  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
-  options.compute = DType::kF32;
-  options.threads = threads;
-  options.parts.understanding = true;
-  auto janus = Janus::Load(options);
-  if (!janus.ok()) FAIL(janus.error().message);
-  return std::move(*janus);
-}
-
-Image Noise(int64_t width, int64_t height, uint32_t seed) {
-  std::mt19937 r(seed);
-  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
-  for (uint8_t& v : image.rgb) v = static_cast<uint8_t>(r());
-  return image;
+  ModelParts both;
+  both.understanding = true;
+  return bifrons::LoadTiny(threads, both);
 }
 
 // A request for any model of these weights.
@@ -74,7 +63,7 @@ std::vector<Wish> Wishes(size_t count, uint32_t seed) {
     }
     const auto images = static_cast<int64_t>(random() % 3);
     for (int64_t i = 0; i < images; i++)
-      wish.images.push_back(Noise(1 + random() % 40, 1 + random() % 40, random()));
+      wish.images.push_back(NoiseImage(1 + random() % 40, 1 + random() % 40, random()));
     wish.answer.turns = {{images, Words(random, 1 + static_cast<int64_t>(random() % 8)), ""}};
     wish.answer.sampling = sampling;
     wish.answer.seed = random();
@@ -275,7 +264,7 @@ TEST_CASE("an image that cannot be looked at fails its own request only") {
   AnswerRequest good;
   good.turns = {{1, "What?", ""}};
   good.max_tokens = 5;
-  const ImageFeatures seen = LookAt(*janus, Noise(5, 5, 1));
+  const ImageFeatures seen = LookAt(*janus, NoiseImage(5, 5, 1));
   good.look = [&]() -> Result<std::vector<ImageFeatures>> { return std::vector<ImageFeatures>{seen}; };
   AnswerRequest bad = good, none = good;
   bad.look = []() -> Result<std::vector<ImageFeatures>> { return DataError("no image there"); };
@@ -347,7 +336,7 @@ TEST_CASE("a scheduler that ends tells whoever is left") {
     AnswerRequest ask;
     ask.turns = {{1, "What?", ""}};
     ask.look = [&]() -> Result<std::vector<ImageFeatures>> {
-      return std::vector<ImageFeatures>{LookAt(*janus, Noise(5, 5, 1))};
+      return std::vector<ImageFeatures>{LookAt(*janus, NoiseImage(5, 5, 1))};
     };
     REQUIRE(scheduler.Submit(ask, {nullptr, [&](Result<Answer>) { told++; }}).ok());
   }

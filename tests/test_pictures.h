@@ -6,9 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "vision/image.h"
 #include "vision/png.h"
 
 namespace bifrons {
+
+inline Image NoiseImage(int64_t width, int64_t height, uint32_t seed) {
+  std::mt19937 random(seed);
+  Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+  for (uint8_t& v : image.rgb) v = static_cast<uint8_t>(random());
+  return image;
+}
 
 /// A PNG file of blocks and noise, another one for every seed.
 inline void WriteTestPicture(const std::string& path, int width, int height, uint32_t seed) {

@@ -10,6 +10,18 @@
 
 namespace bifrons {
 
+/// The tiny model in f32 with these parts.
+inline std::unique_ptr<Janus> LoadTiny(int threads, const ModelParts& parts) {
+  LoadOptions options;
+  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
+  options.compute = DType::kF32;
+  options.threads = threads;
+  options.parts = parts;
+  auto janus = Janus::Load(options);
+  if (!janus.ok()) FAIL(janus.error().message);
+  return std::move(*janus);
+}
+
 /// What each request became; `streamed` is what its on_text was told.
 struct Outcome {
   std::optional<Result<Answer>> answer;
