@@ -134,4 +134,10 @@ class Tensor {
   size_t capacity_ = 0;  // bytes of the first shape
 };
 
+/// A buffer for f32 [rows, width]: `buffer` itself if it has so many rows, else made anew.
+inline float* Grown(Tensor& buffer, int64_t rows, int64_t width) {
+  if (buffer.empty() || buffer.shape()[0] < rows) buffer = Tensor(DType::kF32, {rows, width});
+  return buffer.as<float>();
+}
+
 }  // namespace bifrons

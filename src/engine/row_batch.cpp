@@ -10,11 +10,6 @@ double Seconds(std::chrono::steady_clock::time_point since) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
 }
 
-float* Grown(Tensor& tensor, int64_t rows, int64_t width) {
-  if (tensor.empty() || tensor.shape()[0] < rows) tensor = Tensor(DType::kF32, {rows, width});
-  return tensor.as<float>();
-}
-
 template <class Rows>
 bool RemoveFrom(std::vector<std::unique_ptr<Rows>>& all, int64_t id) {
   return std::erase_if(all, [&](const auto& rows) { return rows->id == id; }) > 0;

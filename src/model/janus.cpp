@@ -9,16 +9,6 @@
 
 namespace bifrons {
 
-namespace {
-
-// A buffer of at least `rows` rows.
-float* Grown(Tensor& buffer, int64_t rows, int64_t width) {
-  if (buffer.empty() || buffer.shape()[0] < rows) buffer = Tensor(DType::kF32, {rows, width});
-  return buffer.as<float>();
-}
-
-}  // namespace
-
 Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
   BIFRONS_TRY(const Ops* ops, ChooseOps(options.backend, options.isa));
