@@ -14,9 +14,9 @@ namespace bifrons {
 /// "neon" on arm64).
 std::vector<std::string> AvailableIsas();
 
-/// The table for backend "cpu" or "ref". isa "" means the best available; otherwise one of AvailableIsas() (cpu
-/// only). Also caps oneDNN's instruction set, which works once per process, before its first use: asking for a
-/// second, different set in one process is an error.
+/// The table for backend "cpu" or "ref". isa "" means the best available; otherwise one of AvailableIsas()
+/// (cpu only). Also caps oneDNN's instruction set, which works once per process, before its first use: asking
+/// for a second, different set in one process is an error.
 Result<const Ops*> ChooseOps(std::string_view backend, std::string_view isa);
 
 /// bf16 where the instruction set multiplies bf16 natively, else f32.

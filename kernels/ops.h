@@ -3,8 +3,8 @@
 //
 // Conventions
 //   * Row activations are f32, row-major, 64-byte aligned at the first row. `compute` (in the packed weights
-//     and caches) is the arithmetic: with bf16 the activations are rounded to bf16 where they enter a product,
-//     and sums are f32.
+//     and caches) is the arithmetic: with bf16 the activations are rounded to bf16 where they enter a
+//     product, and sums are f32.
 //   * Feature maps are [height, width, channels] (channels innermost), f32 or bf16: TensorView of rank 3.
 //   * Outputs may alias inputs only where a comment says so.
 //   * A row never feels its neighbours: an output row depends on its own inputs and the RowClass only, never
@@ -28,7 +28,8 @@ enum class RowClass : uint8_t {
   kPrefill,  // a prompt's chunk or an image's patches: the shape depends on the request alone
 };
 
-/// A matrix [out, in] with optional bias [out], packed by a backend. Stored values are kept (bf16 stays bf16).
+/// A matrix [out, in] with optional bias [out], packed by a backend. Stored values are kept (bf16 stays
+/// bf16).
 struct Linear {
   virtual ~Linear() = default;
   int64_t out = 0, in = 0;
@@ -114,8 +115,8 @@ struct Ops {
   const char* isa;      // "baseline", "avx2", "avx512", "amx", "neon"; "scalar" for ref
 
   // ---- weights -------------------------------------------------------------------------------------------
-  /// Packs `parts` ([out_i, in], one dtype of f32/bf16/f16 each, stacked along out) and an optional bias (f32/bf16/f16
-  /// [out], or an empty view). The views may go away afterwards.
+  /// Packs `parts` ([out_i, in], one dtype of f32/bf16/f16 each, stacked along out) and an optional bias
+  /// (f32/bf16/f16 [out], or an empty view). The views may go away afterwards.
   std::unique_ptr<Linear> (*pack_linear)(ThreadPool&, std::span<const TensorView> parts, TensorView bias,
                                          DType compute);
   /// weight [out_channels, in_channels, kernel, kernel], bias [out_channels] or empty.
@@ -124,11 +125,13 @@ struct Ops {
 
   // ---- rows ----------------------------------------------------------------------------------------------
   /// y[rows, out] = x[rows, in] · Wᵀ + bias, or y += … when `accumulate` (the residual stream).
-  void (*linear)(ThreadPool&, const Linear&, const float* x, int64_t rows, RowClass, bool accumulate, float* y);
+  void (*linear)(ThreadPool&, const Linear&, const float* x, int64_t rows, RowClass, bool accumulate,
+                 float* y);
   /// y[i, :] = table[ids[i], :] widened to f32; table [n, dim].
   void (*gather_rows)(ThreadPool&, TensorView table, const int32_t* ids, int64_t rows, float* y);
   /// y = x / sqrt(mean(x²) + eps) · weight; x, y [rows, dim], weight f32 [dim]. y may be x.
-  void (*rms_norm)(ThreadPool&, const float* x, const float* weight, float eps, int64_t rows, int64_t dim, float* y);
+  void (*rms_norm)(ThreadPool&, const float* x, const float* weight, float eps, int64_t rows, int64_t dim,
+                   float* y);
   /// y = (x − mean) / sqrt(variance + eps) · weight + bias over each row; x, y [rows, dim], weight, bias f32
   /// [dim]. y may be x.
   void (*layer_norm)(ThreadPool&, const float* x, const float* weight, const float* bias, float eps,
@@ -141,16 +144,19 @@ struct Ops {
   /// [rows, fc1.out]. One op, because the inner rows need never be written out in f32.
   void (*gelu_mlp)(ThreadPool&, const Linear& fc1, const Linear& fc2, const float* x, int64_t rows,
                    float* scratch, float* y);
-  /// Rotates the first `heads` heads of every row of x [rows, stride] in place (rotate-half convention: element
-  /// i pairs with i + head_dim/2). cos, sin: f32 [positions, head_dim/2]; row r uses position positions[r].
-  void (*rope)(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim, const int32_t* positions,
-               const float* cos, const float* sin);
+  /// Rotates the first `heads` heads of every row of x [rows, stride] in place (rotate-half convention:
+  /// element i pairs with i + head_dim/2). cos, sin: f32 [positions, head_dim/2]; row r uses position
+  /// positions[r].
+  void (*rope)(ThreadPool&, float* x, int64_t rows, int64_t stride, int64_t heads, int64_t head_dim,
+               const int32_t* positions, const float* cos, const float* sin);
   /// Writes keys and values of every span's rows into its cache (rounded to the cache's type). k, v point at
   /// the first row's kv_heads·head_dim values, rows are `stride` floats apart.
-  void (*kv_store)(ThreadPool&, const float* k, const float* v, int64_t stride, std::span<const KvSpan>, const AttentionShape&);
+  void (*kv_store)(ThreadPool&, const float* k, const float* v, int64_t stride, std::span<const KvSpan>,
+                   const AttentionShape&);
   /// Causal attention over the caches, scale head_dim^-0.5, softmax in f32; the row at position p sees 0…p.
   /// q [rows, q_stride] (heads·head_dim used), y [rows, heads·head_dim].
-  void (*attention)(ThreadPool&, const float* q, int64_t q_stride, std::span<const KvSpan>, const AttentionShape&, float* y);
+  void (*attention)(ThreadPool&, const float* q, int64_t q_stride, std::span<const KvSpan>,
+                    const AttentionShape&, float* y);
   /// y[n, heads·head_dim], of the inputs' type = attention of every position to all n (not causal), scale
   /// head_dim^-0.5, softmax in f32. Rows of one request only, like RowClass::kPrefill.
   void (*full_attention)(ThreadPool&, const FullAttention&, void* y);
@@ -162,7 +168,8 @@ struct Ops {
   void (*conv2d)(ThreadPool&, const Conv2d&, TensorView in, TensorView residual, Tensor& out);
   /// Group normalisation over (height, width, channels/groups), then swish when `silu`. gamma, beta f32
   /// [channels]. Statistics and arithmetic in f32. `out` has in's shape and type and may be in's memory.
-  void (*group_norm)(ThreadPool&, TensorView in, const float* gamma, const float* beta, int groups, float eps, bool silu, Tensor& out);
+  void (*group_norm)(ThreadPool&, TensorView in, const float* gamma, const float* beta, int groups, float eps,
+                     bool silu, Tensor& out);
   /// out [2h, 2w, c] = nearest-neighbour doubling of in [h, w, c].
   void (*upsample2x)(ThreadPool&, TensorView in, Tensor& out);
 };

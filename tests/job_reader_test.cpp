@@ -206,7 +206,7 @@ TEST_CASE("no two entries have one index") {
   CHECK(jobs.job(0).index == 2);
   CHECK(jobs.bad(1).error.field == "index");
   CHECK(jobs.bad(2).error.field == "index");  // its position is the first one's own index
-  CHECK(jobs.job(3).index == 0);        // the first one's position, which it did not take
+  CHECK(jobs.job(3).index == 0);              // the first one's position, which it did not take
   CHECK(jobs.job(4).index == 3);
   CHECK(jobs.job(5).index == 5);
   CHECK(jobs.bad(6).error.field == "index");  // the one before is there by its position

@@ -249,8 +249,9 @@ TEST_CASE("prefill has the same bits with any number of threads") {
 }
 
 TEST_CASE("long sums of many rows lose and repeat nothing") {
-  // More than one pass over `in`, and more rows than one pass takes. All values are small multiples of 1/8, so that f32
-  // holds every sum: a worst-case bound on so long a sum would forgive a bias that is added twice.
+  // More than one pass over `in`, and more rows than one pass takes. All values are small multiples of 1/8,
+  // so that f32 holds every sum: a worst-case bound on so long a sum would forgive a bias that is added
+  // twice.
   constexpr int64_t kOut = 40, kIn = 4128, kRows = 205;
   const Ops &ops = TestedOps(), &ref = ref::RefOps();
   auto random = Random(1);

@@ -18,7 +18,8 @@ bool IsWholeUtf8(const std::string& text) { return ReplaceInvalidUtf8(text) == t
 
 TEST_CASE("Characters of several tokens come whole") {
   const Tokenizer tokenizer = LoadTokenizer();
-  for (const std::string text : {"a dog", "Grüße", "狗在跑", "🦊🐶", "e\u0301", "\U0001F469\u200D\U0001F680"}) {
+  for (const std::string text :
+       {"a dog", "Grüße", "狗在跑", "🦊🐶", "e\u0301", "\U0001F469\u200D\U0001F680"}) {
     const auto ids = tokenizer.Encode(text);
     TextStream stream(tokenizer);
     std::string shown;

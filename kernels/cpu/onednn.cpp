@@ -20,7 +20,8 @@ dnnl::cpu_isa MaxIsa(Isa isa) {
     case Isa::kAmx:
 #if defined(__SANITIZE_ADDRESS__)
       // Making an AMX convolution, oneDNN 2.6.3 reads the element behind the last of a table of its own
-      // (brgemm's skipped_bd_mask) and makes no use of it. malloc always has bytes there, ASan's pages may end.
+      // (brgemm's skipped_bd_mask) and makes no use of it. malloc always has bytes there, ASan's pages may
+      // end.
       return dnnl::cpu_isa::avx512_core_bf16;
 #else
       return dnnl::cpu_isa::avx512_core_amx;

@@ -89,10 +89,10 @@ void Multiply(const Primitive& primitive, const Shape& shape, const uint8_t* wei
 
 }  // namespace
 
-// Only where oneDNN has what the own product lacks: on AVX-512 its blocking of bf16 matrices. (For AMX see tiles.h:
-// oneDNN 2.6.3 takes 1.3 times as long on such stripes, and lets nobody finish them in the cache.) It has no mixed types
-// and, below AVX-512, no bf16; f32 FMA is the own product's peak as well. oneDNN 2.6.3 reads packed weights wrongly when
-// their depth is an odd number of 16-row blocks.
+// Only where oneDNN has what the own product lacks: on AVX-512 its blocking of bf16 matrices. (For AMX see
+// tiles.h: oneDNN 2.6.3 takes 1.3 times as long on such stripes, and lets nobody finish them in the cache.)
+// It has no mixed types and, below AVX-512, no bf16; f32 FMA is the own product's peak as well. oneDNN 2.6.3
+// reads packed weights wrongly when their depth is an odd number of 16-row blocks.
 bool PrefillsWithOneDnn(Isa isa, const PackedLinear& linear, int64_t rows) {
   return isa == Isa::kAvx512 && linear.stored == DType::kBF16 && linear.compute == DType::kBF16 &&
          linear.in % 32 == 0 && rows >= kMinRows;

@@ -109,8 +109,8 @@ BIFRONS_INLINE void Prefetch(const Cached* begin, int64_t count) {
   for (int64_t i = 0; i < size; i += kCacheLine) __builtin_prefetch(bytes + i, 0, 2);
 }
 
-// y[dim] += Σ weights[p] · values[p], p ascending; kVectors vectors of y stay in registers. Meanwhile the same
-// columns of `next`, unless null, are on their way.
+// y[dim] += Σ weights[p] · values[p], p ascending; kVectors vectors of y stay in registers. Meanwhile the
+// same columns of `next`, unless null, are on their way.
 template <int kVectors, class Cached>
 BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_t positions, int64_t dim,
                               const Cached* next, float* y) {
@@ -169,7 +169,8 @@ void AttentionOf(const AttentionTask& task) {
         const Cached* ahead = next && h == 0 ? next + i : nullptr;
         AddValues<8>(weights, values + i, n, dim, ahead, y + i);
       }
-      for (; i + kLanes <= dim; i += kLanes) AddValues<1, Cached>(weights, values + i, n, dim, nullptr, y + i);
+      for (; i + kLanes <= dim; i += kLanes)
+        AddValues<1, Cached>(weights, values + i, n, dim, nullptr, y + i);
       for (; i < dim; i++) {
         for (int64_t p = 0; p < n; p++) y[i] += weights[p] * ToF32(values[p * dim + i]);
       }

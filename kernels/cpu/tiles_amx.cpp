@@ -141,12 +141,13 @@ void FinishGelu(const float* c, const float* bias, BF16* step) {
   }
 }
 
-// 2^x for x ≤ 0, relative error below 2^-13.7: a cubic for the fraction (minimax on ±1/2, fitted to relative error).
-// What it weighs is rounded to bf16's 2^-9 right after.
+// 2^x for x ≤ 0, relative error below 2^-13.7: a cubic for the fraction (minimax on ±1/2, fitted to relative
+// error). What it weighs is rounded to bf16's 2^-9 right after.
 BIFRONS_INLINE F32s Exp2ForBf16(F32s x) {
   // The masked forms, with all lanes: GCC 12 takes the plain ones' undefined operand for a mistake.
   constexpr __mmask16 kAll = 0xFFFF;
-  const F32s n = (F32s)_mm512_maskz_roundscale_ps(kAll, (__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const F32s n =
+      (F32s)_mm512_maskz_roundscale_ps(kAll, (__m512)x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   const F32s f = x - n;
   F32s p = MulAdd(Set(0.0551716536f), f, Set(0.2426111400f));
   p = MulAdd(p, f, Set(0.6932609677f));

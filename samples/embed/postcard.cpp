@@ -1,5 +1,5 @@
-// A program that embeds the engine: loads a model once, draws a prompt, writes the picture as PPM, and asks the
-// model what it sees on it.
+// A program that embeds the engine: loads a model once, draws a prompt, writes the picture as PPM, and asks
+// the model what it sees on it.
 #include <cstdio>
 
 #include "bifrons.h"

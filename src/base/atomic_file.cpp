@@ -34,8 +34,8 @@ Result<AtomicFile> AtomicFile::Create(const std::string& path) {
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     return Failure(path + ": cannot write: not a regular file");
   }
-  // A nameless file vanishes with a process that is killed. Not every filesystem has them, and naming one takes
-  // /proc.
+  // A nameless file vanishes with a process that is killed. Not every filesystem has them, and naming one
+  // takes /proc.
   if (::access("/proc/self/fd", X_OK) == 0)
     file.fd_ = ::open(Folder(file.path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (file.fd_ < 0) BIFRONS_RETURN_IF_ERROR(file.MakeNamed());
@@ -53,7 +53,8 @@ Status AtomicFile::MakeNamed() {
   return {};
 }
 
-// Links the nameless file at `path_` where nothing is there, else at a temporary name: a link replaces nothing.
+// Links the nameless file at `path_` where nothing is there, else at a temporary name: a link replaces
+// nothing.
 Status AtomicFile::GiveName() {
   const std::string source = "/proc/self/fd/" + std::to_string(fd_);
   if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};

@@ -1,5 +1,5 @@
-// Files appear whole or not at all: written without a name where the system can do that, else under a temporary
-// one in the same folder; then fsync, and only then the name.
+// Files appear whole or not at all: written without a name where the system can do that, else under a
+// temporary one in the same folder; then fsync, and only then the name.
 #pragma once
 
 #include <cstdint>

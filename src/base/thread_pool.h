@@ -14,10 +14,10 @@ namespace bifrons {
 int AvailableThreads();
 
 /// Runs `body(begin, end, thread)` over static, contiguous parts of [0, n). Which part a thread gets depends
-/// on n and the thread count only. Waiting threads spin briefly (a decode step has about 200 sections, a few µs
-/// apart) and then sleep. Several threads may issue sections: they take turns, in the order of their asking, so
-/// that two pieces of work share the pool's cores section by section and neither waits for the whole of the other.
-/// A body issues no sections.
+/// on n and the thread count only. Waiting threads spin briefly (a decode step has about 200 sections, a few
+/// µs apart) and then sleep. Several threads may issue sections: they take turns, in the order of their
+/// asking, so that two pieces of work share the pool's cores section by section and neither waits for the
+/// whole of the other. A body issues no sections.
 class ThreadPool {
  public:
   explicit ThreadPool(int threads);
@@ -43,13 +43,14 @@ class ThreadPool {
   }
 
  private:
-  // A place in the queue of those who issue sections. A mutex would not do: who has just let go of it takes it
-  // again before the one it woke has come round.
+  // A place in the queue of those who issue sections. A mutex would not do: who has just let go of it takes
+  // it again before the one it woke has come round.
   class Turn {
    public:
     explicit Turn(ThreadPool& pool) : pool_(pool) {
       const uint32_t mine = pool.asked_.fetch_add(1, std::memory_order_relaxed);
-      for (uint32_t now; (now = pool.served_.load(std::memory_order_acquire)) != mine;) pool.served_.wait(now);
+      for (uint32_t now; (now = pool.served_.load(std::memory_order_acquire)) != mine;)
+        pool.served_.wait(now);
     }
     ~Turn() {
       pool_.served_.fetch_add(1, std::memory_order_release);

@@ -227,8 +227,8 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     Image image{settings.width, settings.height, std::move(best.rgb)};
     if (settings.upscale != 1) image = Upscale(image, settings.upscale);
     const std::string file = FileName(options.output, i / best_of, count);
-    BIFRONS_RETURN_IF_ERROR(WritePng(file, image.width, image.height, image.rgb,
-                                     {{"parameters", FormatParameters(settings)}}));
+    BIFRONS_RETURN_IF_ERROR(
+        WritePng(file, image.width, image.height, image.rgb, {{"parameters", FormatParameters(settings)}}));
     if (!options.codes_out.empty()) codes.push_back(best.codes);
     std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());
     std::fflush(stdout);

@@ -52,8 +52,9 @@ void AddImage(CLI::App* app, ImageOptions& image) {
          },
          "transparency: drop (default, as the reference does), or composite on white or black")
       ->check(CLI::IsMember({"drop", "white", "black"}));
-  app->add_flag_callback("--no-orientation", [&image] { image.orientation = false; },
-                         "leave images as stored, whatever their EXIF orientation says");
+  app->add_flag_callback(
+      "--no-orientation", [&image] { image.orientation = false; },
+      "leave images as stored, whatever their EXIF orientation says");
 }
 
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples) {
@@ -82,7 +83,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
       "  bifrons render prompts.txt -o pictures\n"
       "  bifrons caption dog.png\n"
       "  bifrons VERB --help tells more of a verb.\n"
-      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, or jobs or images that failed "
+      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, or jobs or images that "
+      "failed "
       "while the rest was done, 130 interrupted (SIGINT), 143 ended (SIGTERM).");
   app.require_subcommand(1);
 

@@ -25,15 +25,18 @@ void AddTokenize(CLI::App& app, TokenizeOptions& o) {
 }
 
 void AddTrace(CLI::App& app, TraceOptions& o) {
-  CLI::App* verb = AddVerb(
-      app, "trace", "Write the numbers behind a picture's tokens or an answer, as .npy files",
-      "  bifrons trace --prompt \"a dog\" --codes codes.npy --out trace/\n"
-      "writes ids.npy, uncond_ids.npy, logits_cond.npy, logits_uncond.npy, and pixels.npy when all tokens are "
-      "given (teacher forcing).\n"
-      "  bifrons trace --image dog.png --question \"What is this?\" --out trace/\n"
-      "writes ids.npy, pixel_values.npy [3,S,S], vision.npy [P,D] (the tower's features), aligned.npy [P,H],\n"
-      "text_logits.npy [V] (of the answer's first token) and, where the model has a VQ encoder, vq_codes.npy.\n"
-      "Of several images these arrays have one more dimension in front.");
+  CLI::App* verb =
+      AddVerb(app, "trace", "Write the numbers behind a picture's tokens or an answer, as .npy files",
+              "  bifrons trace --prompt \"a dog\" --codes codes.npy --out trace/\n"
+              "writes ids.npy, uncond_ids.npy, logits_cond.npy, logits_uncond.npy, and pixels.npy when all "
+              "tokens are "
+              "given (teacher forcing).\n"
+              "  bifrons trace --image dog.png --question \"What is this?\" --out trace/\n"
+              "writes ids.npy, pixel_values.npy [3,S,S], vision.npy [P,D] (the tower's features), "
+              "aligned.npy [P,H],\n"
+              "text_logits.npy [V] (of the answer's first token) and, where the model has a VQ encoder, "
+              "vq_codes.npy.\n"
+              "Of several images these arrays have one more dimension in front.");
   TakeWhole(verb->add_option("--prompt", o.prompt, "the prompt"));
   verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes");
   verb->add_option("--image", o.images, "an image that the question is about; may be repeated")
@@ -48,8 +51,7 @@ void AddTrace(CLI::App& app, TraceOptions& o) {
 
 Status Check(const TraceOptions& o) {
   const bool draws = !o.codes.empty(), looks = !o.images.empty() || o.question.has_value();
-  if (draws == looks)
-    return UsageError("trace: give either --prompt and --codes, or --image and --question");
+  if (draws == looks) return UsageError("trace: give either --prompt and --codes, or --image and --question");
   if (looks && !o.prompt.empty()) return UsageError("trace: --prompt goes with --codes, not with --image");
   return {};
 }
@@ -61,11 +63,11 @@ void AddBench(CLI::App& app, BenchOptions& o) {
   verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
-  verb->add_option("--position", o.position, "positions already in the cache")
-      ->check(CLI::Range(1, 1 << 20));
+  verb->add_option("--position", o.position, "positions already in the cache")->check(CLI::Range(1, 1 << 20));
   verb->add_option("--prompt-tokens", o.prompt_tokens, "prompt length for prefill")
       ->check(CLI::Range(1, 1 << 20));
-  verb->add_option("--pictures", o.pictures, "draw whole pictures, so many at once, instead of measuring stages")
+  verb->add_option("--pictures", o.pictures,
+                   "draw whole pictures, so many at once, instead of measuring stages")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
   verb->add_option("--repeats", o.repeats, "runs of each measurement; the median is shown")
@@ -75,9 +77,9 @@ void AddBench(CLI::App& app, BenchOptions& o) {
 }
 
 void AddExport(CLI::App& app, ExportOptions& o) {
-  CLI::App* verb = AddVerb(app, "export",
-                           "Write a model as safetensors in the converted layout, as transformers loads it",
-                           "  bifrons export -m random:janus-pro-1b --out /tmp/random-1b");
+  CLI::App* verb =
+      AddVerb(app, "export", "Write a model as safetensors in the converted layout, as transformers loads it",
+              "  bifrons export -m random:janus-pro-1b --out /tmp/random-1b");
   AddModel(verb, o.model);
   verb->add_option("--out", o.out, "folder to write (must not exist, or be empty)")->required();
 }

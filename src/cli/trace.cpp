@@ -15,7 +15,6 @@ TensorView Ids(const std::vector<int32_t>& ids) {
   return {ids.data(), DType::kI32, {static_cast<int64_t>(ids.size())}};
 }
 
-
 Status MakeFolder(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
@@ -36,7 +35,8 @@ Result<int> TraceQuestion(const TraceOptions& options) {
   load.skip_missing_parts = true;
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   if (!janus->parts().understanding)
-    return DataError(janus->name() + ": a drawing-only checkpoint without vision tensors: it cannot look at images");
+    return DataError(janus->name() +
+                     ": a drawing-only checkpoint without vision tensors: it cannot look at images");
   BIFRONS_TRY(const AnswerTrace trace,
               TraceAnswer(*janus, images, options.question.value_or(kDefaultQuestion)));
 

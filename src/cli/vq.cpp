@@ -26,8 +26,7 @@ Result<int> Decode(const VqOptions& options, Janus& janus) {
     return DataError(options.input + ": int32 [N] is needed, as vq encode writes; this is " +
                      NameOf(codes.dtype()) + " " + codes.shape().ToString());
   }
-  const auto image =
-      DecodeCodes(janus, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
+  const auto image = DecodeCodes(janus, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
   if (!image.ok()) return Error{image.error().kind, options.input + ": " + image.error().message};
   BIFRONS_RETURN_IF_ERROR(WritePng(options.output, image->width, image->height, image->rgb, {}));
   std::printf("%s\n", options.output.c_str());

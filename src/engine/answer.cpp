@@ -17,10 +17,10 @@ Status CheckContext(Janus& janus, const Conversation& prompt) {
   const auto images = static_cast<int64_t>(prompt.image_starts.size());
   const int64_t image_tokens = images * janus.config().vision.patches();
   return UsageError("the conversation is too long: " + std::to_string(images) + " image" +
-                    (images == 1 ? "" : "s") + " of " + std::to_string(janus.config().vision.patches()) +
-                    " tokens and " + std::to_string(length - image_tokens) + " tokens of text make " +
-                    std::to_string(length) + ", and the model's context holds " + std::to_string(limit) +
-                    " with the answer; use fewer images or a shorter text",
+                        (images == 1 ? "" : "s") + " of " + std::to_string(janus.config().vision.patches()) +
+                        " tokens and " + std::to_string(length - image_tokens) + " tokens of text make " +
+                        std::to_string(length) + ", and the model's context holds " + std::to_string(limit) +
+                        " with the answer; use fewer images or a shorter text",
                     "messages");
 }
 

@@ -42,7 +42,8 @@ Result<PictureSettings> DescribeModel(Janus& janus);
 /// exactly.
 std::string FormatParameters(const PictureSettings& settings);
 
-/// The inverse; of a choice the fields may be absent. Errors name the missing or bad field; text of other programs is refused that way.
+/// The inverse; of a choice the fields may be absent. Errors name the missing or bad field; text of other
+/// programs is refused that way.
 Result<PictureSettings> ParseParameters(std::string_view text);
 
 }  // namespace bifrons

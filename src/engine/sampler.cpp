@@ -95,7 +95,8 @@ int32_t Sampler::Draw(const Sampling& sampling, uint64_t seed, uint32_t position
     const double score = logits_[i] + Gumbel(bits);
     if (score > best || (score == best && i < best_index)) best = score, best_index = i;
   };
-  consider(best_index, NoiseBlock(seed, position, static_cast<uint32_t>(best_index / 4), stream)[best_index % 4]);
+  consider(best_index,
+           NoiseBlock(seed, position, static_cast<uint32_t>(best_index / 4), stream)[best_index % 4]);
   for (size_t block = 0; 4 * block < logits_.size(); block++) {
     const size_t first = 4 * block, last = std::min(first + 4, logits_.size());
     const float largest = *std::max_element(logits_.begin() + static_cast<std::ptrdiff_t>(first),

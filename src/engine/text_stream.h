@@ -9,8 +9,8 @@
 
 namespace bifrons {
 
-/// One answer's text. Leading white space is left out (models begin with the space that follows "Assistant:"),
-/// and so is trailing white space: it is held back until something follows.
+/// One answer's text. Leading white space is left out (models begin with the space that follows
+/// "Assistant:"), and so is trailing white space: it is held back until something follows.
 class TextStream {
  public:
   explicit TextStream(const Tokenizer& tokenizer) : tokenizer_(tokenizer) {}

@@ -1,4 +1,5 @@
-// The numbers behind every image token (teacher forcing) and behind an answer, for debugging ports and for tests.
+// The numbers behind every image token (teacher forcing) and behind an answer, for debugging ports and for
+// tests.
 #pragma once
 
 #include <span>
@@ -24,12 +25,12 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
 
 /// What an answer about images rests on. Arrays of one image have no leading dimension.
 struct AnswerTrace {
-  std::vector<int32_t> ids;    // the whole prompt, placeholders included
-  Tensor pixel_values;         // f32 [images, 3, size, size]
-  Tensor vision;               // f32 [images, patches, vision width]: the tower's output
-  Tensor aligned;              // f32 [images, patches, hidden]: what the transformer sees
-  std::vector<float> logits;   // [vocabulary], of the answer's first token
-  Tensor vq_codes;             // i32 [images, grid²]; empty when the VQ encoder is not loaded
+  std::vector<int32_t> ids;   // the whole prompt, placeholders included
+  Tensor pixel_values;        // f32 [images, 3, size, size]
+  Tensor vision;              // f32 [images, patches, vision width]: the tower's output
+  Tensor aligned;             // f32 [images, patches, hidden]: what the transformer sees
+  std::vector<float> logits;  // [vocabulary], of the answer's first token
+  Tensor vq_codes;            // i32 [images, grid²]; empty when the VQ encoder is not loaded
 };
 
 /// Runs a question about images on the path that answers take. Errors: CheckContext's.

@@ -48,11 +48,13 @@ Status Janus::CheckParts(const std::string& model, bool skip_missing) {
     parts_.vq_encoder &= config().has_vq_encoder;
   }
   if (parts_.understanding && !config().has_vision) {
-    return DataError(model + ": a drawing-only checkpoint without vision tensors: it cannot look at images; use "
+    return DataError(model +
+                     ": a drawing-only checkpoint without vision tensors: it cannot look at images; use "
                      "a whole Janus model");
   }
   if (parts_.vq_encoder && !config().has_vq_encoder) {
-    return DataError(model + ": this checkpoint has no VQ encoder: it cannot turn images into codes; use a whole "
+    return DataError(model +
+                     ": this checkpoint has no VQ encoder: it cannot turn images into codes; use a whole "
                      "Janus model");
   }
   return {};

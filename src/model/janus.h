@@ -27,9 +27,9 @@ namespace bifrons {
 
 class Janus {
  public:
-  /// Loads `options.parts`; what a call below needs must be among them. Errors: a bad model folder or one that
-  /// lacks a wanted part (kBadData), an unknown instruction set (kUsage), more memory needed than this machine
-  /// has (kFailure, with the numbers).
+  /// Loads `options.parts`; what a call below needs must be among them. Errors: a bad model folder or one
+  /// that lacks a wanted part (kBadData), an unknown instruction set (kUsage), more memory needed than this
+  /// machine has (kFailure, with the numbers).
   static Result<std::unique_ptr<Janus>> Load(const LoadOptions& options);
 
   const JanusConfig& config() const { return source_->config(); }
@@ -64,7 +64,8 @@ class Janus {
 
   // ---- understanding
   Conversation EncodeTurns(std::span<const Turn> turns) const {
-    return EncodeConversation(*tokenizer_, template_, special_, image_tokens_, turns, config().vision.patches());
+    return EncodeConversation(*tokenizer_, template_, special_, image_tokens_, turns,
+                              config().vision.patches());
   }
   /// What stands for an image in the transformer's input, [patches, hidden].
   /// janus/models/modeling_vlm.py: prepare_inputs_embeds
