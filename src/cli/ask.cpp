@@ -1,6 +1,7 @@
 // bifrons ask: one question about any number of images.
 #include <cstdio>
 
+#include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/engine/scheduler.h"
@@ -24,10 +25,10 @@ Result<int> RunAsk(const AskOptions& options) {
   const auto print = [&](const std::string& text) {
     if (!options.json) std::fputs(text.c_str(), stdout);
     std::fflush(stdout);
-    return !interrupted;
+    return !StopRequested();
   };
   const auto result = AnswerOne(scheduler, std::move(request), print);
-  if (interrupted) return Failure("interrupted");
+  if (StopRequested()) return Interrupted();
   if (!result.ok()) return result.error();
   const Answer& answer = *result;
   if (!options.json) {

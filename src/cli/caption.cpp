@@ -13,6 +13,7 @@
 
 #include "src/base/atomic_file.h"
 #include "src/base/progress.h"
+#include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/engine/caption_files.h"
@@ -163,7 +164,7 @@ Status CaptionRun::Run(Janus& janus) {
         Fail(job, answer.error());
       }
     }
-    if (interrupted) {
+    if (StopRequested()) {
       return Failure("interrupted after " + std::to_string(done_) + " of " + std::to_string(jobs_.size()) +
                      " images" + (to_files() ? "; the same command continues" : ""));
     }

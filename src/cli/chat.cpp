@@ -11,6 +11,7 @@
 #include <random>
 
 #include "src/base/progress.h"
+#include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/engine/draw.h"
@@ -124,7 +125,7 @@ Status Chat::Ask(const std::string& question) {
     text += more;
     std::fputs(more.c_str(), stdout);
     std::fflush(stdout);
-    return !interrupted;
+    return !StopRequested();
   };
   const auto answer = AnswerOne(scheduler_, request, print);
   if (!answer.ok() && !Scheduler::IsCancelled(answer.error())) return answer.error();
@@ -148,7 +149,7 @@ Status Chat::Draw(const std::string& prompt) {
     ProgressBar bar("drawing", true);
     const auto progress = [&](const DrawProgress& p) {
       bar.Update(p.share(), 1, "");
-      return !interrupted;
+      return !StopRequested();
     };
     BIFRONS_TRY(pictures, bifrons::Draw(scheduler_, {&request, 1}, progress));
   }
@@ -203,7 +204,7 @@ Result<int> RunChat(const ChatOptions& options) {
     // A chat outlives what goes wrong in it.
     if (!status.ok()) std::fprintf(stderr, "bifrons: %s\n", OneLine(status.error().message).c_str());
     std::fflush(stdout);
-    interrupted = false;
+    ClearStop();
   }
   return 0;
 }

@@ -8,8 +8,6 @@
 
 namespace bifrons {
 
-/// Set by SIGINT and SIGTERM.
-extern std::atomic<bool> interrupted;
 /// While this is set, a signal ends the program at once: nothing is under way that could be finished.
 extern std::atomic<bool> waiting_for_input;
 

@@ -10,6 +10,7 @@
 #include "kernels/limits.h"
 #include "src/base/npy.h"
 #include "src/base/progress.h"
+#include "src/base/stop.h"
 #include "src/cli/commands.h"
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
@@ -215,7 +216,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   const auto progress = [&](const DrawProgress& p) {
     bar.Update(p.share() * static_cast<double>(requests.size()), static_cast<double>(requests.size()),
                std::to_string(p.pictures) + " of " + std::to_string(p.all_pictures));
-    return !interrupted;
+    return !StopRequested();
   };
   const auto take = [&](size_t i, const DrawnPicture& picture) -> Status {
     BIFRONS_RETURN_IF_ERROR(Consider(*janus, scheduler, requests[i], picture, best_of > 1, &best));

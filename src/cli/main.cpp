@@ -4,22 +4,23 @@
 #include <new>
 #include <string>
 
+#include "src/base/stop.h"
 #include "src/cli/commands.h"
 
 namespace bifrons {
 
-std::atomic<bool> interrupted{false};
 std::atomic<bool> waiting_for_input{false};
 
 namespace {
 
-std::atomic<int> exit_code{0};  // what the signal that interrupted asks for
+std::atomic<int> exit_code{0};  // the last signal's
 
 // As shells say it: 130 after SIGINT, 143 after SIGTERM.
 void OnSignal(int signal) {
   exit_code = 128 + signal;
   // The second signal ends the program at once; unfinished files are temporary ones.
-  if (interrupted.exchange(true) || waiting_for_input) std::_Exit(exit_code);
+  if (StopRequested() || waiting_for_input) std::_Exit(exit_code);
+  RequestStop();
 }
 
 Result<int> Run(int argc, char** argv) {
@@ -75,7 +76,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {  // a library's; ours are Results
     error = bifrons::Failure(e.what());
   }
-  if (bifrons::interrupted) error.kind = static_cast<bifrons::ErrorKind>(bifrons::exit_code.load());
+  if (bifrons::StopRequested()) error.kind = static_cast<bifrons::ErrorKind>(bifrons::exit_code.load());
   std::fprintf(stderr, "bifrons: %s\n", bifrons::OneLine(error.message).c_str());
   return static_cast<int>(error.kind);
 }

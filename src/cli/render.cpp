@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/progress.h"
+#include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/jobs/sheet.h"
@@ -131,7 +132,7 @@ Result<int> RunRender(const RenderCommand& options) {
 
   Reporter reporter(options);
   Renderer renderer(*janus, std::move(reader), options.render, reporter);
-  const Status rendered = renderer.Run([] { return interrupted.load(); });
+  const Status rendered = renderer.Run(StopRequested);
   const RenderSummary& summary = renderer.summary();
   if (summary.begun) reporter.Summarise(summary);
   if (!rendered.ok()) {
