@@ -2,33 +2,41 @@
 #pragma once
 
 #include <array>
-#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+
+struct evp_md_ctx_st;
 
 namespace bifrons {
 
 class Sha256 {
  public:
+  using Digest = std::array<uint8_t, 32>;
+
+  Sha256();
   void Update(std::span<const uint8_t> bytes);
-  /// 64 lower-case hexadecimal digits. The object is spent afterwards.
+  void Update(std::string_view text) {
+    Update(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
+  }
+  /// The object is spent afterwards.
+  Digest FinishBytes();
+  /// The same as 64 lower-case hexadecimal digits.
   std::string Finish();
 
+  static Digest Bytes(std::string_view text);
   static std::string Hex(std::span<const uint8_t> bytes);
   static std::string Hex(std::string_view text) {
     return Hex(std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size()));
   }
 
  private:
-  void Blocks(const uint8_t* data, size_t count);
-
-  std::array<uint32_t, 8> state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-                                 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  std::array<uint8_t, 64> pending_{};
-  size_t pending_size_ = 0;
-  uint64_t total_ = 0;  // bytes
+  struct Free {
+    void operator()(evp_md_ctx_st* context) const;
+  };
+  std::unique_ptr<evp_md_ctx_st, Free> context_;
 };
 
 }  // namespace bifrons
