@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "src/jobs/output_folder.h"
+#include "src/jobs/content_key.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
 #include "tests/run_program.h"

@@ -9,6 +9,7 @@
 #include "src/base/sha256.h"
 #include "src/base/thread_pool.h"
 #include "src/jobs/job_reader.h"
+#include "src/jobs/content_key.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
 

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "src/base/printable.h"
 #include "src/base/sha256.h"
+#include "src/jobs/job_fields.h"
 
 namespace bifrons {
 namespace {
@@ -26,25 +28,10 @@ void Prefer(std::optional<T>& value, const std::optional<T>& other) {
   if (!value) value = other;
 }
 
-DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults) {
-  Prefer(settings.guidance, defaults.guidance);
-  Prefer(settings.temperature, defaults.temperature);
-  Prefer(settings.top_k, defaults.top_k);
-  Prefer(settings.top_p, defaults.top_p);
-  Prefer(settings.min_p, defaults.min_p);
-  return settings;
-}
-
 // A setting that nobody gave is the model's, whose hash stands beside.
 void AddSettings(const DrawSettings& s, json* out) {
   (*out)["cfg"] = OrNull(s.guidance), (*out)["temperature"] = OrNull(s.temperature);
   (*out)["top_k"] = OrNull(s.top_k), (*out)["top_p"] = OrNull(s.top_p), (*out)["min_p"] = OrNull(s.min_p);
-}
-
-json ToJson(const std::vector<PlotAxis>& plot) {
-  json axes = json::array();
-  for (const PlotAxis& axis : plot) axes.push_back({{"name", axis.name}, {"values", axis.values}});
-  return axes;
 }
 
 std::optional<PictureFormat> FormatOfName(const std::string& file) {
@@ -105,6 +92,21 @@ Sampling SamplingOf(const DrawSettings& settings, float guidance) {
 
 }  // namespace
 
+DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults) {
+  Prefer(settings.guidance, defaults.guidance);
+  Prefer(settings.temperature, defaults.temperature);
+  Prefer(settings.top_k, defaults.top_k);
+  Prefer(settings.top_p, defaults.top_p);
+  Prefer(settings.min_p, defaults.min_p);
+  return settings;
+}
+
+json ToJson(const std::vector<PlotAxis>& plot) {
+  json axes = json::array();
+  for (const PlotAxis& axis : plot) axes.push_back({{"name", axis.name}, {"values", axis.values}});
+  return axes;
+}
+
 json ToJson(const JobDefaults& d) {
   json out = {{"seed", OrNull(d.seed)}, {"images", OrNull(d.images)}, {"upscale", d.upscale}};
   AddSettings(d.settings, &out);
@@ -113,60 +115,72 @@ json ToJson(const JobDefaults& d) {
   return out;
 }
 
+namespace {
+
+// Members of an untrusted header; the first that is wrong stays.
+class DefaultsReader {
+ public:
+  explicit DefaultsReader(const json& in) : in_(in) {
+    if (!in.is_object()) wrong_ = "they are no object";
+  }
+
+  /// Nothing where it is null.
+  template <class T>
+  void Number(const char* name, double least, double most, std::optional<T>* value) {
+    const json* const member = Member(name);
+    if (!member || member->is_null()) return;
+    const bool fits = std::is_integral_v<T> ? member->is_number_integer() : member->is_number();
+    const double number = fits ? member->get<double>() : 0;
+    if (!fits || !(number >= least && number <= most)) return Refuse(name);
+    *value = member->get<T>();
+  }
+  const json* Member(const char* name) {
+    if (!wrong_.empty()) return nullptr;
+    const auto found = in_.find(name);
+    if (found != in_.end()) return &*found;
+    Refuse(name);
+    return nullptr;
+  }
+  void Refuse(const char* name) {
+    if (wrong_.empty()) wrong_ = "\"" + std::string(name) + "\" is missing or out of range";
+  }
+  const std::string& wrong() const { return wrong_; }
+
+ private:
+  const json& in_;
+  std::string wrong_;
+};
+
+}  // namespace
+
 Result<JobDefaults> DefaultsFromJson(const json& in) {
+  const auto damaged = [](const std::string& what) {
+    return DataError("the header's \"defaults\" are damaged: " + what);
+  };
   JobDefaults d;
-  try {
-    const auto get = [&](const char* name, auto* value) {
-      if (!in.at(name).is_null())
-        *value = in.at(name).get<typename std::decay_t<decltype(*value)>::value_type>();
-    };
-    get("seed", &d.seed), get("images", &d.images);
-    get("cfg", &d.settings.guidance), get("temperature", &d.settings.temperature);
-    get("top_k", &d.settings.top_k), get("top_p", &d.settings.top_p), get("min_p", &d.settings.min_p);
-    d.upscale = in.at("upscale").get<int>();
-    if (!in.at("format").is_null()) {
-      BIFRONS_TRY(d.format, ParsePictureFormat(in.at("format").get<std::string>()));
-    }
-    for (const json& axis : in.at("plot"))
-      d.plot.push_back({axis.at("name"), axis.at("values").get<std::vector<std::string>>(), {}});
-  } catch (const json::exception& e) {
-    return DataError(std::string("the header's \"defaults\" are damaged: ") + e.what());
+  DefaultsReader reader(in);
+  constexpr double kMost = std::numeric_limits<float>::max(), kMostWhole = std::numeric_limits<int>::max();
+  reader.Number("seed", 0, static_cast<double>(kMaxSeed), &d.seed);
+  reader.Number("images", 1, static_cast<double>(kMaxJobImages), &d.images);
+  reader.Number("cfg", -kMost, kMost, &d.settings.guidance);
+  reader.Number("temperature", 0, kMost, &d.settings.temperature);
+  reader.Number("top_k", 0, kMostWhole, &d.settings.top_k);
+  reader.Number("top_p", 0, kMost, &d.settings.top_p), reader.Number("min_p", 0, kMost, &d.settings.min_p);
+  std::optional<int> upscale;
+  reader.Number("upscale", 1, 4, &upscale);
+  if (!upscale || *upscale == 3) reader.Refuse("upscale");
+  d.upscale = upscale.value_or(1);
+  if (const json* const format = reader.Member("format"); format && !format->is_null()) {
+    const auto parsed = format->is_string() ? ParsePictureFormat(format->get<std::string>())
+                                            : Result<PictureFormat>(DataError(""));
+    parsed.ok() ? void(d.format = *parsed) : reader.Refuse("format");
   }
+  const json* const plot = reader.Member("plot");
+  if (!reader.wrong().empty()) return damaged(reader.wrong());
+  auto axes = PlotFromJson(*plot);
+  if (!axes.ok()) return damaged(axes.error().message);
+  d.plot = std::move(*axes);
   return d;
-}
-
-std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format,
-                       const std::string& model_hash) {
-  json content = {{"model", model_hash}};
-  if (job.picture) {
-    const PictureJob& p = *job.picture;
-    content["prompt"] = p.prompt;
-    content["seed"] = OrNull(p.seed ? p.seed : defaults.seed);
-    content["images"] = PictureCount(job, defaults, format);
-    AddSettings(Merged(p.settings, defaults.settings), &content);
-    content["file"] = p.file;
-    content["format"] = !p.format.empty() ? json(p.format)
-                        : defaults.format ? json(NameOf(*defaults.format))
-                                          : json();
-    content["upscale"] = defaults.upscale;
-    content["plot"] = ToJson(defaults.plot);
-    // GenEval's tree names its folders by the entry's place.
-    if (format == JobFormat::kGenEval) content["geneval"] = job.index;
-  } else {
-    const AnswerJob& a = *job.answer;
-    content["images"] = a.images;
-    content["turns"] = json::array();
-    for (const AnswerJob::Turn& turn : a.turns)
-      content["turns"].push_back({turn.images, turn.question, turn.answer});
-    content["temperature"] = OrNull(a.temperature), content["top_p"] = OrNull(a.top_p);
-    content["seed"] = OrNull(a.seed ? a.seed : defaults.seed), content["max_tokens"] = OrNull(a.max_tokens);
-  }
-  return Sha256::Hex(content.dump(-1, ' ', false, json::error_handler_t::replace)).substr(0, 32);
-}
-
-std::string KeyCounter::Unique(const std::string& content_key) {
-  const int64_t count = ++seen_[content_key];
-  return count == 1 ? content_key : content_key + "#" + std::to_string(count);
 }
 
 int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat format) {

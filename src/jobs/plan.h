@@ -1,12 +1,10 @@
-// What a job comes to: which pictures, with which seeds, settings and names, and the key by which finished
-// ones are known again.
+// What a job comes to: which pictures, with which seeds, settings and names.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "src/base/result.h"
@@ -31,7 +29,11 @@ struct JobDefaults {
 
 /// The part of the defaults that decides pictures, for a manifest's header and back.
 nlohmann::json ToJson(const JobDefaults& defaults);
+nlohmann::json ToJson(const std::vector<PlotAxis>& plot);
 Result<JobDefaults> DefaultsFromJson(const nlohmann::json& json);
+
+/// The settings, and the defaults where they say nothing.
+DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults);
 
 /// What the model decides.
 struct PlanModel {
@@ -53,20 +55,6 @@ struct PlannedJob {
   std::string key;
   PictureFormat format = PictureFormat::kPng;
   std::vector<PlannedPicture> pictures;  // none of an answer
-};
-
-/// 32 hexadecimal digits of a hash over what decides the job's pictures or answer; the job's place in the
-/// list is not among it, so that a line can be inserted and the others stay what they are.
-std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format,
-                       const std::string& model_hash);
-
-/// Tells entries of equal content apart, by their order: the second gets "#2" behind its key.
-class KeyCounter {
- public:
-  std::string Unique(const std::string& content_key);
-
- private:
-  std::unordered_map<std::string, int64_t> seen_;
 };
 
 /// How many pictures the job comes to; 0 for an answer.

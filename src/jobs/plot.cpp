@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "src/base/printable.h"
 #include "src/engine/sampler.h"
 
 namespace bifrons {
@@ -34,6 +36,7 @@ constexpr NumberAxis kNumberAxes[] = {
 };
 
 constexpr const char* kPrompt = "prompt";
+constexpr size_t kMostPlotPictures = 1'000'000;  // as of a job without a plot
 
 const NumberAxis* FindNumberAxis(const std::string& name) {
   const auto found = std::find_if(std::begin(kNumberAxes), std::end(kNumberAxes),
@@ -80,19 +83,14 @@ std::string Names() {
   return names + kPrompt;
 }
 
-Result<PlotAxis> ParseAxis(const std::string& text) {
-  const auto wrong = [&](const std::string& what) { return UsageError("--plot " + text + ": " + what); };
-  const size_t equals = text.find('=');
-  if (equals == std::string::npos) return wrong("an axis is written as name=value,value,…");
-  PlotAxis axis;
-  axis.name = text.substr(0, equals);
+// `shown` is what the user wrote, for messages.
+Result<PlotAxis> MakeAxis(const std::string& shown, std::string name, std::vector<std::string> values) {
+  const auto wrong = [&](const std::string& what) { return UsageError("--plot " + shown + ": " + what); };
+  PlotAxis axis{std::move(name), std::move(values), {}};
   const NumberAxis* const number = FindNumberAxis(axis.name);
   if (!number && axis.name != kPrompt)
     return wrong("there is no setting '" + axis.name + "'; use one of " + Names());
-  auto values = Split(text.substr(equals + 1));
-  if (!values) return wrong("a quoted value ends with a quote, and a comma or nothing after it");
-  axis.values = std::move(*values);
-
+  if (axis.values.empty()) return wrong("it has no values");
   std::set<std::string> texts;
   std::set<double> numbers;
   for (const std::string& value : axis.values) {
@@ -117,6 +115,29 @@ Result<PlotAxis> ParseAxis(const std::string& text) {
   return axis;
 }
 
+Result<PlotAxis> ParseAxis(const std::string& text) {
+  const auto wrong = [&](const std::string& what) { return UsageError("--plot " + text + ": " + what); };
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return wrong("an axis is written as name=value,value,…");
+  std::string name = text.substr(0, equals);
+  if (!FindNumberAxis(name) && name != kPrompt)
+    return wrong("there is no setting '" + name + "'; use one of " + Names());
+  auto values = Split(text.substr(equals + 1));
+  if (!values) return wrong("a quoted value ends with a quote, and a comma or nothing after it");
+  return MakeAxis(text, std::move(name), std::move(*values));
+}
+
+Status CheckAxes(const std::vector<PlotAxis>& axes) {
+  if (axes.size() == 2 && axes[0].name == axes[1].name)
+    return UsageError("--plot: both axes are " + axes[0].name + "; give each setting one");
+  size_t pictures = 1;
+  for (const PlotAxis& axis : axes) pictures *= axis.values.size();  // of lists that were read from somewhere
+  if (pictures > kMostPlotPictures)
+    return UsageError("--plot: makes " + std::to_string(pictures) + " pictures of a job; " +
+                      std::to_string(kMostPlotPictures) + " is the most");
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<PlotAxis>> ParsePlot(const std::vector<std::string>& axes) {
@@ -129,10 +150,30 @@ Result<std::vector<PlotAxis>> ParsePlot(const std::vector<std::string>& axes) {
     BIFRONS_TRY(PlotAxis axis, ParseAxis(text));
     parsed.push_back(std::move(axis));
   }
-  if (parsed.size() == 2 && parsed[0].name == parsed[1].name) {
-    return UsageError("--plot: both axes are " + parsed[0].name + "; give each setting one");
-  }
+  BIFRONS_RETURN_IF_ERROR(CheckAxes(parsed));
   return parsed;
+}
+
+Result<std::vector<PlotAxis>> PlotFromJson(const nlohmann::json& json) {
+  if (!json.is_array() || json.size() > 2) return DataError("\"plot\" is not a list of at most two axes");
+  std::vector<PlotAxis> axes;
+  for (const nlohmann::json& axis : json) {
+    const auto name = axis.is_object() ? axis.find("name") : axis.end();
+    const auto values = axis.is_object() ? axis.find("values") : axis.end();
+    if (!axis.is_object() || name == axis.end() || values == axis.end() || !name->is_string() ||
+        !values->is_array())
+      return DataError("\"plot\" has an axis without \"name\" and \"values\"");
+    std::vector<std::string> texts;
+    for (const nlohmann::json& value : *values) {
+      if (!value.is_string()) return DataError("\"plot\" has a value that is no text");
+      texts.push_back(value.get<std::string>());
+    }
+    auto made = MakeAxis(Printable(name->get<std::string>()), name->get<std::string>(), std::move(texts));
+    if (!made.ok()) return DataError(made.error().message);
+    axes.push_back(std::move(*made));
+  }
+  if (const Status checked = CheckAxes(axes); !checked.ok()) return DataError(checked.error().message);
+  return axes;
 }
 
 Status ApplyAxis(PictureJob& job, const PlotAxis& axis, size_t i) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,13 @@ struct PlotAxis {
 /// One or two axes, each "name=value,value,…": the first one's values are a plot's columns, the second one's
 /// its rows. The values of `prompt` are texts, as in A1111's prompt S/R: wherever the job's prompt has the
 /// first, the others stand in turn; one with commas goes into double quotes, which are doubled within. Errors
-/// (kUsage): how many axes, an unknown or repeated name, a value that is none, out of range or repeated.
+/// (kUsage): how many axes, an unknown or repeated name, a value that is none, out of range or repeated, more
+/// than a million pictures of a job.
 Result<std::vector<PlotAxis>> ParsePlot(const std::vector<std::string>& axes);
+
+/// The same axes out of a manifest's header: a list of objects with "name" and "values". Errors (kBadData):
+/// another shape, and whatever ParsePlot refuses.
+Result<std::vector<PlotAxis>> PlotFromJson(const nlohmann::json& json);
 
 /// Sets value `i` of the axis in the job. Errors (kUsage): the prompt does not have the text to replace, or
 /// nothing would be left of it.

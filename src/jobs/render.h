@@ -25,6 +25,7 @@
 #include "src/jobs/job_reader.h"
 #include "src/jobs/job_sheet.h"
 #include "src/jobs/output_folder.h"
+#include "src/jobs/content_key.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
 #include "src/model/janus.h"
