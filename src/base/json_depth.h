@@ -11,6 +11,10 @@ namespace bifrons {
 /// No published file nests more than ten deep.
 constexpr int kMaxJsonDepth = 64;
 
+inline Error TooDeep(const std::string& path) {
+  return DataError(path + ": JSON nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
+}
+
 /// To be asked before parsing: walking and destroying a value take stack in proportion to its depth.
 inline Status CheckJsonDepth(std::string_view text, const std::string& path) {
   int depth = 0;
@@ -23,9 +27,7 @@ inline Status CheckJsonDepth(std::string_view text, const std::string& path) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth) {
-        return DataError(path + ": JSON nested deeper than " + std::to_string(kMaxJsonDepth) + " levels");
-      }
+      if (++depth > kMaxJsonDepth) return TooDeep(path);
     } else if (c == ']' || c == '}') {
       depth--;
     }

@@ -60,11 +60,11 @@ class CheckpointWeights : public WeightSource {
       }
       const Shape expected = StoredShape(spec, config_.layout);
       if (!stored->loadable) {
-        return DataError(stored->file + ": tensor " + published + " has type " + Printable(stored->type) +
+        return DataError(*stored->file + ": tensor " + published + " has type " + Printable(stored->type) +
                          ", expected f32, bf16 or f16");
       }
       if (!HasShape(*stored, expected)) {
-        return DataError(stored->file + ": tensor " + published + " has shape " + ShownDims(stored->dims) +
+        return DataError(*stored->file + ": tensor " + published + " has shape " + ShownDims(stored->dims) +
                          ", but config.json calls for " + expected.ToString());
       }
       known.insert(published);
@@ -89,7 +89,7 @@ class CheckpointWeights : public WeightSource {
     if (const int64_t third = Third(bound.spec.transform);
         config_.layout == Layout::kOriginal && third >= 0) {
       stored.dims[0] = bound.spec.shape[0];
-      stored.data += third * stored.dims[0] * stored.strides[0] * static_cast<int64_t>(SizeOf(stored.dtype));
+      stored.data += third * stored.dims[0] * stored.stride(0) * static_cast<int64_t>(SizeOf(stored.dtype));
     }
     Tensor owner;
     auto view = Materialise(name, stored, &owner);
@@ -154,18 +154,17 @@ class CheckpointWeights : public WeightSource {
 
   void WarnOfExtras(const std::set<std::string>& known) const {
     constexpr size_t kShown = 3;
-    std::vector<std::string> extras;
-    for (const auto& [name, tensor] : checkpoint_.tensors()) {
-      if (!known.contains(name) && !IsDropped(name)) extras.push_back(name);
-    }
-    if (extras.empty()) return;
+    size_t extras = 0;
     std::string list;
-    for (size_t i = 0; i < std::min(extras.size(), kShown); i++)
-      list += (i ? ", " : "") + Printable(extras[i]);
-    if (extras.size() > kShown) list += ", …";
+    for (const auto& [name, tensor] : checkpoint_.tensors()) {
+      if (known.contains(name) || IsDropped(name)) continue;
+      if (extras++ < kShown) list += (extras > 1 ? ", " : "") + Printable(name);
+    }
+    if (extras == 0) return;
+    if (extras > kShown) list += ", …";
     std::fprintf(stderr,
                  "bifrons: warning: %s: ignored %zu tensor%s that a Janus of this config does not have: %s\n",
-                 folder_.c_str(), extras.size(), extras.size() == 1 ? "" : "s", list.c_str());
+                 folder_.c_str(), extras, extras == 1 ? "" : "s", list.c_str());
   }
 
   JanusConfig config_;

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "src/base/printable.h"
+#include "src/model/checkpoint/index_json.h"
 #include "src/model/checkpoint/pytorch_zip.h"
 #include "src/model/checkpoint/safetensors.h"
 
@@ -15,8 +14,6 @@ namespace bifrons {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr size_t kMaxIndex = 64 << 20;  // bytes; 10,000 tensors need 1 MB
 
 struct FileKind {
   const char* single;  // the usual name of an unsharded checkpoint
@@ -30,12 +27,11 @@ constexpr FileKind kSafetensorsKind = {"model.safetensors", "model.safetensors.i
 constexpr FileKind kPytorchKind = {"pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model",
                                    ".bin", ReadPytorchZip};
 
-/// What there is to read: names of files, and what the index says about who holds what (empty without an
-/// index).
+/// What there is to read.
 struct Layout {
-  std::set<std::string> files;
-  std::vector<std::pair<std::string, std::string>> promised;  // tensor, file
-  std::string index;
+  std::vector<std::string> files;    // names, in ascending order
+  std::optional<WeightIndex> index;  // says who holds what
+  std::string index_path;
 };
 
 std::vector<std::string> ListFiles(const std::string& folder, const FileKind& kind) {
@@ -49,34 +45,14 @@ std::vector<std::string> ListFiles(const std::string& folder, const FileKind& ki
   return names;
 }
 
-/// Shards lie beside their index; anything else that a file could name is not ours to open.
-bool IsPlainName(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
-}
-
 Result<Layout> ReadIndex(const std::string& folder, const FileKind& kind) {
   Layout layout;
-  layout.index = (fs::path(folder) / kind.index).string();
-  BIFRONS_TRY(const MappedFile file, MappedFile::Open(layout.index));
-  if (file.bytes().size() > kMaxIndex) return DataError(layout.index + ": too large for an index");
-  const nlohmann::json json = nlohmann::json::parse(file.bytes().begin(), file.bytes().end(), nullptr, false);
-  if (!json.is_object()) return DataError(layout.index + ": not valid JSON; fetch it again");
-  const auto map = json.find("weight_map");
-  if (map == json.end() || !map->is_object() || map->empty()) {
-    return DataError(layout.index + ": has no weight_map; fetch it again");
-  }
-  for (const auto& [tensor, shard] : map->items()) {
-    const std::string* name = shard.get_ptr<const std::string*>();
-    if (!name)
-      return DataError(layout.index + ": weight_map of '" + Printable(tensor) + "' is not a file's name");
-    if (!IsPlainName(*name)) {
-      return DataError(layout.index + ": weight_map of '" + Printable(tensor) + "' leads to '" +
-                       Printable(*name) + "', outside the model's folder: refused");
-    }
-    layout.files.insert(*name);
-    layout.promised.emplace_back(tensor, *name);
-  }
+  layout.index_path = (fs::path(folder) / kind.index).string();
+  BIFRONS_TRY(const MappedFile file, MappedFile::Open(layout.index_path));
+  const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  BIFRONS_TRY(layout.index, ParseIndex(text, layout.index_path));
+  layout.files = layout.index->files();
+  std::sort(layout.files.begin(), layout.files.end());
   return layout;
 }
 
@@ -85,20 +61,19 @@ Result<std::optional<Layout>> FindLayout(const std::string& folder, const FileKi
   std::error_code error;
   Layout layout;
   if (fs::exists(fs::path(folder) / kind.single, error)) {
-    layout.files.insert(kind.single);
+    layout.files.push_back(kind.single);
     return std::optional(layout);
   }
   if (fs::exists(fs::path(folder) / kind.index, error)) {
     BIFRONS_TRY(layout, ReadIndex(folder, kind));
     return std::optional(layout);
   }
-  const std::vector<std::string> names = ListFiles(folder, kind);
-  if (names.empty()) return std::optional<Layout>();
-  if (names.size() > 1) {
+  layout.files = ListFiles(folder, kind);
+  if (layout.files.empty()) return std::optional<Layout>();
+  if (layout.files.size() > 1) {
     return DataError(folder + ": has several " + kind.suffix + " files, but no " + kind.index +
                      " that says which belong to the model: fetch it");
   }
-  layout.files.insert(names[0]);
   return std::optional(layout);
 }
 
@@ -123,6 +98,7 @@ void Gather(const StoredTensor& t, size_t element_size, uint8_t* out) {
 }  // namespace
 
 bool StoredTensor::contiguous() const {
+  if (strides.empty()) return true;
   int64_t expected = 1;
   bool dense = true;
   for (size_t i = dims.size(); i-- > 0;) {
@@ -134,8 +110,18 @@ bool StoredTensor::contiguous() const {
   return dense;
 }
 
+int64_t StoredTensor::stride(size_t i) const {
+  if (!strides.empty()) return strides[i];
+  int64_t product = 1;
+  while (++i < dims.size()) {
+    // Overflow needs a zero among the dimensions; then no stride is ever used.
+    if (__builtin_mul_overflow(product, dims[i], &product)) return 0;
+  }
+  return product;
+}
+
 Result<TensorView> Materialise(const std::string& name, const StoredTensor& stored, Tensor* owner) {
-  const std::string who = stored.file + ": tensor '" + Printable(name) + "' ";
+  const std::string who = *stored.file + ": tensor '" + Printable(name) + "' ";
   if (!stored.loadable)
     return DataError(who + "has type " + stored.type + "; f32, f16 and bf16 can be loaded");
   if (stored.dims.size() > Shape::kMaxRank) {
@@ -174,31 +160,42 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder, Prefer prefer) {
   Checkpoint checkpoint;
   for (const std::string& name : layout->files) {
     const std::string path = (fs::path(folder) / name).string();
-    if (!layout->index.empty() && !fs::exists(path, error)) {
-      return DataError(path + ": missing, though " + layout->index + " lists it: fetch it");
+    if (layout->index && !fs::exists(path, error)) {
+      return DataError(path + ": missing, though " + layout->index_path + " lists it: fetch it");
     }
     BIFRONS_TRY(MappedFile file, MappedFile::Open(path));
     BIFRONS_TRY(TensorMap tensors, kind->read(file.bytes(), path));
-    for (auto& [tensor, stored] : tensors) {
-      const auto [it, inserted] = checkpoint.tensors_.emplace(tensor, std::move(stored));
-      if (!inserted) {
-        return DataError(path + ": tensor '" + Printable(tensor) + "' stands in " + it->second.file + " too");
-      }
+    checkpoint.tensors_.merge(tensors);
+    if (!tensors.empty()) {
+      const std::string& twice = tensors.begin()->first;
+      return DataError(path + ": tensor '" + Printable(twice) + "' stands in " +
+                       *checkpoint.Find(twice)->file + " too");
     }
     checkpoint.files_.push_back(std::move(file));
     checkpoint.paths_.push_back(path);
   }
-  for (const auto& [tensor, name] : layout->promised) {
-    const StoredTensor* stored = checkpoint.Find(tensor);
-    if (!stored || fs::path(stored->file).filename() != name) {
-      return DataError((fs::path(folder) / name).string() + ": tensor '" + Printable(tensor) +
-                       "' is missing, though " + layout->index + " promises it: fetch both again");
-    }
+  if (layout->index) {
+    BIFRONS_RETURN_IF_ERROR(checkpoint.CheckPromises(folder, *layout->index, layout->index_path));
   }
   return checkpoint;
 }
 
-const StoredTensor* Checkpoint::Find(const std::string& name) const {
+Status Checkpoint::CheckPromises(const std::string& folder, const WeightIndex& index,
+                                 const std::string& index_path) const {
+  std::vector<std::string> paths;
+  for (const std::string& file : index.files()) paths.push_back((fs::path(folder) / file).string());
+  for (size_t i = 0; i < index.size(); i++) {
+    const std::string& path = paths[index.file_of(i)];
+    const auto stored = tensors_.find(index.tensor(i));
+    if (stored == tensors_.end() || *stored->second.file != path) {
+      return DataError(path + ": tensor '" + Printable(index.tensor(i)) + "' is missing, though " +
+                       index_path + " promises it: fetch both again");
+    }
+  }
+  return {};
+}
+
+const StoredTensor* Checkpoint::Find(std::string_view name) const {
   const auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;
 }

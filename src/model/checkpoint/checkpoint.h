@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/mapped_file.h"
@@ -12,27 +14,35 @@
 
 namespace bifrons {
 
+/// More dimensions are refused; those that can be loaded have at most four.
+constexpr size_t kMaxStoredRank = 16;
+
 /// A tensor as a file stores it: its bytes lie in a mapped file and were bounds-checked when it was opened.
 struct StoredTensor {
   std::string type;       // as the file calls it: "BF16", "F32", "I64", "BoolStorage", …
   bool loadable = false;  // type is one of f32, bf16, f16: `dtype` holds
   DType dtype = DType::kF32;
-  std::vector<int64_t> dims;      // not negative; their product fits
-  std::vector<int64_t> strides;   // in elements, not negative; a pickled tensor may be transposed
-  const uint8_t* data = nullptr;  // first element; no promise of alignment
-  std::string file;               // for messages
+  std::vector<int64_t> dims;  // not negative; their product fits
+  std::vector<int64_t>
+      strides;  // in elements, not negative; empty: row-major. A pickled tensor may be transposed
+  const uint8_t* data = nullptr;            // first element; no promise of alignment
+  std::shared_ptr<const std::string> file;  // its path, for messages
 
   bool contiguous() const;
+  /// Of dimension `i`, in elements.
+  int64_t stride(size_t i) const;
 };
 
-/// What every reader (safetensors.h, pytorch_zip.h) produces.
-using TensorMap = std::map<std::string, StoredTensor>;
+/// What every reader (safetensors.h, pytorch_zip.h) produces. Found by std::string_view too.
+using TensorMap = std::map<std::string, StoredTensor, std::less<>>;
 
 /// `name`'s elements one after another: in place where the file has them so, and aligned; otherwise copied
 /// into
 /// `*owner`, which must live as long as the view. Errors: a type that is not loadable, more than four
 /// dimensions.
 Result<TensorView> Materialise(const std::string& name, const StoredTensor& stored, Tensor* owner);
+
+class WeightIndex;
 
 /// All files of a model folder: `*.safetensors` or `pytorch_model*.bin`, single or sharded by `*.index.json`.
 class Checkpoint {
@@ -46,12 +56,15 @@ class Checkpoint {
 
   const TensorMap& tensors() const { return tensors_; }
   /// nullptr when there is none.
-  const StoredTensor* Find(const std::string& name) const;
+  const StoredTensor* Find(std::string_view name) const;
   /// Paths, in the order of their names.
   const std::vector<std::string>& files() const { return paths_; }
 
  private:
   Checkpoint() = default;
+  Status CheckPromises(const std::string& folder, const WeightIndex& index,
+                       const std::string& index_path) const;
+
   std::vector<MappedFile> files_;
   std::vector<std::string> paths_;
   TensorMap tensors_;

@@ -1,18 +1,21 @@
 #include "src/model/checkpoint/pickle.h"
 
+#include <algorithm>
+#include <deque>
 #include <optional>
 #include <set>
 #include <string_view>
 #include <unordered_map>
 
 #include "src/base/printable.h"
+#include "src/base/seeded_hash.h"
 #include "src/model/checkpoint/byte_reader.h"
+#include "src/model/checkpoint/checkpoint.h"
 
 namespace bifrons {
 namespace {
 
-constexpr size_t kMaxObjects = 1'000'000;  // a model of 10,000 tensors makes 0.2 million
-constexpr size_t kMaxRank = 16;
+constexpr size_t kMaxStorageKey = 255;  // bytes; torch.save numbers storages
 
 enum class Kind : uint8_t {
   kOpaque,   // None, floats, bytes, sets, huge integers, devices: values that no tensor needs
@@ -96,19 +99,28 @@ using Id = uint32_t;
 struct Object {
   Kind kind = Kind::kOpaque;
   Id items = 0;         // containers: index into items_; storages and tensors: their tuple of arguments
+                        // kString: its length
   int64_t integer = 0;  // kInteger; kGlobal: index into kGlobals; kTensor: that of its rebuild function
-  std::string_view text = {};  // kString; points into the pickle
+                        // kString: where it begins in the pickle
 };
+static_assert(sizeof(Object) == 16, "a pickle can ask for one with every byte");
 
 class Unpickler {
  public:
-  Unpickler(std::span<const uint8_t> pickle, const std::string& file) : reader_(pickle), file_(file) {}
+  Unpickler(std::span<const uint8_t> pickle, const std::string& file)
+      : pickle_(pickle), reader_(pickle), file_(file) {}
 
   Result<std::vector<PickledTensor>> Run() {
+    if (pickle_.size() > kMaxPickleBytes) {
+      return DataError(file_ + ": the pickle has " + std::to_string(pickle_.size()) + " bytes; at most " +
+                       std::to_string(kMaxPickleBytes) + " make sense");
+    }
     uint8_t opcode = 0;
     do {
       if (!reader_.Read(&opcode)) return Damaged("ends too early");
-      if (objects_.size() > kMaxObjects) return Damaged("has more than a million objects");
+      // Each of these can grow with every byte; the last two are the cheapest.
+      if (std::max({objects_.size(), memo_.size(), marks_.size() / 2, stack_.size() / 4}) > kMaxPickleObjects)
+        return Damaged("has more than a million objects");
       if (!Execute(opcode)) return Damaged(problem_.empty() ? "is damaged" : problem_);
     } while (opcode != '.');
     if (stack_.empty()) return Damaged("is empty");
@@ -149,6 +161,9 @@ class Unpickler {
     marks_.pop_back();
     return true;
   }
+  std::string_view TextOf(const Object& o) const {
+    return {reinterpret_cast<const char*>(pickle_.data()) + o.integer, o.items};
+  }
   Object& Top() { return objects_[stack_.back()]; }
   const std::vector<Id>& Items(const Object& o) const { return items_[o.items]; }
 
@@ -173,7 +188,9 @@ class Unpickler {
 #endif
         if (!reader_.ReadText(length, &text))
       return false;
-    return Push({.kind = kind, .text = text});
+    if (kind != Kind::kString) return PushOpaque();
+    const auto* begin = reinterpret_cast<const uint8_t*>(text.data());
+    return Push({.kind = kind, .items = static_cast<Id>(text.size()), .integer = begin - pickle_.data()});
   }
   template <class Length>
   bool PushLong() {
@@ -255,7 +272,8 @@ class Unpickler {
     if (!Has(2)) return false;
     const std::vector<Id> names = Pop(2);
     const Object &module = objects_[names[0]], &name = objects_[names[1]];
-    return module.kind == Kind::kString && name.kind == Kind::kString && PushGlobal(module.text, name.text);
+    return module.kind == Kind::kString && name.kind == Kind::kString &&
+           PushGlobal(TextOf(module), TextOf(name));
   }
 
   /// ('storage', type, key, location, number of elements): checked when a tensor uses it.
@@ -427,7 +445,7 @@ class Unpickler {
   }
   /// A tuple of integers that are not negative.
   bool ReadCounts(const Object* tuple, std::vector<int64_t>* out) const {
-    if (!tuple || Items(*tuple).size() > kMaxRank) return false;
+    if (!tuple || Items(*tuple).size() > kMaxStoredRank) return false;
     for (size_t i = 0; i < Items(*tuple).size(); i++) {
       const Object* n = Item(*tuple, i, Kind::kInteger);
       if (!n || n->integer < 0) return false;
@@ -444,7 +462,8 @@ class Unpickler {
     const Global* type = GlobalItem(*storage, 1, GlobalKind::kStorageType);
     const Object* key = Item(*storage, 2, Kind::kString);
     const Object* count = Item(*storage, 4, Kind::kInteger);
-    if (!tag || tag->text != "storage" || !type || !key || !count || count->integer < 0 ||
+    if (!tag || TextOf(*tag) != "storage" || !type || !key || key->items > kMaxStorageKey || !count ||
+        count->integer < 0 ||
         __builtin_mul_overflow(static_cast<uint64_t>(count->integer),
                                static_cast<uint64_t>(type->element_size), &out->storage_bytes) ||
         out->storage_bytes > INT64_MAX) {
@@ -460,7 +479,7 @@ class Unpickler {
     out->loadable = type->dtype.has_value();
     out->dtype = type->dtype.value_or(DType::kF32);
     out->element_size = static_cast<uint64_t>(type->element_size);
-    out->storage = key->text;
+    out->storage = TextOf(*key);
     if (!offset || offset->integer < 0) return "has a storage offset that makes no sense";
     out->offset = offset->integer;
     if (!ReadCounts(Item(tensor, 2, Kind::kTuple), &out->dims) ||
@@ -481,7 +500,7 @@ class Unpickler {
       for (size_t i = 0; i + 1 < Items(root).size(); i += 2) {
         const Object* key = Item(root, i, Kind::kString);
         const Object* inner = Item(root, i + 1, Kind::kDict);
-        if (key && inner && key->text == wrapper) return inner;
+        if (key && inner && TextOf(*key) == wrapper) return inner;
       }
     }
     return &root;
@@ -498,11 +517,14 @@ class Unpickler {
       if (!tensor) continue;
       const Object* key = Item(*dict, i, Kind::kString);
       if (!key) return DataError(file_ + ": the pickle has a tensor whose name is no string");
-      const std::string who = file_ + ": tensor '" + Printable(key->text) + "' ";
+      const std::string who = file_ + ": tensor '" + Printable(TextOf(*key)) + "' ";
       // A repeated name would also let a short pickle ask for many copies of a long one.
-      if (!names.insert(key->text).second) return DataError(who + "stands twice");
+      if (!names.insert(TextOf(*key)).second) return DataError(who + "stands twice");
+      if (tensors.size() == kMaxPickledTensors)
+        return DataError(file_ + ": the pickle holds more than " + std::to_string(kMaxPickledTensors) +
+                         " tensors");
       PickledTensor& out = tensors.emplace_back();
-      out.name = key->text;
+      out.name = TextOf(*key);
       if (std::string problem = ReadTensor(*tensor, &out); !problem.empty()) return DataError(who + problem);
     }
     if (tensors.empty())
@@ -510,14 +532,16 @@ class Unpickler {
     return tensors;
   }
 
+  std::span<const uint8_t> pickle_;
   ByteReader reader_;
   const std::string& file_;
   std::string problem_;
-  std::vector<Object> objects_;
-  std::vector<std::vector<Id>> items_;  // of tuples, lists and dicts (key, value, key, value, …)
+  // Unlike a vector's, a deque's memory does not double when it grows.
+  std::deque<Object> objects_;
+  std::deque<std::vector<Id>> items_;  // of tuples, lists and dicts (key, value, key, value, …)
   std::vector<Id> stack_;
   std::vector<size_t> marks_;  // heights of the stack
-  std::unordered_map<uint32_t, Id> memo_;
+  std::unordered_map<uint32_t, Id, SeededHash> memo_;
 #ifdef BIFRONS_PLANTED_BUGS
   volatile char planted_sum_ = 0;
 #endif

@@ -10,7 +10,7 @@
 namespace bifrons {
 namespace {
 
-constexpr uint64_t kMaxPickle = 32 << 20;  // a model of 10,000 tensors needs 2 MB
+constexpr size_t kMaxRoot = 255;  // bytes; torch.save takes the file's name
 
 bool StartsWith(std::span<const uint8_t> bytes, std::string_view prefix) {
   return bytes.size() >= prefix.size() &&
@@ -38,7 +38,7 @@ std::string FindRoot(const ZipArchive& zip) {
   constexpr std::string_view kPickle = "/data.pkl";
   for (const auto& [name, entry] : zip.entries()) {
     if (name.ends_with(kPickle) && name.find('/') == name.size() - kPickle.size()) {
-      return name.substr(0, name.size() - kPickle.size() + 1);
+      return std::string(name.substr(0, name.size() - kPickle.size() + 1));
     }
   }
   return "";
@@ -65,9 +65,10 @@ std::string CheckView(const PickledTensor& p, int64_t storage_elements, int64_t*
 }
 
 Result<StoredTensor> Resolve(const PickledTensor& p, const ZipArchive& zip, const std::string& root,
-                             const std::string& file) {
+                             const std::shared_ptr<const std::string>& path) {
+  const std::string& file = *path;
   const std::string who = file + ": tensor '" + Printable(p.name) + "' ";
-  const std::string entry_name = root + "data/" + p.storage;
+  const std::string entry_name = root + "data/" + std::string(p.storage);
   const ZipEntry* entry = zip.Find(entry_name);
   if (!entry)
     return DataError(who + "refers to '" + Printable(entry_name) +
@@ -85,8 +86,9 @@ Result<StoredTensor> Resolve(const PickledTensor& p, const ZipArchive& zip, cons
   t.dtype = p.dtype;
   t.dims = p.dims;
   t.strides = p.strides;
+  if (t.contiguous()) t.strides = {};
   t.data = entry->data.data();
-  t.file = file;
+  t.file = path;
   if (p.element_size == 0) return t;  // never loaded, so only its name matters
   const int64_t storage_elements = static_cast<int64_t>(p.storage_bytes / p.element_size);
   int64_t elements = 0;
@@ -107,6 +109,9 @@ Result<TensorMap> ReadPytorchZip(std::span<const uint8_t> bytes, const std::stri
   BIFRONS_TRY(const ZipArchive zip, ZipArchive::Open(bytes, file));
   const std::string root = FindRoot(zip);
   if (root.empty()) return DataError(file + ": the archive has no data.pkl: not written by torch.save");
+  if (root.size() > kMaxRoot)
+    return DataError(file + ": the archive's folder '" + Printable(root) + "' has a name of " +
+                     std::to_string(root.size()) + " bytes: not written by torch.save");
 
   std::vector<uint8_t> buffer;
   if (zip.Find(root + "byteorder")) {  // older versions write none
@@ -115,14 +120,14 @@ Result<TensorMap> ReadPytorchZip(std::span<const uint8_t> bytes, const std::stri
       return DataError(file + ": written on a big-endian machine: save it again on a little-endian one");
     }
   }
-  BIFRONS_TRY(const std::span<const uint8_t> pickle, zip.Contents(root + "data.pkl", kMaxPickle, &buffer));
+  BIFRONS_TRY(const std::span<const uint8_t> pickle,
+              zip.Contents(root + "data.pkl", kMaxPickleBytes, &buffer));
   BIFRONS_TRY(const std::vector<PickledTensor> pickled, ReadPickledTensors(pickle, file));
+  const auto path = std::make_shared<const std::string>(file);
   TensorMap tensors;
   for (const PickledTensor& p : pickled) {
-    BIFRONS_TRY(StoredTensor tensor, Resolve(p, zip, root, file));
-    if (!tensors.emplace(p.name, std::move(tensor)).second) {
-      return DataError(file + ": tensor '" + Printable(p.name) + "' stands twice");
-    }
+    BIFRONS_TRY(StoredTensor tensor, Resolve(p, zip, root, path));
+    tensors.emplace(p.name, std::move(tensor));
   }
   return tensors;
 }

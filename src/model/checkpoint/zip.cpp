@@ -3,6 +3,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 
 #include "src/base/printable.h"
@@ -180,7 +181,7 @@ Result<ZipArchive> ZipArchive::Open(std::span<const uint8_t> bytes, const std::s
   ZipArchive archive;
   archive.file_ = file;
   ByteReader reader(bytes.subspan(directory.offset, directory.size));
-  std::vector<std::pair<uint64_t, uint64_t>> extents;  // from local header to end of data
+  std::deque<std::pair<uint64_t, uint64_t>> extents;  // from local header to end of data
   for (uint64_t i = 0; i < directory.entries; i++) {
     CentralEntry e;
     if (!ReadCentralEntry(&reader, &e)) {
@@ -211,7 +212,7 @@ Result<ZipArchive> ZipArchive::Open(std::span<const uint8_t> bytes, const std::s
   return archive;
 }
 
-const ZipEntry* ZipArchive::Find(const std::string& name) const {
+const ZipEntry* ZipArchive::Find(std::string_view name) const {
   const auto it = entries_.find(name);
   return it == entries_.end() ? nullptr : &it->second;
 }

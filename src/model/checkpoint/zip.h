@@ -6,6 +6,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/result.h"
@@ -26,9 +27,9 @@ class ZipArchive {
   /// entries that overlap, encrypted or multi-part archives, anything out of bounds.
   static Result<ZipArchive> Open(std::span<const uint8_t> bytes, const std::string& file);
 
-  const std::map<std::string, ZipEntry>& entries() const { return entries_; }
+  const std::map<std::string_view, ZipEntry>& entries() const { return entries_; }
   /// nullptr when there is none.
-  const ZipEntry* Find(const std::string& name) const;
+  const ZipEntry* Find(std::string_view name) const;
 
   /// The entry's contents: in place when stored, else inflated into `buffer`. An error if they are larger
   /// than `limit` bytes, or larger than deflate can make of the entry's bytes (a zip bomb), or not of the
@@ -38,7 +39,7 @@ class ZipArchive {
 
  private:
   std::string file_;
-  std::map<std::string, ZipEntry> entries_;
+  std::map<std::string_view, ZipEntry> entries_;
 };
 
 }  // namespace bifrons
