@@ -3,6 +3,8 @@
 #include <utf8proc.h>
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "src/model/text/utf8.h"
 
@@ -65,44 +67,90 @@ size_t SpaceAtEnd(std::string_view text, size_t limit) {
 
 }  // namespace
 
-void AddedTokenMatcher::Add(const AddedToken& token, std::string_view content) {
-  if (content.empty()) return;
-  starts_[static_cast<uint8_t>(content[0])] = true;
-  uint32_t node = 0;
-  for (char c : content) {
-    const auto [edge, is_new] =
-        edges_.try_emplace(static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(c), token_at_.size());
-    node = edge->second;
-    if (is_new) token_at_.push_back(-1);
+AddedTokens::AddedTokens(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
+  by_content_.resize(tokens_.size());
+  std::iota(by_content_.begin(), by_content_.end(), 0);
+  by_id_ = by_content_;
+  std::sort(by_content_.begin(), by_content_.end(), [&](uint32_t a, uint32_t b) {
+    const int order = tokens_[a].content.compare(tokens_[b].content);
+    return order != 0 ? order < 0 : a < b;
+  });
+  std::sort(by_id_.begin(), by_id_.end(), [&](uint32_t a, uint32_t b) {
+    return tokens_[a].id != tokens_[b].id ? tokens_[a].id < tokens_[b].id : a < b;
+  });
+}
+
+const AddedToken* AddedTokens::Find(std::string_view content) const {
+  const auto found =
+      std::lower_bound(by_content_.begin(), by_content_.end(), content,
+                       [&](uint32_t i, std::string_view wanted) { return tokens_[i].content < wanted; });
+  return found != by_content_.end() && tokens_[*found].content == content ? &tokens_[*found] : nullptr;
+}
+
+const AddedToken* AddedTokens::Find(int32_t id) const {
+  const auto found = std::lower_bound(by_id_.begin(), by_id_.end(), id,
+                                      [&](uint32_t i, int32_t wanted) { return tokens_[i].id < wanted; });
+  return found != by_id_.end() && tokens_[*found].id == id ? &tokens_[*found] : nullptr;
+}
+
+std::optional<size_t> AddedTokens::RepeatedContent() const {
+  const auto twice = std::adjacent_find(by_content_.begin(), by_content_.end(), [&](uint32_t a, uint32_t b) {
+    return tokens_[a].content == tokens_[b].content;
+  });
+  return twice == by_content_.end() ? std::nullopt : std::optional<size_t>(twice[1]);
+}
+
+std::optional<size_t> AddedTokens::RepeatedId() const {
+  const auto twice = std::adjacent_find(
+      by_id_.begin(), by_id_.end(), [&](uint32_t a, uint32_t b) { return tokens_[a].id == tokens_[b].id; });
+  return twice == by_id_.end() ? std::nullopt : std::optional<size_t>(twice[1]);
+}
+
+AddedTokenMatcher::AddedTokenMatcher(std::vector<Pattern> patterns) : patterns_(std::move(patterns)) {
+  std::erase_if(patterns_, [](const Pattern& p) { return p.content.empty(); });
+  // Reversed, so that of equal ones the last comes first, which is the one that std::unique keeps.
+  std::reverse(patterns_.begin(), patterns_.end());
+  std::stable_sort(patterns_.begin(), patterns_.end(),
+                   [](const Pattern& a, const Pattern& b) { return a.content < b.content; });
+  patterns_.erase(std::unique(patterns_.begin(), patterns_.end(),
+                              [](const Pattern& a, const Pattern& b) { return a.content == b.content; }),
+                  patterns_.end());
+  for (const Pattern& p : patterns_) starts_[static_cast<uint8_t>(p.content[0]) + 1]++;
+  std::partial_sum(std::begin(starts_), std::end(starts_), std::begin(starts_));
+}
+
+/// The longest pattern that a text which is not empty begins with; nullptr when there is none.
+const AddedTokenMatcher::Pattern* AddedTokenMatcher::LongestAt(std::string_view text) const {
+  const auto byte_at = [](std::string_view s, size_t i) { return static_cast<uint8_t>(s[i]); };
+  const Pattern* found = nullptr;
+  const uint8_t first = byte_at(text, 0);
+  // All patterns from `low` to `high` begin with the text's first `length` bytes; the shortest is the first.
+  const Pattern *low = patterns_.data() + starts_[first], *high = patterns_.data() + starts_[first + 1];
+  for (size_t length = 1; low != high; length++) {
+    if (low->content.size() == length) found = low++;
+    if (length == text.size()) break;
+    const uint8_t next = byte_at(text, length);
+    low =
+        std::partition_point(low, high, [&](const Pattern& p) { return byte_at(p.content, length) < next; });
+    high =
+        std::partition_point(low, high, [&](const Pattern& p) { return byte_at(p.content, length) == next; });
   }
-  token_at_[node] = static_cast<int32_t>(tokens_.size());
-  tokens_.push_back(token);
+  return found;
 }
 
 void AddedTokenMatcher::Split(std::string_view text, const std::function<void(std::string_view)>& text_part,
                               const std::function<void(int32_t)>& token_part) const {
   size_t done = 0;
-  for (size_t i = 0; !tokens_.empty() && i < text.size();) {
-    if (!starts_[static_cast<uint8_t>(text[i])]) {
+  for (size_t i = 0; !patterns_.empty() && i < text.size();) {
+    const Pattern* found = LongestAt(text.substr(i));
+    if (!found) {
       i++;
       continue;
     }
-    uint32_t node = 0;
-    int32_t found = -1;
-    size_t stop = i;
-    for (size_t j = i; j < text.size(); j++) {
-      const auto edge = edges_.find(static_cast<uint64_t>(node) << 8 | static_cast<uint8_t>(text[j]));
-      if (edge == edges_.end()) break;
-      node = edge->second;
-      if (token_at_[node] >= 0) found = token_at_[node], stop = j + 1;
-    }
-    if (found < 0) {
-      i++;
-      continue;
-    }
+    size_t stop = i + found->content.size();
     size_t start = i;
     i = stop;  // the library's search goes on here whatever the flags do to the match
-    const AddedToken& token = tokens_[found];
+    const AddedToken& token = *found->token;
     if (token.single_word && (EndsWithWord(text.substr(0, start)) || StartsWithWord(text.substr(stop))))
       continue;
     if (token.lstrip)

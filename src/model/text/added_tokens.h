@@ -3,9 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 namespace bifrons {
@@ -21,26 +21,51 @@ struct AddedToken {
   bool normalized = false;   // matches in the normalized text
 };
 
-/// Longer contents are refused, which bounds the search per position.
+/// Longer contents are refused, and normalized ones of more than four times that, which bounds the search per
+/// position.
 inline constexpr size_t kMaxAddedTokenBytes = 256;
+
+/// All added tokens of a tokenizer, found by content and by id.
+class AddedTokens {
+ public:
+  AddedTokens() = default;
+  explicit AddedTokens(std::vector<AddedToken> tokens);
+
+  const std::vector<AddedToken>& all() const { return tokens_; }
+  /// nullptr where there is none.
+  const AddedToken* Find(std::string_view content) const;
+  const AddedToken* Find(int32_t id) const;
+
+  /// Index of a token with the content, or the id, of one before it.
+  std::optional<size_t> RepeatedContent() const;
+  std::optional<size_t> RepeatedId() const;
+
+ private:
+  std::vector<AddedToken> tokens_;
+  std::vector<uint32_t> by_content_, by_id_;  // indices; what is equal in the order of the list
+};
 
 /// tokenizers: AddedVocabulary::find_matches. The leftmost, then longest token wins.
 class AddedTokenMatcher {
  public:
-  /// `content` is what to look for: the token's own or its normalized form. Empty contents never match.
-  void Add(const AddedToken& token, std::string_view content);
-  bool empty() const { return tokens_.empty(); }
+  /// What to look for: the token's own content or its normalized form. Empty contents never match; of equal
+  /// ones, the last one counts.
+  struct Pattern {
+    std::string content;
+    const AddedToken* token;  // must outlive the matcher
+  };
+  AddedTokenMatcher() = default;
+  explicit AddedTokenMatcher(std::vector<Pattern> patterns);
 
   /// Calls `text_part` for the text between tokens and `token_part` for every token, in order.
   void Split(std::string_view text, const std::function<void(std::string_view)>& text_part,
              const std::function<void(int32_t)>& token_part) const;
 
  private:
-  // A trie: edges keyed by (node << 8 | byte).
-  std::unordered_map<uint64_t, uint32_t> edges_;
-  std::vector<int32_t> token_at_{-1};  // node → index into tokens_, -1 where none ends
-  std::vector<AddedToken> tokens_;
-  bool starts_[256] = {};  // bytes that some token starts with
+  const Pattern* LongestAt(std::string_view text) const;
+
+  std::vector<Pattern> patterns_;  // by content, each once
+  uint32_t starts_[257] = {};      // where in patterns_ those that begin with a byte begin
 };
 
 }  // namespace bifrons

@@ -1,8 +1,10 @@
 #include "src/model/text/bpe.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 
+#include "src/base/seeded_hash.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
@@ -12,19 +14,21 @@ namespace {
 constexpr size_t kScanLimit = 24;
 constexpr char32_t kTableCharacters = 0x144;
 
-uint64_t PairOf(int32_t left, int32_t right) {
-  return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-}
-
-size_t SlotOf(uint64_t pair, size_t slots) {
-  pair *= 0x9E3779B97F4A7C15u;
-  return (pair ^ pair >> 32) & (slots - 1);
-}
-
 }  // namespace
 
-Bpe::Bpe(Vocabulary vocabulary, Options options)
-    : vocabulary_(std::move(vocabulary)), options_(options), merges_(16, Merge{0, 0, -1}) {
+Bpe::Bpe(Vocabulary vocabulary, std::vector<Merge> merges, std::vector<int32_t> protected_ids,
+         Options options)
+    : vocabulary_(std::move(vocabulary)),
+      options_(options),
+      protected_ids_(std::move(protected_ids)),
+      merges_(std::move(merges)) {
+  std::sort(protected_ids_.begin(), protected_ids_.end());
+  slots_.assign(std::bit_ceil(merges_.size() + merges_.size() / 2 + 1), kNone);
+  for (size_t rank = 0; rank < merges_.size(); rank++) {
+    const Merge& m = merges_[rank];
+    // Plain characters must not add up to a special token either.
+    if (!IsProtected(m.merged)) slots_[SlotOf(m.left, m.right)] = static_cast<uint32_t>(rank);
+  }
   for (char32_t c = 0; c < kTableCharacters; c++) {
     std::string text;
     AppendUtf8(c, text);
@@ -39,45 +43,27 @@ Bpe::Bpe(Vocabulary vocabulary, Options options)
   }
 }
 
-std::optional<int32_t> Bpe::IdOf(std::string_view entry) const {
-  const auto found = vocabulary_.find(entry);
-  if (found == vocabulary_.end()) return std::nullopt;
-  return found->second;
+bool Bpe::IsProtected(int32_t id) const {
+  return std::binary_search(protected_ids_.begin(), protected_ids_.end(), id);
 }
 
-void Bpe::AddMerge(int32_t left, int32_t right, uint32_t rank, int32_t merged) {
-  if (2 * (merge_count_ + 1) > merges_.size()) Grow();
-  const uint64_t pair = PairOf(left, right);
-  size_t slot = SlotOf(pair, merges_.size());
-  while (merges_[slot].merged >= 0 && merges_[slot].pair != pair) slot = (slot + 1) & (merges_.size() - 1);
-  if (merges_[slot].merged < 0) merge_count_++;
-  merges_[slot] = {pair, rank, merged};
-}
-
-void Bpe::Grow() {
-  std::vector<Merge> old(merges_.size() * 2, Merge{0, 0, -1});
-  old.swap(merges_);
-  for (const Merge& m : old) {
-    if (m.merged < 0) continue;
-    size_t slot = SlotOf(m.pair, merges_.size());
-    while (merges_[slot].merged >= 0) slot = (slot + 1) & (merges_.size() - 1);
-    merges_[slot] = m;
+/// The slot that holds the pair's rank, or the free one that it would get.
+size_t Bpe::SlotOf(int32_t left, int32_t right) const {
+  const uint64_t pair =
+      static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+  const size_t mask = slots_.size() - 1;
+  size_t slot = SeededHash{}(pair)&mask;
+  while (slots_[slot] != kNone &&
+         (merges_[slots_[slot]].left != left || merges_[slots_[slot]].right != right)) {
+    slot = (slot + 1) & mask;
   }
-}
-
-const Bpe::Merge* Bpe::FindMerge(int32_t left, int32_t right) const {
-  const uint64_t pair = PairOf(left, right);
-  for (size_t slot = SlotOf(pair, merges_.size());; slot = (slot + 1) & (merges_.size() - 1)) {
-    const Merge& m = merges_[slot];
-    if (m.merged < 0) return nullptr;
-    if (m.pair == pair) return &m;
-  }
+  return slot;
 }
 
 void Bpe::Encode(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const {
   if (options_.ignore_merges) {
     const auto id = IdOf(piece);
-    if (id && !protected_ids_.contains(*id)) {
+    if (id && !IsProtected(*id)) {
       ids.push_back(*id);
       return;
     }
@@ -126,14 +112,14 @@ void Bpe::AddSymbols(std::string_view piece, std::vector<Symbol>& symbols) const
 
 void Bpe::MergeByScan(std::vector<Symbol>& symbols) const {
   while (symbols.size() > 1) {
-    const Merge* best = nullptr;
+    uint32_t best = kNone;
     size_t best_at = 0;
     for (size_t i = 0; i + 1 < symbols.size(); i++) {
-      const Merge* m = FindMerge(symbols[i].id, symbols[i + 1].id);
-      if (m && (!best || m->rank < best->rank)) best = m, best_at = i;
+      const uint32_t rank = FindMerge(symbols[i].id, symbols[i + 1].id);
+      if (rank < best) best = rank, best_at = i;
     }
-    if (!best) return;
-    symbols[best_at].id = best->merged;
+    if (best == kNone) return;
+    symbols[best_at].id = merges_[best].merged;
     symbols.erase(symbols.begin() + static_cast<std::ptrdiff_t>(best_at) + 1);
   }
 }
@@ -146,15 +132,15 @@ void Bpe::MergeByHeap(Scratch& scratch) const {
   };
   heap.clear();
   for (size_t i = 0; i + 1 < symbols.size(); i++) {
-    if (const Merge* m = FindMerge(symbols[i].id, symbols[i + 1].id)) {
-      heap.push_back({m->rank, static_cast<int32_t>(i), m->merged});
-    }
+    const uint32_t rank = FindMerge(symbols[i].id, symbols[i + 1].id);
+    if (rank != kNone) heap.push_back({rank, static_cast<int32_t>(i)});
   }
   std::make_heap(heap.begin(), heap.end(), later);
   const auto consider = [&](int32_t position) {
     if (position < 0 || symbols[position].next < 0) return;
-    if (const Merge* m = FindMerge(symbols[position].id, symbols[symbols[position].next].id)) {
-      heap.push_back({m->rank, position, m->merged});
+    const uint32_t rank = FindMerge(symbols[position].id, symbols[symbols[position].next].id);
+    if (rank != kNone) {
+      heap.push_back({rank, position});
       std::push_heap(heap.begin(), heap.end(), later);
     }
   };
@@ -165,10 +151,9 @@ void Bpe::MergeByHeap(Scratch& scratch) const {
     Symbol& left = symbols[top.position];
     if (left.previous == -2 || left.next < 0) continue;
     Symbol& right = symbols[left.next];
-    const Merge* m = FindMerge(left.id, right.id);
     // One of the pair has changed since: its new neighbours have candidates of their own.
-    if (!m || m->merged != top.merged || m->rank != top.rank) continue;
-    left.id = top.merged;
+    if (FindMerge(left.id, right.id) != top.rank) continue;
+    left.id = merges_[top.rank].merged;
     left.next = right.next;
     right.previous = -2;
     if (left.next >= 0) symbols[left.next].previous = top.position;

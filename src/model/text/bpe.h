@@ -3,20 +3,12 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
-namespace bifrons {
+#include "src/model/text/vocabulary.h"
 
-/// Finds entries by text without building a std::string.
-struct TextHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view s) const { return std::hash<std::string_view>{}(s); }
-};
-using Vocabulary = std::unordered_map<std::string, int32_t, TextHash, std::equal_to<>>;
+namespace bifrons {
 
 /// tokenizers: models::bpe::BPE without dropout.
 class Bpe {
@@ -27,15 +19,16 @@ class Bpe {
     bool fuse_unknown = false;       // neighbouring unknown characters become one unknown id
     std::optional<int32_t> unknown;  // without it, unknown characters vanish
   };
-  Bpe(Vocabulary vocabulary, Options options);
+  /// Joins the neighbours `left`, `right` into `merged`. All are ids.
+  struct Merge {
+    int32_t left, right, merged;
+  };
+  /// The earlier in the list a merge stands, the sooner it goes; of several for one pair the last one counts.
+  /// Ids in `protected_ids` are never the result of a merge, nor of a whole piece's look-up (ignore_merges).
+  Bpe(Vocabulary vocabulary, std::vector<Merge> merges, std::vector<int32_t> protected_ids, Options options);
 
-  /// Joins the neighbours `left`, `right` into `merged`; a smaller rank goes first. A later call for the same
-  /// pair replaces the earlier one.
-  void AddMerge(int32_t left, int32_t right, uint32_t rank, int32_t merged);
-  /// `id` is never the result of a whole piece's look-up (ignore_merges).
-  void Protect(int32_t id) { protected_ids_.insert(id); }
-
-  std::optional<int32_t> IdOf(std::string_view entry) const;
+  bool IsProtected(int32_t id) const;
+  std::optional<int32_t> IdOf(std::string_view entry) const { return vocabulary_.IdOf(entry); }
   const Vocabulary& vocabulary() const { return vocabulary_; }
 
   /// Working memory of Encode, to be reused from piece to piece.
@@ -45,7 +38,7 @@ class Bpe {
   };
   struct Candidate {
     uint32_t rank;
-    int32_t position, merged;
+    int32_t position;
   };
   struct Scratch {
     std::vector<Symbol> symbols;
@@ -56,24 +49,21 @@ class Bpe {
   void Encode(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const;
 
  private:
-  struct Merge {
-    uint64_t pair;  // left << 32 | right
-    uint32_t rank;
-    int32_t merged;  // -1: an empty slot
-  };
-  const Merge* FindMerge(int32_t left, int32_t right) const;
+  static constexpr uint32_t kNone = UINT32_MAX;
+  /// The rank of a pair's merge: its index in merges_. kNone where there is none.
+  uint32_t FindMerge(int32_t left, int32_t right) const { return slots_[SlotOf(left, right)]; }
+  size_t SlotOf(int32_t left, int32_t right) const;
   void AddSymbols(std::string_view piece, std::vector<Symbol>& symbols) const;
   void MergeByScan(std::vector<Symbol>& symbols) const;
   void MergeByHeap(Scratch& scratch) const;
-  void Grow();
 
   Vocabulary vocabulary_;
   Options options_;
   std::vector<int32_t> byte_ids_;       // ids of <0x00> … <0xFF>, or empty
   std::vector<int32_t> character_ids_;  // ids of the characters below 0x144, -1 where there is none
-  std::unordered_set<int32_t> protected_ids_;
-  std::vector<Merge> merges_;  // open addressing, a power of two of slots
-  size_t merge_count_ = 0;
+  std::vector<int32_t> protected_ids_;  // in ascending order
+  std::vector<Merge> merges_;
+  std::vector<uint32_t> slots_;  // ranks, kNone where free; open addressing, a power of two
 };
 
 }  // namespace bifrons

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <unordered_map>
-#include <unordered_set>
+#include <vector>
 
 #include "src/base/mapped_file.h"
 #include "src/model/text/tokenizer_json.h"
@@ -39,60 +38,67 @@ int ByteOfName(std::string_view entry) {
 }  // namespace
 
 struct Tokenizer::Impl {
-  /// Takes over what it keeps; the merges and added tokens stay for SetUp.
-  explicit Impl(TokenizerFile& file)
-      : bpe(std::move(file.vocabulary), file.options),
+  /// Takes what it keeps out of `file`.
+  Impl(TokenizerFile& file, const TokenizerSettings& settings)
+      : added_tokens(std::move(file.added_tokens)),
+        bpe(std::move(file.vocabulary), std::move(file.merges), ProtectedIds(added_tokens, file, settings),
+            file.options),
         normalizer(std::move(file.normalizer)),
         pre_tokenizer(std::move(file.pre_tokenizer)),
         byte_level_decoder(file.byte_level_decoder),
         byte_fallback_decoder(file.byte_fallback_decoder) {}
 
-  void SetUp(const TokenizerFile& file, const TokenizerSettings& settings);
+  static std::vector<int32_t> ProtectedIds(const AddedTokens& tokens, const TokenizerFile& file,
+                                           const TokenizerSettings& settings);
+  /// Fills what is left to fill. `path` is for messages.
+  Status SetUp(const std::string& path);
   std::string BytesOfEntry(std::string_view entry) const;
 
+  AddedTokens added_tokens;
   Bpe bpe;
   std::vector<NormalizerStep> normalizer;
   std::vector<PreTokenizerStep> pre_tokenizer;
   bool byte_level_decoder, byte_fallback_decoder;
   AddedTokenMatcher raw_matcher, normalized_matcher;  // of the added tokens that a user may write
-  std::unordered_map<std::string, int32_t, TextHash, std::equal_to<>> added_ids;
-  std::unordered_map<int32_t, std::string> bytes_of_id;  // what an id stands for
-  std::unordered_set<int32_t> protected_ids;
   int32_t size = 0;
   std::optional<int32_t> bos, eos, pad;
 };
 
-void Tokenizer::Impl::SetUp(const TokenizerFile& file, const TokenizerSettings& settings) {
-  const auto is_protected = [&](const AddedToken& token) {
-    return token.special ||
-           std::find(std::begin(kMarkers), std::end(kMarkers), token.content) != std::end(kMarkers) ||
-           token.content == settings.bos || token.content == settings.eos || token.content == settings.pad ||
-           token.content == settings.unknown || token.content == file.template_bos;
-  };
-  bytes_of_id.reserve(bpe.vocabulary().size() + file.added_tokens.size());
-  for (const auto& [entry, id] : bpe.vocabulary()) {
-    bytes_of_id.emplace(id, BytesOfEntry(entry));
-    size = std::max(size, id + 1);
-  }
-  for (const AddedToken& token : file.added_tokens) {
-    added_ids.emplace(token.content, token.id);
-    bytes_of_id[token.id] = token.content;
-    size = std::max(size, token.id + 1);
-    if (is_protected(token)) {
-      protected_ids.insert(token.id);
-      bpe.Protect(token.id);
-    } else if (token.normalized) {
-      normalized_matcher.Add(token, Normalize(normalizer, token.content));
-    } else {
-      raw_matcher.Add(token, token.content);
+std::vector<int32_t> Tokenizer::Impl::ProtectedIds(const AddedTokens& tokens, const TokenizerFile& file,
+                                                   const TokenizerSettings& settings) {
+  std::vector<int32_t> ids;
+  for (const AddedToken& token : tokens.all()) {
+    if (token.special ||
+        std::find(std::begin(kMarkers), std::end(kMarkers), token.content) != std::end(kMarkers) ||
+        token.content == settings.bos || token.content == settings.eos || token.content == settings.pad ||
+        token.content == settings.unknown || token.content == file.template_bos) {
+      ids.push_back(token.id);
     }
   }
-  for (size_t rank = 0; rank < file.merges.size(); rank++) {
-    const auto& m = file.merges[rank];
-    // Plain characters must not add up to a special token either.
-    if (!protected_ids.contains(m.merged))
-      bpe.AddMerge(m.left, m.right, static_cast<uint32_t>(rank), m.merged);
+  return ids;
+}
+
+Status Tokenizer::Impl::SetUp(const std::string& path) {
+  for (size_t i = 0; i < bpe.vocabulary().size(); i++) size = std::max(size, bpe.vocabulary().id(i) + 1);
+  std::vector<AddedTokenMatcher::Pattern> raw, normalized;
+  const std::vector<AddedToken>& tokens = added_tokens.all();
+  for (size_t i = 0; i < tokens.size(); i++) {
+    const AddedToken& token = tokens[i];
+    size = std::max(size, token.id + 1);
+    if (bpe.IsProtected(token.id)) continue;
+    if (!token.normalized) {
+      raw.push_back({token.content, &token});
+      continue;
+    }
+    normalized.push_back({Normalize(normalizer, token.content), &token});
+    if (normalized.back().content.size() > 4 * kMaxAddedTokenBytes) {
+      return DataError(path + ": added_tokens[" + std::to_string(i) + "].content: longer than " +
+                       std::to_string(4 * kMaxAddedTokenBytes) + " bytes when it is normalized");
+    }
   }
+  raw_matcher = AddedTokenMatcher(std::move(raw));
+  normalized_matcher = AddedTokenMatcher(std::move(normalized));
+  return {};
 }
 
 std::string Tokenizer::Impl::BytesOfEntry(std::string_view entry) const {
@@ -135,8 +141,8 @@ Result<Tokenizer> Tokenizer::Parse(std::string_view tokenizer_json, std::string_
     BIFRONS_TRY(settings, ParseTokenizerSettings(config_json, config_path));
   }
 
-  Tokenizer tokenizer(std::make_unique<Impl>(file));
-  tokenizer.impl_->SetUp(file, settings);
+  Tokenizer tokenizer(std::make_unique<Impl>(file, settings));
+  BIFRONS_RETURN_IF_ERROR(tokenizer.impl_->SetUp(path));
   Impl& impl = *tokenizer.impl_;
   impl.eos = tokenizer.IdOf(settings.eos.empty() ? kEosMarker : settings.eos);
   impl.pad = tokenizer.IdOf(kPadMarker);
@@ -182,16 +188,19 @@ std::vector<int32_t> Tokenizer::Encode(std::string_view text) const {
 std::string Tokenizer::Decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string bytes;
   for (const int32_t id : ids) {
-    if (skip_special && impl_->protected_ids.contains(id)) continue;
-    const auto found = impl_->bytes_of_id.find(id);
-    if (found != impl_->bytes_of_id.end()) bytes += found->second;
+    if (skip_special && impl_->bpe.IsProtected(id)) continue;
+    if (const AddedToken* added = impl_->added_tokens.Find(id)) {
+      bytes += added->content;
+    } else if (const auto entry = impl_->bpe.vocabulary().EntryOf(id)) {
+      bytes += impl_->BytesOfEntry(*entry);
+    }
   }
   return ReplaceInvalidUtf8(bytes);
 }
 
 std::optional<int32_t> Tokenizer::IdOf(std::string_view token) const {
-  const auto added = impl_->added_ids.find(token);
-  return added != impl_->added_ids.end() ? added->second : impl_->bpe.IdOf(token);
+  const AddedToken* added = impl_->added_tokens.Find(token);
+  return added ? added->id : impl_->bpe.IdOf(token);
 }
 
 int32_t Tokenizer::size() const { return impl_->size; }

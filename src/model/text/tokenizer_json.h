@@ -1,7 +1,7 @@
 // tokenizer.json and tokenizer_config.json as plain data, checked.
 #pragma once
 
-#include <cstdint>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,18 +12,20 @@
 #include "src/model/text/bpe.h"
 #include "src/model/text/normalizer.h"
 #include "src/model/text/pre_tokenizer.h"
+#include "src/model/text/vocabulary.h"
 
 namespace bifrons {
 
+/// Larger files are refused, tokenizer.json and tokenizer_config.json alike. A vocabulary of 262,144 entries
+/// with its merges takes 33 MB.
+constexpr size_t kMaxTokenizerBytes = size_t{64} << 20;
+
 /// What tokenizer.json says. Every id is at least 0 and below 2³¹−1; no two entries share an id.
 struct TokenizerFile {
-  struct Merge {
-    int32_t left, right, merged;  // ids; the rank is the place in the list
-  };
   Vocabulary vocabulary;
-  std::vector<Merge> merges;
+  std::vector<Bpe::Merge> merges;
   Bpe::Options options;
-  std::vector<AddedToken> added_tokens;
+  AddedTokens added_tokens;
   std::vector<NormalizerStep> normalizer;
   std::vector<PreTokenizerStep> pre_tokenizer;
   bool byte_level_decoder = false;          // characters of GPT-2's alphabet stand for bytes
@@ -37,7 +39,8 @@ struct TokenizerSettings {
   std::string bos, eos, pad, unknown;
 };
 
-/// `path` is for messages: "PATH: model.merges[3]: …".
+/// `path` is for messages: "PATH: model.merges[3]: …". Time is linear in the file; memory is at most eight
+/// times it.
 Result<TokenizerFile> ParseTokenizerFile(std::string_view text, const std::string& path);
 Result<TokenizerSettings> ParseTokenizerSettings(std::string_view text, const std::string& path);
 
