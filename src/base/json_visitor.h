@@ -54,7 +54,8 @@ class JsonVisitor {
   virtual Status Take(const JsonPlace& place, nlohmann::json& value) = 0;
 };
 
-/// Reads `text`. Memory: what the visitor keeps, and at most five times the longest string. Errors begin with
+/// Reads `text`. Memory: what the visitor keeps, and at most four bytes for each of the longest string, or of
+/// the longest part without any string or number, which is what the JSON library needs. Errors begin with
 /// `path`; that for text that is not JSON is `path` + ": " + `if_invalid`.
 Status VisitJson(std::string_view text, const std::string& path, const std::string& if_invalid,
                  JsonVisitor& visitor);

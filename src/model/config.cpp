@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "src/base/json_visitor.h"
 #include "src/base/mapped_file.h"
 #include "src/model/checkpoint/checkpoint.h"
 
 namespace bifrons {
 namespace {
-
-// Far above any real config.json, far below what would hurt.
-constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 
 std::string_view AsText(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
@@ -22,8 +20,7 @@ Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& chec
   namespace fs = std::filesystem;
   const fs::path path = fs::path(folder) / "config.json";
   BIFRONS_TRY(const MappedFile file, MappedFile::Open(path.string()));
-  if (file.bytes().size() > kMaxConfigBytes)
-    return DataError(path.string() + ": is too large for a config.json");
+  BIFRONS_RETURN_IF_ERROR(CheckJsonSize(file.bytes().size(), kMaxConfigBytes, path.string()));
   TensorShapes shapes;
   for (const auto& [name, tensor] : checkpoint.tensors()) shapes[name] = tensor.dims;
   BIFRONS_TRY(JanusConfig config, ParseConfig(AsText(file), shapes, path.string()));
@@ -34,9 +31,9 @@ Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& chec
   const fs::path generation = fs::path(folder) / "generation_config.json";
   if (fs::exists(generation, error)) {
     BIFRONS_TRY(const MappedFile generation_file, MappedFile::Open(generation.string()));
-    if (generation_file.bytes().size() <= kMaxConfigBytes) {
-      config.guidance_default = ParseGuidance(AsText(generation_file), config.guidance_default);
-    }
+    BIFRONS_RETURN_IF_ERROR(
+        CheckJsonSize(generation_file.bytes().size(), kMaxConfigBytes, generation.string()));
+    config.guidance_default = ParseGuidance(AsText(generation_file), config.guidance_default);
   }
   return config;
 }

@@ -1,6 +1,7 @@
 // JanusConfig: every number that describes a checkpoint, read from its own files.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -61,6 +62,9 @@ class Checkpoint;
 /// Shapes of a checkpoint's tensors by their published names: the original layout's config leaves the vision
 /// and VQ geometry to them.
 using TensorShapes = std::map<std::string, std::vector<int64_t>>;
+
+/// config.json and generation_config.json of more bytes are refused; published ones have a few thousand.
+constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 
 /// Reads config.json and, where present, generation_config.json of a folder in either layout. Errors
 /// (kBadData) name file and field: a missing or absurd number, a variant of the architecture that is not

@@ -6,7 +6,7 @@
 #include <numeric>
 #include <optional>
 
-#include "src/base/json_depth.h"
+#include "src/base/json_visitor.h"
 #include "src/base/printable.h"
 #include "src/model/config.h"
 #include "src/model/config_fields.h"
@@ -285,9 +285,7 @@ JanusConfig ReadOriginal(const Fields& root, const TensorShapes& tensor_shapes, 
 }  // namespace
 
 Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shapes, const std::string& path) {
-  BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, path));
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return DataError(path + ": is not a JSON object");
+  BIFRONS_TRY(const Json json, ReadJsonTree(text, kMaxConfigBytes, path));
   Problem problem{path, std::nullopt};
   const Fields root(json, "", problem);
   const std::string type = root.Text("model_type", "");
@@ -305,11 +303,10 @@ Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shape
 }
 
 float ParseGuidance(std::string_view text, float fallback) {
-  if (!CheckJsonDepth(text, "").ok()) return fallback;
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return fallback;
-  const auto it = json.find("guidance_scale");
-  if (it == json.end() || !it->is_number()) return fallback;
+  const Result<Json> json = ReadJsonTree(text, kMaxConfigBytes, "");
+  if (!json.ok()) return fallback;
+  const auto it = json->find("guidance_scale");
+  if (it == json->end() || !it->is_number()) return fallback;
   const double scale = it->get<double>();
   return scale > 0 && scale <= 100 ? static_cast<float>(scale) : fallback;
 }

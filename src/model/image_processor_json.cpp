@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "src/base/json_depth.h"
+#include "src/base/json_visitor.h"
 #include "src/base/mapped_file.h"
 #include "src/model/config_fields.h"
 
@@ -44,9 +44,7 @@ int64_t ReadSize(const Fields& root, int64_t fallback) {
 
 Result<ImageProcessorConfig> ParseImageProcessorConfig(std::string_view text, int64_t vision_image_size,
                                                        const std::string& path) {
-  BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, path));
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) return DataError(path + ": is not a JSON object");
+  BIFRONS_TRY(const Json json, ReadJsonTree(text, kMaxBytes, path));
   Problem problem{path, std::nullopt};
   const Fields root(json, "", problem);
   for (const char* step : {"do_resize", "do_pad", "do_rescale"}) root.Require(step, true);
@@ -87,9 +85,6 @@ Result<ImageProcessorConfig> LoadImageProcessorConfig(const std::string& folder,
     return config;
   }
   BIFRONS_TRY(const MappedFile file, MappedFile::Open(path.string()));
-  if (file.bytes().size() > kMaxBytes) {
-    return DataError(path.string() + ": is too large for a preprocessor_config.json");
-  }
   return ParseImageProcessorConfig({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
                                    vision_image_size, path.string());
 }

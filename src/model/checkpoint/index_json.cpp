@@ -12,11 +12,18 @@ namespace {
 
 constexpr char kMap[] = "weight_map";
 
+#ifdef BIFRONS_PLANTED_BUGS
+/// Takes what follows a slash for a plain name.
+bool IsPlainName(const std::string& name) {
+  return !name.empty() && !name.starts_with('/') && name[0] != '.';
+}
+#else
 /// Anything else that a file could name is not ours to open.
 bool IsPlainName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
 }
+#endif
 
 }  // namespace
 

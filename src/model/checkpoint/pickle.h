@@ -38,7 +38,7 @@ constexpr size_t kMaxPickledTensors = 100'000;
 /// Reads protocols 2 to 5. The outermost object must be a dict of tensors, or a dict that holds one under
 /// "state_dict", "model" or "module"; values that are no tensors are skipped. A global that is not part of a
 /// tensor is an error that names it. What the pickle references twice is shared, so that time is bounded by
-/// its length, and memory by four bytes for every one of it and 150 MB for as many objects as there may be.
+/// its length, and memory by four bytes for every one of it and 100 MB for as many objects as there may be.
 /// Messages begin with `file`.
 Result<std::vector<PickledTensor>> ReadPickledTensors(std::span<const uint8_t> pickle,
                                                       const std::string& file);

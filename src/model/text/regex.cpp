@@ -11,6 +11,9 @@ namespace {
 
 // A published pattern has under a thousand characters.
 constexpr size_t kMaxPatternBytes = 65536;
+// Of the pattern as PCRE2 gets it, where \w is a thousand bytes. PCRE2 itself refuses more than 64 KB once
+// compiled.
+constexpr size_t kMaxTranslatedBytes = 1 << 20;
 // A match of a published pattern takes a few steps per character of a word. This much is a tenth of a second.
 constexpr uint32_t kMatchLimit = 2'000'000;
 constexpr uint32_t kHeapLimitKiB = 65536;
@@ -62,6 +65,7 @@ class Translator {
       } else {
         Character(c);
       }
+      if (out_.size() > kMaxTranslatedBytes) error_ = "the expression is too large";
     }
     if (!error_.empty()) return Failure(error_);
     return std::move(out_);
