@@ -6,9 +6,11 @@
 #include "src/model/checkpoint/index_json.h"
 #include "src/model/checkpoint/safetensors.h"
 #include "src/model/config.h"
+#include "src/model/export_files.h"
 #include "src/model/image_processor_json.h"
 #include "src/model/text/tokenizer.h"
 #include "src/model/text/tokenizer_json.h"
+#include "src/model/weight_source.h"
 #include "tests/measured.h"
 
 namespace bifrons {
@@ -67,6 +69,27 @@ TEST_CASE("safetensors headers") {
   Check("many data_offsets", 10'000'000,
         Header(R"({"a":{"shape":[0],"dtype":"U8","data_offsets":[)", zero, "]}}"), ReadHeader,
         {.factor = 1.2, .problem = "two data_offsets"});
+}
+
+TEST_CASE("a model's folder of many tensors, with their index") {
+  if (kSanitized) return;
+  const size_t n = 200'000;
+  const TemporaryFolder folder;
+  fs::copy_file(fs::path(BIFRONS_TEST_DIR) / "../assets/janus-mini/config.json", folder / "config.json");
+  std::string header = "{", index = R"({"weight_map":{)";
+  for (size_t i = 0; i < n; i++) {
+    const std::string name = (i ? ",\"" : "\"") + std::to_string(i);
+    header += name + R"(":{"dtype":"U8","shape":[0],"data_offsets":[0,0]})";
+    index += name + R"(":"part.safetensors")";
+  }
+  WriteText(folder / "part.safetensors", Safetensors(header + "}"));
+  WriteText(folder / "model.safetensors.index.json", index + "}}");
+  const double bytes = static_cast<double>(header.size() + index.size());
+  const Cost cost = Measure([&] { return ProblemOf(OpenWeights(folder.path().string())); });
+  INFO(cost.seconds << " s, " << cost.bytes / bytes << " per byte");
+  CHECK_THAT(cost.problem, Contains("embed_tokens.weight is missing from the model's files"));
+  CHECK(cost.bytes <= 8 * bytes + 16 * kMegabyte);
+  CHECK(cost.seconds < 10);
 }
 
 // ---- index.json ----
@@ -190,6 +213,29 @@ TEST_CASE("tokenizer.json") {
           return problem.empty() || problem.find("too large") != problem.npos ? "too large" : problem;
         },
         {.factor = 5, .problem = "too large"});
+}
+
+TEST_CASE("tokenizer.json, exported with filler entries") {
+  const auto vocabulary = [](size_t n, std::string& out) {
+    out = R"({"added_tokens":[)";
+    for (const char* token : {"<begin_of_image>", "<image_placeholder>", "<｜▁pad▁｜>",
+                              "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"}) {
+      out += R"({"content":")" + std::string(token) + R"(","id":)" + std::to_string(n++) + "},";
+    }
+    out.back() = ']';
+    out += R"(,"model":{)";
+    AddVocabulary(n - 5, out);
+    out += R"(,"merges":[]}})";
+  };
+  Check("1,000,000 entries, padded", 1'000'000, vocabulary,
+        [](const MappedFile& file) {
+          const auto padded = PadTokenizer(TextOf(file), 1'100'000, "f");
+          if (!padded.ok()) return padded.error().message;
+          const auto read = ParseTokenizerFile(padded->json, "padded");
+          if (!read.ok()) return read.error().message;
+          return read->vocabulary.size() == 1'100'000 ? std::string() : "another size";
+        },
+        {.factor = 8, .fixed = 120 * kMegabyte});
 }
 
 TEST_CASE("tokenizer.json with parts of many pieces") {

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <nlohmann/json.hpp>
 
 #include "src/base/sha256.h"
 #include "src/model/export.h"
@@ -225,6 +226,14 @@ TEST_CASE("an exported model reads back as the same model") {
     CHECK(BytesOf((*opened)->Get(spec.name)) == BytesOf(random->Get(spec.name)));
   }
   CHECK((*opened)->Hash().value().size() == 64);
+
+  // Every id of the model's vocabulary has an entry; those of added tokens are their own.
+  std::ifstream tokenizer(out + "/tokenizer.json");
+  const nlohmann::json vocab = nlohmann::json::parse(tokenizer)["model"]["vocab"];
+  CHECK(vocab.size() == 2100);
+  CHECK(vocab["b"] == 1);
+  CHECK(vocab["<image_placeholder>"] == 7);
+  CHECK(vocab["<filler_6>"] == 6);
 
   const Status again = ExportModel(*random, folder.path.string(), out);
   REQUIRE_FALSE(again.ok());

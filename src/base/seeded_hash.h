@@ -46,7 +46,7 @@ class SeededHash {
   }
   static uint64_t Load(std::string_view text, size_t bytes) {
     uint64_t value = 0;
-    std::memcpy(&value, text.data(), bytes);
+    if (bytes > 0) std::memcpy(&value, text.data(), bytes);  // an empty text may lie nowhere
     return value;
   }
   static uint64_t Times(uint64_t a, uint64_t b) {

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <vector>
+
+#include "src/model/text/tokenizer_json.h"
 
 namespace bifrons {
 namespace {
@@ -44,51 +47,83 @@ double Shortest(float value) {
   return std::strtod(text, nullptr);
 }
 
+/// Where the braces of model.vocab close in the text of a valid tokenizer.json.
+std::optional<size_t> EndOfVocabulary(std::string_view text) {
+  std::optional<size_t> end;
+  std::string_view last;  // the last string: before a bracket within an object, its key
+  int depth = 0;
+  bool in_model = false, in_vocabulary = false;
+  for (size_t i = 0; i < text.size(); i++) {
+    if (text[i] == '"') {
+      const size_t begin = ++i;
+      while (i < text.size() && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
+      last = text.substr(begin, i - begin);
+    } else if (text[i] == '{' || text[i] == '[') {
+      depth++;
+      if (depth == 2) in_model = last == "model";
+      if (depth == 3) in_vocabulary = in_model && last == "vocab";
+    } else if (text[i] == '}' || text[i] == ']') {
+      if (depth == 3 && in_vocabulary) end = i;
+      depth--;
+    }
+  }
+  return end;
+}
+
 }  // namespace
 
 Result<PaddedTokenizer> PadTokenizer(std::string_view text, int64_t vocabulary, const std::string& path) {
   const auto wrong = [&](const std::string& what) { return DataError(path + ": " + what); };
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object() || !json.contains("model") || !json["model"].is_object() ||
-      !json["model"].contains("vocab") || !json["model"]["vocab"].is_object()) {
-    return wrong("is not a BPE tokenizer.json (field model.vocab)");
-  }
-  Json& vocab = json["model"]["vocab"];
-  // An added token that the model's vocabulary lacks would be numbered after the fillers by the tokenizers
-  // library.
-  if (json.contains("added_tokens") && json["added_tokens"].is_array()) {
-    for (const Json& token : json["added_tokens"]) {
-      if (!token.is_object() || !token.contains("content") || !token["content"].is_string() ||
-          !token.contains("id") || !token["id"].is_number_integer()) {
-        return wrong("field added_tokens holds an entry without content or id");
-      }
-      vocab[token["content"].get<std::string>()] = token["id"];
-    }
-  }
-  std::vector<bool> taken(static_cast<size_t>(vocabulary), false);
-  for (const auto& [token, id] : vocab.items()) {
-    if (!id.is_number_integer() || id.get<int64_t>() < 0)
-      return wrong("field model.vocab has an id that is no number");
-    if (id.get<int64_t>() >= vocabulary) {
-      return wrong("has the id " + std::to_string(id.get<int64_t>()) +
-                   ", but the model's vocabulary has only " + std::to_string(vocabulary) + " entries");
-    }
-    taken[static_cast<size_t>(id.get<int64_t>())] = true;
-  }
-
   PaddedTokenizer padded;
-  for (const auto& [token, id] :
-       {std::pair("<｜begin▁of▁sentence｜>", &padded.tokens.bos),
-        std::pair("<｜end▁of▁sentence｜>", &padded.tokens.eos), std::pair("<｜▁pad▁｜>", &padded.tokens.pad),
-        std::pair("<begin_of_image>", &padded.tokens.begin_of_image),
-        std::pair("<image_placeholder>", &padded.tokens.image_placeholder)}) {
-    if (!vocab.contains(token)) return wrong(std::string("lacks the token ") + token);
-    *id = vocab[token].get<int64_t>();
+  {
+    BIFRONS_TRY(const TokenizerFile file, ParseTokenizerFile(text, path));
+    const std::optional<size_t> end = EndOfVocabulary(text);
+    if (!end) return wrong("is not a BPE tokenizer.json (field model.vocab)");
+    std::vector<bool> taken(static_cast<size_t>(vocabulary), false);
+    int64_t too_large = -1;
+    const auto take = [&](int32_t id) {
+      if (id < vocabulary) {
+        taken[static_cast<size_t>(id)] = true;
+      } else {
+        too_large = id;
+      }
+    };
+    std::string added;
+    const auto add = [&](const std::string& entry, size_t id) {
+      if (file.vocabulary.size() > 0 || !added.empty()) added += ',';
+      added += Json(entry).dump() + ':' + std::to_string(id);
+    };
+    for (size_t i = 0; i < file.vocabulary.size(); i++) take(file.vocabulary.id(i));
+    // An added token that the model's vocabulary lacks would be numbered after the fillers by the tokenizers
+    // library.
+    for (const AddedToken& token : file.added_tokens.all()) {
+      take(token.id);
+      if (!file.vocabulary.IdOf(token.content)) add(token.content, static_cast<size_t>(token.id));
+    }
+    if (too_large >= 0) {
+      return wrong("has the id " + std::to_string(too_large) + ", but the model's vocabulary has only " +
+                   std::to_string(vocabulary) + " entries");
+    }
+    for (const auto& [token, id] : {std::pair("<｜begin▁of▁sentence｜>", &padded.tokens.bos),
+                                    std::pair("<｜end▁of▁sentence｜>", &padded.tokens.eos),
+                                    std::pair("<｜▁pad▁｜>", &padded.tokens.pad),
+                                    std::pair("<begin_of_image>", &padded.tokens.begin_of_image),
+                                    std::pair("<image_placeholder>", &padded.tokens.image_placeholder)}) {
+      const AddedToken* found = file.added_tokens.Find(token);
+      const std::optional<int32_t> plain = file.vocabulary.IdOf(token);
+      if (!found && !plain) return wrong(std::string("lacks the token ") + token);
+      *id = found ? found->id : *plain;
+    }
+    for (size_t id = 0; id < taken.size(); id++) {
+      if (!taken[id]) add("<filler_" + std::to_string(id) + ">", id);
+    }
+    padded.json.reserve(text.size() + added.size());
+    padded.json.append(text.substr(0, *end)).append(added).append(text.substr(*end));
   }
-  for (size_t id = 0; id < taken.size(); id++) {
-    if (!taken[id]) vocab["<filler_" + std::to_string(id) + ">"] = id;
-  }
-  padded.json = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  // Keys that stand twice, or spelled with escapes, could have led to another place.
+  BIFRONS_TRY(const TokenizerFile written, ParseTokenizerFile(padded.json, path));
+  if (static_cast<int64_t>(written.vocabulary.size()) != vocabulary)
+    return wrong("cannot get filler entries (field model.vocab)");
   return padded;
 }
 
