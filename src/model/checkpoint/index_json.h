@@ -15,7 +15,7 @@ constexpr size_t kMaxIndexBytes = size_t{64} << 20;
 /// More files than that are refused; the largest published models have a few hundred.
 constexpr size_t kMaxShards = 10'000;
 
-/// The index's weight_map. At most four bytes of memory per byte of the file.
+/// The index's weight_map. At most five bytes of memory per byte of the file.
 class WeightIndex {
  public:
   /// Plain names of files in the index's own folder, each once.

@@ -40,7 +40,8 @@ struct TokenizerSettings {
 };
 
 /// `path` is for messages: "PATH: model.merges[3]: …". Time is linear in the file; memory is at most eight
-/// times it.
+/// times it, and 60 MB where normalizer, pre-tokenizer, post-processor and decoder all are as large as they
+/// may be.
 Result<TokenizerFile> ParseTokenizerFile(std::string_view text, const std::string& path);
 Result<TokenizerSettings> ParseTokenizerSettings(std::string_view text, const std::string& path);
 
