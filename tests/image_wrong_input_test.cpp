@@ -8,6 +8,7 @@
 #include <fstream>
 #include <map>
 
+#include "tests/bitmap_golden.h"
 #include "tests/image_golden.h"
 #include "vision/data_uri.h"
 #include "vision/exif.h"
@@ -114,6 +115,46 @@ TEST_CASE("a truncated file is an error, or only lacks what no pixel needs") {
   }
 }
 
+TEST_CASE("a truncated file of an old format is an error, or only lacks what no pixel needs") {
+  for (const Bitmap& bitmap : Bitmaps()) {
+    const bool plain = bitmap.bytes[0] == 'P' && bitmap.bytes[1] >= '1' && bitmap.bytes[1] <= '3';
+    const size_t size = bitmap.bytes.size();
+    for (size_t length = 0; length < size; length += length < 150 || size - length < 70 ? 1 : 37) {
+      INFO(bitmap.name << " cut to " << length << " of " << size << " bytes");
+      // Of its own, so that a sanitizer sees what is read beyond it.
+      const std::vector<uint8_t> part(bitmap.bytes.begin(),
+                                      bitmap.bytes.begin() + static_cast<ptrdiff_t>(length));
+      const auto image = DecodeImage(part, "folder/x");
+      if (!image.ok()) {
+        CHECK(image.error().kind == ErrorKind::kBadData);
+        CHECK(image.error().message.rfind("folder/x: ", 0) == 0);
+      } else if (!plain) {  // where half of the last number is a number
+        REQUIRE(Sha(*image) == bitmap.drop);
+      }
+    }
+  }
+}
+
+TEST_CASE("flipped bytes of old formats are an error or another picture") {
+  const std::vector<Bitmap> bitmaps = Bitmaps();
+  for (size_t i = 0; i < bitmaps.size(); i += 3) {
+    std::vector<uint8_t> bytes = bitmaps[i].bytes;
+    ImageOptions options;
+    options.max_pixels = 1 << 18;
+    options.alpha = AlphaMode::kWhite;
+    for (size_t at = 0; at < bytes.size(); at += at < 70 ? 1 : 41) {
+      for (const uint8_t flip : {0x01, 0x80, 0xFF}) {
+        bytes[at] ^= flip;
+        const auto image = DecodeImage(bytes, "x", options);
+        if (image.ok()) {
+          REQUIRE(image->rgb.size() == static_cast<size_t>(image->width * image->height * 3));
+        }
+        bytes[at] ^= flip;
+      }
+    }
+  }
+}
+
 TEST_CASE("flipped bytes are an error or another picture") {
   for (const std::string& name : GoldenNames()) {
     std::vector<uint8_t> bytes = FileBytes(name);
@@ -138,7 +179,7 @@ TEST_CASE("what is no picture is said to be none") {
        {"x"s, "\0"s,
         "A shopping list:\nmilk, eggs, flour, a cake tin, and some patience for the rest of it.\n"s,
         std::string(1000, 'A'), std::string(1000, '\0'), std::string(100, '\xFF'),
-        "{\"model_type\": \"janus\"}"s, "RIFF\x24\0\0\0WAVEfmt "s, "P7\nWIDTH 1\n"s, "BM"s, "P"s, "GIF8"s,
+        "{\"model_type\": \"janus\"}"s, "RIFF\x24\0\0\0WAVEfmt "s, "P8\nWIDTH 1\n"s, "BM"s, "P"s, "GIF8"s,
         "\x89PNG"s}) {
     INFO(text.substr(0, 20));
     CHECK(Has(Refused(Bytes(text)), "not a picture"));
@@ -168,8 +209,8 @@ TEST_CASE("sizes are looked at before anything is unpacked") {
                   Little(60000, 2) + "\0\2"s},
       {"BMP", "BM"s + std::string(8, '\0') + Little(54, 4) + Little(40, 4) + Little(60000, 4) +
                   Little(60000, 4) + Little(1, 2) + Little(24, 2) + std::string(24, '\0')},
-      {"TGA", "\0\0\2"s + std::string(9, '\0') + Little(60000, 2) + Little(60000, 2) + "\x18\0"s +
-                  std::string(99, 'x')},
+      {"PSD", "8BPS\0\1"s + std::string(6, '\0') + Big(3, 2) + Big(60000, 4) + Big(60000, 4) + Big(8, 2) +
+                  Big(3, 2) + std::string(14, '\0')},
       {"PPM", "P6 60000 60000 255\n"s},
       {"HDR", "#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 60000 +X 60000\n"s},
   };

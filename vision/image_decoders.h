@@ -18,19 +18,36 @@ Result<Image> DecodePng(std::span<const uint8_t> bytes, const std::string& name,
 Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name,
                          const ImageOptions& options);
 Result<Image> DecodeGif(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
-/// PGM and PPM with raw samples (P5, P6).
+/// Windows' and OS/2's bitmaps.
+Result<Image> DecodeBmp(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+/// PBM, PGM and PPM, plain and raw (P1 to P6).
 Result<Image> DecodePnm(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
-/// BMP, TGA, PSD, HDR.
-Result<Image> DecodeWithStb(std::span<const uint8_t> bytes, const std::string& name,
-                            const ImageOptions& options);
-/// Whether the bytes start like one of those.
-bool StbKnows(std::span<const uint8_t> bytes);
+/// Whether the bytes start with the header of one: two letters alone are found in any text.
+bool LooksLikePnm(std::span<const uint8_t> bytes);
+/// Photoshop's merged picture, not its layers.
+Result<Image> DecodePsd(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+/// Radiance's RGBE.
+Result<Image> DecodeHdr(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+Result<Image> DecodeTga(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+/// A TGA file has no mark at its start: whether its header is possible throughout.
+bool LooksLikeTga(std::span<const uint8_t> bytes);
 
 /// Empty sides and what exceeds the limits are errors, with the numbers.
 Status CheckImageSize(int64_t width, int64_t height, const std::string& name, const ImageOptions& options);
 
 /// An Image of zeros; an Error where the memory is missing.
 Result<Image> NewImage(int64_t width, int64_t height, const std::string& name);
+
+/// An Image that has room for its rows, and none yet: AddRow appends them. What a truncated file never gets
+/// to is never touched.
+Result<Image> NewImageWithoutRows(int64_t width, int64_t height, const std::string& name);
+
+/// The next row of such an Image, of zeros: width · 3 bytes.
+inline uint8_t* AddRow(Image* image) {
+  const size_t stride = static_cast<size_t>(image->width) * 3;
+  image->rgb.resize(image->rgb.size() + stride);
+  return image->rgb.data() + image->rgb.size() - stride;
+}
 
 /// One pixel of RGB with alpha, as `mode` wants it, to out[3]. Rounds like Pillow's paste with a mask.
 inline void PutPixel(uint8_t r, uint8_t g, uint8_t b, uint8_t alpha, AlphaMode mode, uint8_t* out) {

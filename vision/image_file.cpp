@@ -34,8 +34,13 @@ constexpr Format kFormats[] = {
     {"RIFF"sv, 8, "WEBP"sv, DecodeWebp, "WebP"},
     {"GIF87a"sv, 0, ""sv, DecodeGif, "GIF"},
     {"GIF89a"sv, 0, ""sv, DecodeGif, "GIF"},
-    {"P5"sv, 0, ""sv, DecodePnm, "PGM"},
-    {"P6"sv, 0, ""sv, DecodePnm, "PPM"},
+    {"BM"sv, 15, "\0\0\0"sv, DecodeBmp, "BMP"},  // its header has less than 256 bytes
+    {"8BPS"sv, 0, ""sv, DecodePsd, "PSD"},
+    {"#?RADIANCE\n"sv, 0, ""sv, DecodeHdr, "HDR"},
+    {"#?RGBE\n"sv, 0, ""sv, DecodeHdr, "HDR"},
+    {"P7\n"sv, 0, ""sv, nullptr, "a PAM"},
+    {"PF\n"sv, 0, ""sv, nullptr, "a PFM"},
+    {"Pf\n"sv, 0, ""sv, nullptr, "a PFM"},
     {""sv, 4, "ftypavif"sv, nullptr, "an AVIF"},
     {""sv, 4, "ftyp"sv, nullptr, "a HEIC or video"},
     {"II*\0"sv, 0, ""sv, nullptr, "a TIFF"},
@@ -64,10 +69,10 @@ Result<Image> DecodeByContents(Bytes bytes, const std::string& name, const Image
     if (format.decode) return format.decode(bytes, name, options);
     return DataError(name + ": " + format.name + " file, which is not read; convert it to PNG or JPEG");
   }
-  if (StbKnows(bytes)) return DecodeWithStb(bytes, name, options);
+  if (LooksLikePnm(bytes)) return DecodePnm(bytes, name, options);
+  if (LooksLikeTga(bytes)) return DecodeTga(bytes, name, options);
   return DataError(name +
-                   ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM (P5, P6), TGA, PSD "
-                   "or HDR");
+                   ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM, TGA, PSD or HDR");
 }
 
 // Standard input to its end, or until there is too much of it.
@@ -106,20 +111,32 @@ Status CheckImageSize(int64_t width, int64_t height, const std::string& name, co
 }
 
 Result<Image> NewImage(int64_t width, int64_t height, const std::string& name) {
+  BIFRONS_TRY(Image image, NewImageWithoutRows(width, height, name));
+  image.rgb.resize(static_cast<size_t>(width * height * 3));
+  return image;
+}
+
+Result<Image> NewImageWithoutRows(int64_t width, int64_t height, const std::string& name) {
+  Image image{width, height, {}};
   try {
-    return Image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
+    image.rgb.reserve(static_cast<size_t>(width * height * 3));
   } catch (const std::bad_alloc&) {
     return Failure(name + ": not enough memory for " + std::to_string(width) + " × " +
                    std::to_string(height) + " pixels; scale the picture down");
   }
+  return image;
 }
 
 Result<Image> DecodeImage(Bytes bytes, const std::string& name, const ImageOptions& options) {
   if (bytes.empty()) return DataError(name + ": the file is empty; a picture was expected");
   BIFRONS_RETURN_IF_ERROR(CheckFileSize(bytes.size(), name, options));
-  BIFRONS_TRY(Image image, DecodeByContents(bytes, name, options));
-  if (options.orientation) ApplyOrientation(ExifOrientation(bytes), &image);
-  return image;
+  try {
+    BIFRONS_TRY(Image image, DecodeByContents(bytes, name, options));
+    if (options.orientation) ApplyOrientation(ExifOrientation(bytes), &image);
+    return image;
+  } catch (const std::bad_alloc&) {
+    return Failure(name + ": not enough memory for the picture; scale it down");
+  }
 }
 
 Result<Image> LoadImage(const std::string& source, const ImageOptions& options) {

@@ -32,10 +32,10 @@ struct ImageOptions {
   int64_t max_file_bytes = int64_t{256} << 20;
 };
 
-/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P5, P6), TGA, PSD and Radiance HDR,
+/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD and Radiance HDR,
 /// told apart by their contents. 16-bit channels keep their high byte; Pillow clips 16-bit grey to 255
 /// instead. Errors (kBadData) start with `name`: empty, not an image, too large (with the numbers),
-/// truncated, damaged.
+/// truncated, damaged. Beside the file itself, at most 8 bytes per pixel are held at any time.
 Result<Image> DecodeImage(std::span<const uint8_t> bytes, const std::string& name,
                           const ImageOptions& options = {});
 
