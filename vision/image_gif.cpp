@@ -1,5 +1,4 @@
-// The first frame of a GIF. Our own reader: stb_image unpacks whole animations, and shows its own choice of
-// colours where a pixel is transparent.
+// The first frame of a GIF, and no more of it.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -78,9 +77,9 @@ Palette ReadPalette(Reader& reader, int flags) {
   return palette;
 }
 
-// GIF89a, appendix F: variable-length codes, cut into sub-blocks. Fills `indices`; false when the codes make
-// no sense or end too early.
-bool Unpack(Reader& reader, std::vector<uint8_t>* indices) {
+// GIF89a, appendix F: variable-length codes, cut into sub-blocks. Appends `count` indices; false when the
+// codes make no sense or end too early.
+bool Unpack(Reader& reader, size_t count, std::vector<uint8_t>* indices) {
   constexpr int kMaxBits = 12, kEntries = 1 << kMaxBits;
   const int root_bits = reader.Byte();
   if (root_bits > 8) return false;
@@ -93,7 +92,7 @@ bool Unpack(Reader& reader, std::vector<uint8_t>* indices) {
   uint32_t pending = 0;
   int pending_bits = 0, bits = root_bits + 1, next = clear + 2, previous = -1;
   uint8_t first = 0;  // of the previous code's string
-  for (size_t written = 0; written < indices->size();) {
+  while (indices->size() < count) {
     while (pending_bits < bits) {
       if (block.empty()) block = reader.Block();
       if (block.empty()) return false;
@@ -131,7 +130,7 @@ bool Unpack(Reader& reader, std::vector<uint8_t>* indices) {
       next++;
     }
     previous = code;
-    while (length > 0 && written < indices->size()) (*indices)[written++] = string[--length];
+    while (length > 0 && indices->size() < count) indices->push_back(string[--length]);
   }
   return true;
 }
@@ -185,8 +184,10 @@ Result<Image> DecodeGif(std::span<const uint8_t> bytes, const std::string& name,
   if (reader.ran_out()) return broken();
   if (frame_width == 0 || frame_height == 0) return DataError(name + ": a GIF file with an empty picture");
 
-  std::vector<uint8_t> indices(static_cast<size_t>(frame_width * frame_height));
-  if (!Unpack(reader, &indices)) return broken();
+  const size_t count = static_cast<size_t>(frame_width * frame_height);
+  std::vector<uint8_t> indices;
+  indices.reserve(count);
+  if (!Unpack(reader, count, &indices)) return broken();
   if (transparent) palette[*transparent].alpha = 0;
   Palette shown = palette;
   for (Colour& c : shown) {

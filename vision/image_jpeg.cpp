@@ -11,6 +11,7 @@
 #include <jpeglib.h>
 
 #include "vision/image_decoders.h"
+#include "vision/image_jpeg_coefficients.h"
 
 namespace bifrons {
 namespace {
@@ -83,6 +84,7 @@ Outcome ReadHeader(Session& s, std::span<const uint8_t> bytes) {
   s.jpeg.src = &s.source;
   s.progress.progress_monitor = OnProgress;
   s.jpeg.progress = &s.progress;
+  DropCoefficientsOnceShown(&s.jpeg);
   return jpeg_read_header(&s.jpeg, TRUE) == JPEG_SUSPENDED ? Outcome::kTruncated : Outcome::kDone;
 }
 
@@ -97,12 +99,12 @@ Outcome Start(Session& s) {
   return jpeg_start_decompress(&s.jpeg) ? Outcome::kDone : Outcome::kTruncated;
 }
 
-// Rows to rgb [height, width, 3], through row [width, 4] for CMYK.
-Outcome ReadRows(Session& s, uint8_t* rgb, uint8_t* row) {
+// Appends the rows to the image, through row [width, 4] for CMYK.
+Outcome ReadRows(Session& s, Image* image, uint8_t* row) {
   if (setjmp(s.on_error)) return Outcome::kFailed;
   const size_t width = s.jpeg.output_width;
   while (s.jpeg.output_scanline < s.jpeg.output_height) {
-    uint8_t* out = rgb + size_t{s.jpeg.output_scanline} * width * 3;
+    uint8_t* out = AddRow(image);
     JSAMPROW target = row ? row : out;
     if (jpeg_read_scanlines(&s.jpeg, &target, 1) != 1) return Outcome::kTruncated;
     if (!row) continue;
@@ -140,9 +142,9 @@ Result<Image> DecodeJpeg(std::span<const uint8_t> bytes, const std::string& name
   BIFRONS_RETURN_IF_ERROR(CheckImageSize(width, height, name, options));
   outcome = Start(session);
   if (outcome != Outcome::kDone) return Explain(outcome, session, name);
-  BIFRONS_TRY(Image image, NewImage(width, height, name));
+  BIFRONS_TRY(Image image, NewImageWithoutRows(width, height, name));
   std::vector<uint8_t> row(channels == 4 ? static_cast<size_t>(width) * 4 : 0);
-  outcome = ReadRows(session, image.rgb.data(), row.empty() ? nullptr : row.data());
+  outcome = ReadRows(session, &image, row.empty() ? nullptr : row.data());
   if (outcome != Outcome::kDone) return Explain(outcome, session, name);
   return image;
 }

@@ -1,5 +1,5 @@
-// PNG through libpng, not stb_image: palettes, masks and 16 bits come out as Pillow has them, and nothing is
-// allocated before its size is known.
+// PNG through libpng: palettes, masks and 16 bits come out as Pillow has them, and nothing is allocated
+// before its size is known.
 #include <png.h>
 
 #include <csetjmp>
@@ -61,7 +61,7 @@ bool ReadHeader(Session& s) {
 // Pillow, while libpng warns.
 enum class Layout { kIndex = 1, kRgb = 3, kRgba = 4 };
 
-bool Prepare(Session& s, bool wants_alpha, Layout* layout, int* passes) {
+bool Prepare(Session& s, bool wants_alpha, Layout* layout) {
   if (setjmp(png_jmpbuf(s.png))) return false;
   const int type = png_get_color_type(s.png, s.info);
   png_set_packing(s.png);   // 1, 2 and 4 bits → a byte
@@ -77,7 +77,6 @@ bool Prepare(Session& s, bool wants_alpha, Layout* layout, int* passes) {
     if (!alpha) png_set_strip_alpha(s.png);
     *layout = alpha ? Layout::kRgba : Layout::kRgb;
   }
-  *passes = png_set_interlace_handling(s.png);
   png_read_update_info(s.png, s.info);
   if (png_get_rowbytes(s.png, s.info) != static_cast<size_t>(*layout) * png_get_image_width(s.png, s.info)) {
     png_error(s.png, "an unexpected row size");
@@ -101,20 +100,46 @@ void ToRgb(const uint8_t* row, size_t width, Layout layout, const Colour* palett
   }
 }
 
-// Rows to rgb [height, width, 3]; `raw` has room for one row, or for all where the file is interlaced, and is
-// null where rows are RGB already.
-bool ReadRows(Session& s, size_t width, size_t height, int passes, Layout layout, const Colour* palette,
-              AlphaMode mode, uint8_t* raw, uint8_t* rgb) {
+// Appends the rows to the image, through row [width, layout].
+bool ReadRows(Session& s, Layout layout, const Colour* palette, AlphaMode mode, uint8_t* row, Image* image) {
   if (setjmp(png_jmpbuf(s.png))) return false;
-  const size_t stride = width * static_cast<size_t>(layout);
-  for (int pass = 0; pass < passes; pass++) {
-    for (size_t y = 0; y < height; y++) {
-      uint8_t* row = !raw ? rgb + y * stride : passes > 1 ? raw + y * stride : raw;
-      png_read_row(s.png, row, nullptr);
-      if (raw && pass == passes - 1) ToRgb(row, width, layout, palette, mode, rgb + y * width * 3);
+  for (int64_t y = 0; y < image->height; y++) {
+    uint8_t* out = AddRow(image);
+    png_read_row(s.png, layout == Layout::kRgb ? out : row, nullptr);
+    if (layout != Layout::kRgb) {
+      ToRgb(row, static_cast<size_t>(image->width), layout, palette, mode, out);
     }
   }
   return true;
+}
+
+// The same for an interlaced file: seven smaller pictures, whose pixels go to their places at once, so that
+// the file is walked once and nothing but the result is held. `shown` has room for a row of the result.
+bool ReadPasses(Session& s, Layout layout, const Colour* palette, AlphaMode mode, uint8_t* row,
+                uint8_t* shown, Image* image) {
+  if (setjmp(png_jmpbuf(s.png))) return false;
+  const size_t width = static_cast<size_t>(image->width), height = static_cast<size_t>(image->height);
+  for (int pass = 0; pass < PNG_INTERLACE_ADAM7_PASSES; pass++) {
+    const size_t columns = PNG_PASS_COLS(width, pass), rows = columns ? PNG_PASS_ROWS(height, pass) : 0;
+    const size_t left = PNG_PASS_START_COL(pass), step = size_t{1} << PNG_PASS_COL_SHIFT(pass);
+    for (size_t i = 0; i < rows; i++) {
+      png_read_row(s.png, row, nullptr);
+      if (layout != Layout::kRgb) ToRgb(row, columns, layout, palette, mode, shown);
+      const uint8_t* from = layout == Layout::kRgb ? row : shown;
+      uint8_t* out = image->rgb.data() + (PNG_ROW_FROM_PASS_ROW(i, pass) * width + left) * 3;
+      for (size_t x = 0; x < columns; x++, from += 3, out += 3 * step) {
+        out[0] = from[0], out[1] = from[1], out[2] = from[2];
+      }
+    }
+  }
+  return true;
+}
+
+// Whether what is left of the file can hold the pixels: deflate makes at most 1032 bytes of one.
+bool CanHoldPixels(const Session& s) {
+  const uint64_t bits = uint64_t{png_get_bit_depth(s.png, s.info)} * png_get_channels(s.png, s.info) *
+                        png_get_image_width(s.png, s.info) * png_get_image_height(s.png, s.info);
+  return bits / 8 / 1032 <= s.rest.size();
 }
 
 std::vector<Colour> Palette(const Session& s) {
@@ -147,20 +172,18 @@ Result<Image> DecodePng(std::span<const uint8_t> bytes, const std::string& name,
   const int64_t width = png_get_image_width(session.png, session.info);
   const int64_t height = png_get_image_height(session.png, session.info);
   BIFRONS_RETURN_IF_ERROR(CheckImageSize(width, height, name, options));
+  if (!CanHoldPixels(session)) return DataError(name + ": the PNG file is truncated; get it again");
+  const bool interlaced = png_get_interlace_type(session.png, session.info) != PNG_INTERLACE_NONE;
   Layout layout = Layout::kRgb;
-  int passes = 1;
-  if (!Prepare(session, options.alpha != AlphaMode::kDrop, &layout, &passes)) return Explain(session, name);
+  if (!Prepare(session, options.alpha != AlphaMode::kDrop, &layout)) return Explain(session, name);
   const std::vector<Colour> palette = Palette(session);
-  BIFRONS_TRY(Image image, NewImage(width, height, name));
-  std::vector<uint8_t> raw;
-  if (layout != Layout::kRgb) {
-    raw.resize(static_cast<size_t>(layout) * static_cast<size_t>(width) *
-               static_cast<size_t>(passes > 1 ? height : 1));
-  }
-  if (!ReadRows(session, static_cast<size_t>(width), static_cast<size_t>(height), passes, layout,
-                palette.data(), options.alpha, raw.empty() ? nullptr : raw.data(), image.rgb.data())) {
-    return Explain(session, name);
-  }
+  std::vector<uint8_t> row(static_cast<size_t>(width) * 4), shown(interlaced ? row.size() : 0);
+  BIFRONS_TRY(Image image,
+              interlaced ? NewImage(width, height, name) : NewImageWithoutRows(width, height, name));
+  const bool done = interlaced ? ReadPasses(session, layout, palette.data(), options.alpha, row.data(),
+                                            shown.data(), &image)
+                               : ReadRows(session, layout, palette.data(), options.alpha, row.data(), &image);
+  if (!done) return Explain(session, name);
   return image;
 }
 

@@ -2,6 +2,7 @@
 #include <webp/decode.h>
 #include <webp/demux.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -31,6 +32,26 @@ uint64_t ClaimedBytes(std::span<const uint8_t> bytes) {
   return size + 8;
 }
 
+constexpr int64_t kWorthHalving = int64_t{1} << 22;  // pixels
+
+bool IsLossless(const WebPData& frame) {
+  WebPBitstreamFeatures features;
+  return WebPGetFeatures(frame.bytes, frame.size, &features) == VP8_STATUS_OK && features.format == 2;
+}
+
+// Rows [top, top + rows) of a frame as RGBA [rows, width].
+bool DecodeRgba(const WebPData& frame, int top, int rows, int width, std::vector<uint8_t>* rgba) {
+  WebPDecoderConfig config;
+  if (!WebPInitDecoderConfig(&config)) return false;
+  config.options.use_cropping = 1;
+  config.options.crop_top = top;
+  config.options.crop_width = width, config.options.crop_height = rows;
+  config.output.colorspace = MODE_RGBA;
+  config.output.is_external_memory = 1;
+  config.output.u.RGBA = {rgba->data(), width * 4, rgba->size()};
+  return WebPDecode(frame.bytes, frame.size, &config) == VP8_STATUS_OK;
+}
+
 }  // namespace
 
 Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name,
@@ -57,25 +78,39 @@ Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name
       it.y_offset + it.height > height) {
     return DataError(name + ": a damaged WebP file: a frame outside its canvas");
   }
-  BIFRONS_TRY(Image image, NewImage(width, height, name));
-  uint8_t* const corner = image.rgb.data() + (int64_t{it.y_offset} * width + it.x_offset) * 3;
-  const uint8_t* fragment = it.fragment.bytes;
   if (options.alpha == AlphaMode::kDrop) {
+    BIFRONS_TRY(Image image, NewImage(width, height, name));
+    uint8_t* const corner = image.rgb.data() + (int64_t{it.y_offset} * width + it.x_offset) * 3;
     const size_t room = image.rgb.size() - static_cast<size_t>(corner - image.rgb.data());
-    if (!WebPDecodeRGBInto(fragment, it.fragment.size, corner, room, static_cast<int>(width * 3)))
+    if (!WebPDecodeRGBInto(it.fragment.bytes, it.fragment.size, corner, room, static_cast<int>(width * 3)))
       return broken();
     return image;
   }
-  std::vector<uint8_t> rgba(static_cast<size_t>(it.width) * static_cast<size_t>(it.height) * 4);
-  if (!WebPDecodeRGBAInto(fragment, it.fragment.size, rgba.data(), rgba.size(), it.width * 4))
-    return broken();
-  if (options.alpha == AlphaMode::kWhite) image.rgb.assign(image.rgb.size(), 255);
-  const uint8_t* from = rgba.data();
-  for (int64_t y = 0; y < it.height; y++) {
-    for (int64_t x = 0; x < it.width; x++, from += 4) {
-      PutPixel(from[0], from[1], from[2], from[3], options.alpha, corner + (y * width + x) * 3);
+  BIFRONS_TRY(Image image, NewImageWithoutRows(width, height, name));
+  const uint8_t background = options.alpha == AlphaMode::kWhite ? 255 : 0;
+  const auto add_background = [&](int64_t rows) {
+    image.rgb.resize(image.rgb.size() + static_cast<size_t>(rows * width * 3), background);
+  };
+  add_background(it.y_offset);
+  // While it decodes, libwebp holds 4 bytes per pixel of a lossless frame. With the RGBA pixels and the
+  // result that would be 11; half the frame at a time makes it 7.5.
+  const bool halved = IsLossless(it.fragment) && int64_t{it.width} * it.height > kWorthHalving;
+  const int part = halved ? (it.height + 1) / 2 : it.height;
+  for (int top = 0; top < it.height; top += part) {
+    const int rows = std::min(part, it.height - top);
+    std::vector<uint8_t> rgba(static_cast<size_t>(it.width) * static_cast<size_t>(rows) * 4);
+    if (!DecodeRgba(it.fragment, top, rows, it.width, &rgba)) return broken();
+    const uint8_t* from = rgba.data();
+    for (int y = 0; y < rows; y++) {
+      uint8_t* const left = AddRow(&image);
+      std::fill_n(left, width * 3, background);
+      for (uint8_t* out = left + it.x_offset * 3; out < left + (it.x_offset + it.width) * 3; out += 3) {
+        PutPixel(from[0], from[1], from[2], from[3], options.alpha, out);
+        from += 4;
+      }
     }
   }
+  add_background(height - it.y_offset - it.height);
   return image;
 }
 
