@@ -74,7 +74,7 @@ TEST_CASE("old formats decode to the pixels that they were made of") {
       CHECK(Sha(*image) == sha);
     }
   }
-  CHECK(formats == std::set<std::string>{".bmp", ".pbm", ".pgm", ".ppm", ".psd", ".tga"});
+  CHECK(formats == std::set<std::string>{".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".psd", ".tga"});
   CHECK(from_pillow > 600);
 }
 

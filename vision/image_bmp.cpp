@@ -1,7 +1,7 @@
-// BMP: Windows' headers from BITMAPINFOHEADER to BITMAPV5HEADER, OS/2's of 12, 16 and 64 bytes; palettes, bit
-// fields, RLE. Where Pillow reads a file, these are its pixels; where it does not and the format says clearly
-// what is meant (2 bits, other bit fields, RLE that ends early, the 16-byte header), the format is followed.
-// [PIL/BmpImagePlugin.py]
+// BMP, and DIB, which is the same without the file's own header: Windows' headers from BITMAPINFOHEADER to
+// BITMAPV5HEADER, OS/2's of 12, 16 and 64 bytes; palettes, bit fields, RLE. Where Pillow reads a file, these
+// are its pixels; where it does not and the format says clearly what is meant (2 bits, other bit fields, RLE
+// that ends early, the 16-byte header), the format is followed. [PIL/BmpImagePlugin.py]
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -33,6 +33,11 @@ constexpr size_t kCoreHeader = 12, kInfoHeader = 40;  // OS/2 1, Windows 3
 
 bool IsOs2(size_t header_size) { return header_size == 16 || header_size == 64; }
 
+bool IsHeaderSize(size_t size) {
+  return size == kCoreHeader || size == kInfoHeader || size == 52 || size == 56 || size == 108 ||
+         size == 124 || IsOs2(size);
+}
+
 Error Damaged(const std::string& name, const std::string& what) {
   return DataError(name + ": a damaged or unsupported BMP file: " + what);
 }
@@ -42,7 +47,7 @@ Error Truncated(const std::string& name) {
 }
 
 // How the bits of a pixel make its colours, for pixels that are no indices.
-Status ReadMasks(Bytes bytes, size_t header_size, const std::string& name, Header* header) {
+Status ReadMasks(Bytes bytes, size_t start, size_t header_size, const std::string& name, Header* header) {
   auto& masks = header->masks;
   if (header->compression == kRaw) {
     const std::array<uint32_t, 3> five{0x7C00, 0x3E0, 0x1F}, eight{0xFF0000, 0xFF00, 0xFF};
@@ -51,8 +56,8 @@ Status ReadMasks(Bytes bytes, size_t header_size, const std::string& name, Heade
   }
   // They follow the shortest header, and are a part of the longer ones.
   const size_t count = header->compression == kAlphaBitFields || header_size >= 56 ? 4 : 3;
-  if (bytes.size() < kFileHeader + kInfoHeader + 4 * count) return Truncated(name);
-  for (size_t i = 0; i < count; i++) masks[i] = Little32(&bytes[kFileHeader + kInfoHeader + 4 * i]);
+  if (bytes.size() < start + kInfoHeader + 4 * count) return Truncated(name);
+  for (size_t i = 0; i < count; i++) masks[i] = Little32(&bytes[start + kInfoHeader + 4 * i]);
   // Pillow takes 32 bits without any mask to be BGRA, and sees no alpha in 16 bits where it knows the
   // colours.
   if (header->bits == 32 && std::ranges::all_of(masks, [](uint32_t mask) { return mask == 0; })) {
@@ -71,12 +76,11 @@ Status ReadMasks(Bytes bytes, size_t header_size, const std::string& name, Heade
 }
 
 Result<Header> ReadHeader(Bytes bytes, const std::string& name, const ImageOptions& options) {
-  const size_t size = Little32(&bytes[kFileHeader]);  // recognised by it, so it is there
-  const bool known = size == kCoreHeader || size == kInfoHeader || size == 52 || size == 56 || size == 108 ||
-                     size == 124 || IsOs2(size);
-  if (!known) return Damaged(name, "a header of " + std::to_string(size) + " bytes");
-  if (bytes.size() < kFileHeader + size) return Truncated(name);
-  const uint8_t* fields = &bytes[kFileHeader];
+  const size_t start = bytes[0] == 'B' ? kFileHeader : 0;
+  const size_t size = Little32(&bytes[start]);  // recognised by it, so it is there
+  if (!IsHeaderSize(size)) return Damaged(name, "a header of " + std::to_string(size) + " bytes");
+  if (bytes.size() < start + size) return Truncated(name);
+  const uint8_t* fields = &bytes[start];
   Header header;
   if (size == kCoreHeader) {
     header.width = Little16(fields + 4), header.height = Little16(fields + 6);
@@ -109,8 +113,8 @@ Result<Header> ReadHeader(Bytes bytes, const std::string& name, const ImageOptio
     return Damaged(name, "compression " + std::to_string(compression) + " of " + std::to_string(bits) +
                              " bits per pixel");
   }
-  header.palette_at = kFileHeader + size;
-  header.pixels_at = Little32(&bytes[10]);
+  header.palette_at = start + size;
+  header.pixels_at = start > 0 ? Little32(&bytes[10]) : 0;
   if (bits <= 8) {
     if (header.colours == 0) header.colours = size_t{1} << bits;
     if (header.colours > 65536) return Damaged(name, std::to_string(header.colours) + " colours");
@@ -119,7 +123,7 @@ Result<Header> ReadHeader(Bytes bytes, const std::string& name, const ImageOptio
       header.pixels_at = header.palette_at + header.colours * header.colour_bytes;
     }
   } else {
-    BIFRONS_RETURN_IF_ERROR(ReadMasks(bytes, size, name, &header));
+    BIFRONS_RETURN_IF_ERROR(ReadMasks(bytes, start, size, name, &header));
     const bool apart = fields_of_bits && size == kInfoHeader;
     if (header.pixels_at == 0) {
       header.pixels_at = header.palette_at + (!apart ? 0 : compression == kAlphaBitFields ? 16 : 12);
@@ -282,6 +286,14 @@ Result<Image> DecodeRuns(Bytes bytes, const Header& header, const std::string& n
 }
 
 }  // namespace
+
+bool LooksLikeDib(Bytes bytes) {
+  if (bytes.size() < 16) return false;  // up to the bits
+  const size_t size = Little32(bytes.data());
+  const uint8_t* planes = bytes.data() + (size == kCoreHeader ? 8 : 12);
+  const uint32_t bits = Little16(planes + 2);
+  return IsHeaderSize(size) && Little16(planes) == 1 && bits >= 1 && bits <= 32;
+}
 
 Result<Image> DecodeBmp(Bytes bytes, const std::string& name, const ImageOptions& options) {
   BIFRONS_TRY(const Header header, ReadHeader(bytes, name, options));

@@ -20,6 +20,8 @@ Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name
 Result<Image> DecodeGif(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
 /// Windows' and OS/2's bitmaps.
 Result<Image> DecodeBmp(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
+/// Whether the bytes are one without the file's header (DIB), as clipboards hold it: if its own is possible.
+bool LooksLikeDib(std::span<const uint8_t> bytes);
 /// PBM, PGM and PPM, plain and raw (P1 to P6).
 Result<Image> DecodePnm(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
 /// Whether the bytes start with the header of one: two letters alone are found in any text.

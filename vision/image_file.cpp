@@ -69,6 +69,7 @@ Result<Image> DecodeByContents(Bytes bytes, const std::string& name, const Image
     if (format.decode) return format.decode(bytes, name, options);
     return DataError(name + ": " + format.name + " file, which is not read; convert it to PNG or JPEG");
   }
+  if (LooksLikeDib(bytes)) return DecodeBmp(bytes, name, options);
   if (LooksLikePnm(bytes)) return DecodePnm(bytes, name, options);
   if (LooksLikeTga(bytes)) return DecodeTga(bytes, name, options);
   return DataError(name +

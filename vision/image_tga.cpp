@@ -1,6 +1,7 @@
 // TGA: true-colour, grey and colour-mapped pictures, run-length encoded or not, from all four corners. Where
 // Pillow reads a file, these are its pixels; where it does not and the format says clearly what is meant (15
-// bits, runs across rows), the format is followed.  [PIL/TgaImagePlugin.py; Truevision TGA 2.0]
+// bits, runs across rows, a colour map beside pixels that need none), the format is followed.
+// [PIL/TgaImagePlugin.py; Truevision TGA 2.0]
 #include <algorithm>
 #include <array>
 #include <string_view>

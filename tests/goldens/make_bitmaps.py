@@ -279,6 +279,23 @@ for bits in 8, 4:
     rle("long_run", bytes([9, v(1), 0, 0, 200, v(3), 0, 0, 0, 1]), [[3, 3, 3], [1, 1, 1]], True)
     rle("grey", bytes([3, v(1), 0, 0, 3, v(3), 0, 0, 0, 1]), [[3, 3, 3], [1, 1, 1]], True, ramp[:4])
 
+# Without the file's header.
+def dib(name, width, height, bits, data, pixels, pillow=True, **more):
+    add(name, bmp(width, height, bits, data, **more)[14:], pixels, pillow)
+
+
+for header in 12, 40, 124:
+    for bits in 1, 4, 8:
+        palette, some = colours(2**bits), noise(3, 7, 1, 2**bits)[..., 0]
+        dib(f"{bits}bits_header{header}.dib", 7, 3, bits, bottom_up(packed(some, bits, 4), False), palette[some],
+            header=header, palette=palette)
+    pixels = noise(3, 4, 3)
+    dib(f"24bits_header{header}.dib", 4, 3, 24, pixels[::-1][..., ::-1].tobytes(), pixels, header=header)
+values, pixels = fielded(np.zeros((3, 6, 3)), (0xF800, 0x7E0, 0x1F))
+dib("565.dib", 6, 3, 16, values.astype("<u2").tobytes(), pixels, compression=3, masks=(0xF800, 0x7E0, 0x1F), down=True)
+palette, lines = colours(9), blotches(3, 33, 9)
+dib("rle8.dib", 33, 3, 8, runs(list(lines), 8, 40 + 4 * 9), palette[lines], compression=1, palette=palette, used=9, down=True)
+
 # ---- TGA ---------------------------------------------------------------------------------------------------
 def tga_runs(lines, cross):
     """Pixels (bytes) in packets; `cross`: those that go on into the next row, runs too where it is "runs"."""
