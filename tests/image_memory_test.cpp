@@ -102,12 +102,18 @@ std::string Jpeg(J_COLOR_SPACE colours, int channels) {
   return file;
 }
 
-std::string Webp(bool lossless) {
+// Mostly transparent.
+std::vector<uint8_t> Rgba() {
   std::vector<uint8_t> rgba(kPixels * 4);
   for (size_t i = 0; i < rgba.size(); i += 4 * 1009) rgba[i] = rgba[i + 3] = static_cast<uint8_t>(i >> 8);
+  return rgba;
+}
+
+std::string Webp(bool lossless) {
+  const std::vector<uint8_t> rgba = Rgba();
   WebPConfig config;
   WebPConfigInit(&config);
-  config.lossless = lossless, config.method = 0, config.quality = 0;
+  config.lossless = lossless, config.method = 0, config.quality = 0, config.exact = 1;
   WebPPicture picture;
   WebPPictureInit(&picture);
   picture.use_argb = lossless;
@@ -274,6 +280,58 @@ TEST_CASE("what a truncated file never gets to is not touched") {
     INFO(name << ": " << cost.bytes << " bytes");
     CHECK(!cost.decoded);
     CHECK(cost.bytes < kPixels);
+  }
+}
+
+TEST_CASE("a large lossless WebP over a background is whole") {
+  const std::vector<uint8_t> rgba = Rgba();
+  const std::string file = Webp(true);
+  ImageOptions options;
+  options.alpha = AlphaMode::kWhite;
+  const auto image = DecodeImage({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "x", options);
+  REQUIRE(image.ok());
+  int64_t wrong = 0;
+  for (size_t i = 0; i < rgba.size(); i += 4) {
+    const uint32_t alpha = rgba[i + 3];
+    for (size_t c = 0; c < 3; c++) {
+      const uint32_t sum = 255 * (255 - alpha) + rgba[i + c] * alpha;
+      wrong += image->rgb[i / 4 * 3 + c] != (sum + 127) / 255;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("too little memory is said to be what is missing") {
+  if (!kPlain) return;
+  const std::map<std::string, std::string> files = {{"PNG", Png(16, 6, 8, true)},
+                                                    {"JPEG", Jpeg(JCS_RGB, 3)},
+                                                    {"WebP", Webp(true)},
+                                                    {"GIF", Gif()},
+                                                    {"TGA", Tga(32)},
+                                                    {"HDR", Hdr()},
+                                                    {"PSD", Psd(3, 4)},
+                                                    {"BMP", Bmp("\0\1"s)}};
+  for (const auto& [name, file] : files) {
+    for (const int64_t room : {kPixels / 2, kPixels * 5 / 2}) {
+      const pid_t child = fork();
+      if (child == 0) {
+        malloc_trim(0);
+        int64_t pages = 0;
+        std::ifstream("/proc/self/statm") >> pages;
+        const rlim_t limit = static_cast<rlim_t>(pages * sysconf(_SC_PAGESIZE) + room);
+        const rlimit limits{limit, limit};
+        setrlimit(RLIMIT_AS, &limits);
+        const auto image = DecodeImage({reinterpret_cast<const uint8_t*>(file.data()), file.size()}, "x");
+        const bool said = !image.ok() && image.error().kind == ErrorKind::kFailure &&
+                          image.error().message.find("memory") != std::string::npos;
+        _exit(said ? 0 : 1);
+      }
+      int status = -1;
+      waitpid(child, &status, 0);
+      INFO(name << " in " << room << " bytes");
+      CHECK(WIFEXITED(status));
+      CHECK(WEXITSTATUS(status) == 0);
+    }
   }
 }
 

@@ -37,6 +37,9 @@ bool LooksLikeTga(std::span<const uint8_t> bytes);
 /// Empty sides and what exceeds the limits are errors, with the numbers.
 Status CheckImageSize(int64_t width, int64_t height, const std::string& name, const ImageOptions& options);
 
+/// What a decoder says when the system has no more.
+Error NoMemory(const std::string& name);
+
 /// An Image of zeros; an Error where the memory is missing.
 Result<Image> NewImage(int64_t width, int64_t height, const std::string& name);
 

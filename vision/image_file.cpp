@@ -111,6 +111,10 @@ Status CheckImageSize(int64_t width, int64_t height, const std::string& name, co
   return {};
 }
 
+Error NoMemory(const std::string& name) {
+  return Failure(name + ": not enough memory for the picture; scale it down");
+}
+
 Result<Image> NewImage(int64_t width, int64_t height, const std::string& name) {
   BIFRONS_TRY(Image image, NewImageWithoutRows(width, height, name));
   image.rgb.resize(static_cast<size_t>(width * height * 3));
@@ -122,8 +126,7 @@ Result<Image> NewImageWithoutRows(int64_t width, int64_t height, const std::stri
   try {
     image.rgb.reserve(static_cast<size_t>(width * height * 3));
   } catch (const std::bad_alloc&) {
-    return Failure(name + ": not enough memory for " + std::to_string(width) + " × " +
-                   std::to_string(height) + " pixels; scale the picture down");
+    return NoMemory(name);
   }
   return image;
 }
@@ -136,7 +139,7 @@ Result<Image> DecodeImage(Bytes bytes, const std::string& name, const ImageOptio
     if (options.orientation) ApplyOrientation(ExifOrientation(bytes), &image);
     return image;
   } catch (const std::bad_alloc&) {
-    return Failure(name + ": not enough memory for the picture; scale it down");
+    return NoMemory(name);
   }
 }
 

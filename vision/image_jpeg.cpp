@@ -123,6 +123,7 @@ Outcome ReadRows(Session& s, Image* image, uint8_t* row) {
 
 Error Explain(Outcome outcome, const Session& session, const std::string& name) {
   if (outcome == Outcome::kTruncated) return DataError(name + ": the JPEG file is truncated; get it again");
+  if (session.errors.msg_code == JERR_OUT_OF_MEMORY) return NoMemory(name);
   return DataError(name + ": a damaged or unsupported JPEG file: " + session.message);
 }
 

@@ -39,17 +39,18 @@ bool IsLossless(const WebPData& frame) {
   return WebPGetFeatures(frame.bytes, frame.size, &features) == VP8_STATUS_OK && features.format == 2;
 }
 
-// Rows [top, top + rows) of a frame as RGBA [rows, width].
-bool DecodeRgba(const WebPData& frame, int top, int rows, int width, std::vector<uint8_t>* rgba) {
+// Rows [top, top + rows) of a frame to `out`, in the colour space's order of bytes.
+VP8StatusCode DecodeFrame(const WebPIterator& it, WEBP_CSP_MODE colours, int top, int rows, uint8_t* out,
+                          int64_t stride, size_t room) {
   WebPDecoderConfig config;
-  if (!WebPInitDecoderConfig(&config)) return false;
-  config.options.use_cropping = 1;
+  if (!WebPInitDecoderConfig(&config)) return VP8_STATUS_INVALID_PARAM;
+  config.options.use_cropping = rows < it.height;
   config.options.crop_top = top;
-  config.options.crop_width = width, config.options.crop_height = rows;
-  config.output.colorspace = MODE_RGBA;
+  config.options.crop_width = it.width, config.options.crop_height = rows;
+  config.output.colorspace = colours;
   config.output.is_external_memory = 1;
-  config.output.u.RGBA = {rgba->data(), width * 4, rgba->size()};
-  return WebPDecode(frame.bytes, frame.size, &config) == VP8_STATUS_OK;
+  config.output.u.RGBA = {out, static_cast<int>(stride), room};
+  return WebPDecode(it.fragment.bytes, it.fragment.size, &config);
 }
 
 }  // namespace
@@ -62,6 +63,9 @@ Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name
     const bool truncated = ClaimedBytes(bytes) > bytes.size();
     return DataError(name +
                      (truncated ? ": the WebP file is truncated; get it again" : ": a damaged WebP file"));
+  };
+  const auto failed = [&](VP8StatusCode status) {
+    return status == VP8_STATUS_OUT_OF_MEMORY ? NoMemory(name) : broken();
   };
   // A file that is cut short may still say that it would be too large.
   WebPBitstreamFeatures features;
@@ -82,8 +86,8 @@ Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name
     BIFRONS_TRY(Image image, NewImage(width, height, name));
     uint8_t* const corner = image.rgb.data() + (int64_t{it.y_offset} * width + it.x_offset) * 3;
     const size_t room = image.rgb.size() - static_cast<size_t>(corner - image.rgb.data());
-    if (!WebPDecodeRGBInto(it.fragment.bytes, it.fragment.size, corner, room, static_cast<int>(width * 3)))
-      return broken();
+    const VP8StatusCode status = DecodeFrame(it, MODE_RGB, 0, it.height, corner, width * 3, room);
+    if (status != VP8_STATUS_OK) return failed(status);
     return image;
   }
   BIFRONS_TRY(Image image, NewImageWithoutRows(width, height, name));
@@ -99,7 +103,9 @@ Result<Image> DecodeWebp(std::span<const uint8_t> bytes, const std::string& name
   for (int top = 0; top < it.height; top += part) {
     const int rows = std::min(part, it.height - top);
     std::vector<uint8_t> rgba(static_cast<size_t>(it.width) * static_cast<size_t>(rows) * 4);
-    if (!DecodeRgba(it.fragment, top, rows, it.width, &rgba)) return broken();
+    const VP8StatusCode status =
+        DecodeFrame(it, MODE_RGBA, top, rows, rgba.data(), int64_t{it.width} * 4, rgba.size());
+    if (status != VP8_STATUS_OK) return failed(status);
     const uint8_t* from = rgba.data();
     for (int y = 0; y < rows; y++) {
       uint8_t* const left = AddRow(&image);
