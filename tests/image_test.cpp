@@ -9,8 +9,8 @@
 
 #include "tests/image_golden.h"
 #include "vision/data_uri.h"
-#include "vision/exif.h"
 #include "vision/image_file.h"
+#include "vision/orientation.h"
 #include "vision/preprocess.h"
 
 using namespace bifrons;
@@ -74,7 +74,7 @@ TEST_CASE("a picture is turned as its EXIF data say, unless that is unwanted") {
     for (const char* extension : {".png", ".jpg", ".webp"}) {
       const std::string name = "turned" + std::to_string(orientation) + extension;
       INFO(name);
-      CHECK(ExifOrientation(FileBytes(name)) == orientation);
+      CHECK(OrientationOfFile(FileBytes(name)) == orientation);
       const Image stored = LoadImage(ImageFolder() + name, as_stored).value();
       CHECK(stored.width == 19);
       CHECK(stored.height == 11);

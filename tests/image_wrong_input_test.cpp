@@ -13,6 +13,7 @@
 #include "vision/data_uri.h"
 #include "vision/exif.h"
 #include "vision/image_file.h"
+#include "vision/orientation.h"
 
 using namespace bifrons;
 using namespace std::string_literals;
@@ -284,7 +285,7 @@ TEST_CASE("EXIF data cannot loop, and what is wrong with them is not the picture
         tiff(Little(1, 2) + entry(0x112, 3, 1, 0)), tiff(Little(1, 2) + entry(0x112, 3, 1, 9)),
         tiff(Little(1, 2) + entry(0x112, 3, 2, 6)), tiff(Little(1, 2) + entry(0x112, 7, 1, 6)),
         "II+\0"s + Little(8, 4) + Little(1, 2) + six}) {
-    CHECK(OrientationOf(Bytes(exif)) == 1);
+    CHECK(OrientationOf(Bytes(exif)).value_or(1) == 1);
   }
   // Within a JPEG: an APP1 that claims more than there is, of no length, and one after the pixels begin.
   const std::vector<uint8_t> plain = FileBytes("420.jpg");
@@ -299,11 +300,11 @@ TEST_CASE("EXIF data cannot loop, and what is wrong with them is not the picture
       DecodeImage(with("\xFF\xE1"s + Big(static_cast<uint32_t>(exif.size() + 2), 2) + exif), "x");
   REQUIRE(turned.ok());
   CHECK(turned->width == 23);
-  CHECK(ExifOrientation(with("\xFF\xE1\xFF\xFF"s + exif)) == 1);
-  CHECK(ExifOrientation(with("\xFF\xE1\0\0"s + exif)) == 1);
+  CHECK(OrientationOfFile(with("\xFF\xE1\xFF\xFF"s + exif)) == 1);
+  CHECK(OrientationOfFile(with("\xFF\xE1\0\0"s + exif)) == 1);
   std::vector<uint8_t> late = plain;
   late.insert(late.end() - 2, exif.begin(), exif.end());
-  CHECK(ExifOrientation(late) == 1);
+  CHECK(OrientationOfFile(late) == 1);
 }
 
 TEST_CASE("wrong data: URIs say what is wrong") {

@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "vision/exif.h"
-#include "vision/tiff.h"
+#include "vision/ifd.h"
 
 namespace bifrons {
 namespace {
@@ -20,7 +20,7 @@ void Append(uint32_t value, int size, std::vector<uint8_t>* out) {
   for (int i = size - 1; i >= 0; i--) out->push_back(static_cast<uint8_t>(value >> (8 * i)));
 }
 
-void AppendEntry(uint32_t tag, Tiff::Type type, uint32_t count, uint32_t value, std::vector<uint8_t>* out) {
+void AppendEntry(uint32_t tag, Ifds::Type type, uint32_t count, uint32_t value, std::vector<uint8_t>* out) {
   Append(tag, 2, out), Append(type, 2, out), Append(count, 4, out), Append(value, 4, out);
 }
 
@@ -72,10 +72,10 @@ Result<std::vector<uint8_t>> MakeExifComment(const std::string& text) {
   std::vector<uint8_t> exif(header.begin(), header.end());
   Append(kHeader, 4, &exif);
   Append(1, 2, &exif);
-  AppendEntry(kExifDirectory, Tiff::kLong, 1, kHeader + kDirectory, &exif);
+  AppendEntry(kExifDirectory, Ifds::kLong, 1, kHeader + kDirectory, &exif);
   Append(0, 4, &exif);
   Append(1, 2, &exif);
-  AppendEntry(kUserComment, Tiff::kUndefined, static_cast<uint32_t>(comment.size()), kHeader + 2 * kDirectory,
+  AppendEntry(kUserComment, Ifds::kUndefined, static_cast<uint32_t>(comment.size()), kHeader + 2 * kDirectory,
               &exif);
   Append(0, 4, &exif);
   exif.insert(exif.end(), comment.begin(), comment.end());
@@ -83,17 +83,17 @@ Result<std::vector<uint8_t>> MakeExifComment(const std::string& text) {
 }
 
 std::optional<std::string> ExifComment(std::span<const uint8_t> exif) {
-  const auto tiff = Tiff::Open(WithoutMark(exif));
-  if (!tiff) return std::nullopt;
-  const auto link = tiff->Find(tiff->first_directory(), kExifDirectory);
-  const auto directory = link ? tiff->Integer(*link) : std::nullopt;
-  const auto entry = directory ? tiff->Find(*directory, kUserComment) : std::nullopt;
+  const auto ifds = Ifds::Open(WithoutMark(exif));
+  if (!ifds) return std::nullopt;
+  const auto link = ifds->Find(ifds->first_directory(), kExifDirectory);
+  const auto directory = link ? ifds->Integer(*link) : std::nullopt;
+  const auto entry = directory ? ifds->Find(*directory, kUserComment) : std::nullopt;
   if (!entry) return std::nullopt;
-  const std::span<const uint8_t> data = tiff->Data(*entry);
+  const std::span<const uint8_t> data = ifds->Data(*entry);
   if (data.size() < kUnicode.size()) return std::nullopt;
   const std::span<const uint8_t> rest = data.subspan(kUnicode.size());
   const auto begins = [&](std::string_view set) { return std::equal(set.begin(), set.end(), data.begin()); };
-  if (begins(kUnicode)) return FromUtf16(rest, tiff->big_endian());
+  if (begins(kUnicode)) return FromUtf16(rest, ifds->big_endian());
   const bool ascii = std::all_of(rest.begin(), rest.end(), [](uint8_t c) { return c > 0 && c < 0x80; });
   if (begins(kAscii) && ascii) return std::string(rest.begin(), rest.end());
   return std::nullopt;

@@ -10,8 +10,8 @@
 
 #include "src/base/mapped_file.h"
 #include "vision/data_uri.h"
-#include "vision/exif.h"
 #include "vision/image_decoders.h"
+#include "vision/orientation.h"
 
 namespace bifrons {
 namespace {
@@ -136,7 +136,7 @@ Result<Image> DecodeImage(Bytes bytes, const std::string& name, const ImageOptio
   BIFRONS_RETURN_IF_ERROR(CheckFileSize(bytes.size(), name, options));
   try {
     BIFRONS_TRY(Image image, DecodeByContents(bytes, name, options));
-    if (options.orientation) ApplyOrientation(ExifOrientation(bytes), &image);
+    if (options.orientation) ApplyOrientation(OrientationOfFile(bytes), &image);
     return image;
   } catch (const std::bad_alloc&) {
     return NoMemory(name);

@@ -13,6 +13,7 @@
 #include "src/base/atomic_file.h"
 #include "src/base/mapped_file.h"
 #include "src/base/printable.h"
+#include "vision/file_blocks.h"
 
 namespace bifrons {
 namespace {
@@ -271,6 +272,25 @@ Result<PngText> ReadPngText(std::span<const uint8_t> bytes, const std::string& n
     }
     rest = rest.subspan(kFrame + size);
   }
+}
+
+std::optional<std::string> FindPngText(std::span<const uint8_t> bytes, std::string_view keyword) {
+  if (!IsPng(bytes)) return std::nullopt;
+  // Only the one that is wanted is unpacked: many small chunks could unpack to very much.
+  std::string_view type, body;
+  VisitPngChunks(bytes, [&](std::string_view chunk, std::span<const uint8_t> payload) {
+    const bool text = chunk == "tEXt" || chunk == "zTXt" || chunk == "iTXt";
+    if (!text || payload.size() <= keyword.size() || payload[keyword.size()] != 0 ||
+        !StartsWith(payload, keyword)) {
+      return;
+    }
+    type = chunk;
+    body = {reinterpret_cast<const char*>(payload.data()), payload.size()};
+  });
+  if (body.empty()) return std::nullopt;
+  auto text = ParseText(type, body);
+  if (!text) return std::nullopt;
+  return std::move(text->second);
 }
 
 Result<PngText> ReadPngText(const std::string& path) {

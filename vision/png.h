@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -34,5 +36,9 @@ Status WritePng(const std::string& path, int64_t width, int64_t height, std::spa
 /// than 1 MiB of texts.
 Result<PngText> ReadPngText(std::span<const uint8_t> bytes, const std::string& name);
 Result<PngText> ReadPngText(const std::string& path);
+
+/// The last of the texts with that keyword, in a file that may be damaged elsewhere; nothing where there is
+/// none, or where it is malformed or unpacks to more than 1 MiB.
+std::optional<std::string> FindPngText(std::span<const uint8_t> bytes, std::string_view keyword);
 
 }  // namespace bifrons

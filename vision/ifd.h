@@ -1,4 +1,5 @@
-// The directories that EXIF data consist of.  TIFF 6.0, section 2
+// The image file directories (IFDs) that EXIF data consist of, in the form of TIFF files.  TIFF 6.0, section
+// 2 TIFF pictures themselves are libtiff's (image_tiff.cpp).
 #pragma once
 
 #include <cstddef>
@@ -10,7 +11,7 @@ namespace bifrons {
 
 /// A view of TIFF data: byte order, 42, offset of the first directory. Every offset is checked before it is
 /// followed, and who walks follows no chain, so nothing can loop.
-class Tiff {
+class Ifds {
  public:
   enum Type : uint32_t { kByte = 1, kShort = 3, kLong = 4, kUndefined = 7 };
 
@@ -21,7 +22,7 @@ class Tiff {
   };
 
   /// Nothing where the header is none.
-  static std::optional<Tiff> Open(std::span<const uint8_t> bytes);
+  static std::optional<Ifds> Open(std::span<const uint8_t> bytes);
 
   size_t first_directory() const { return Read(4, 4); }
   bool big_endian() const { return big_endian_; }
@@ -36,7 +37,7 @@ class Tiff {
   std::span<const uint8_t> Data(const Entry& entry) const;
 
  private:
-  Tiff(std::span<const uint8_t> bytes, bool big_endian) : bytes_(bytes), big_endian_(big_endian) {}
+  Ifds(std::span<const uint8_t> bytes, bool big_endian) : bytes_(bytes), big_endian_(big_endian) {}
   uint32_t Read(size_t at, int size) const;
 
   std::span<const uint8_t> bytes_;
