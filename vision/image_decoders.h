@@ -33,6 +33,12 @@ Result<Image> DecodeHdr(std::span<const uint8_t> bytes, const std::string& name,
 Result<Image> DecodeTga(std::span<const uint8_t> bytes, const std::string& name, const ImageOptions& options);
 /// A TGA file has no mark at its start: whether its header is possible throughout.
 bool LooksLikeTga(std::span<const uint8_t> bytes);
+/// HEIC and AVIF, where the program was built with libheif; videos, which share their start, are named.
+Result<Image> DecodeHeif(std::span<const uint8_t> bytes, const std::string& name,
+                         const ImageOptions& options);
+/// TIFF, where the program was built with libtiff, turned as its own orientation says.
+Result<Image> DecodeTiff(std::span<const uint8_t> bytes, const std::string& name,
+                         const ImageOptions& options);
 
 /// Empty sides and what exceeds the limits are errors, with the numbers.
 Status CheckImageSize(int64_t width, int64_t height, const std::string& name, const ImageOptions& options);

@@ -41,10 +41,11 @@ constexpr Format kFormats[] = {
     {"P7\n"sv, 0, ""sv, nullptr, "a PAM"},
     {"PF\n"sv, 0, ""sv, nullptr, "a PFM"},
     {"Pf\n"sv, 0, ""sv, nullptr, "a PFM"},
-    {""sv, 4, "ftypavif"sv, nullptr, "an AVIF"},
-    {""sv, 4, "ftyp"sv, nullptr, "a HEIC or video"},
-    {"II*\0"sv, 0, ""sv, nullptr, "a TIFF"},
-    {"MM\0*"sv, 0, ""sv, nullptr, "a TIFF"},
+    {""sv, 4, "ftyp"sv, DecodeHeif, "HEIC or AVIF"},
+    {"II*\0"sv, 0, ""sv, DecodeTiff, "TIFF"},
+    {"MM\0*"sv, 0, ""sv, DecodeTiff, "TIFF"},
+    {"II+\0"sv, 0, ""sv, DecodeTiff, "BigTIFF"},
+    {"MM\0+"sv, 0, ""sv, DecodeTiff, "BigTIFF"},
     {"\xFF\x0A"sv, 0, ""sv, nullptr, "a JPEG XL"},
     {"\0\0\0\x0CJXL "sv, 0, ""sv, nullptr, "a JPEG XL"},
     {"\0\0\0\x0CjP  "sv, 0, ""sv, nullptr, "a JPEG 2000"},
@@ -73,7 +74,8 @@ Result<Image> DecodeByContents(Bytes bytes, const std::string& name, const Image
   if (LooksLikePnm(bytes)) return DecodePnm(bytes, name, options);
   if (LooksLikeTga(bytes)) return DecodeTga(bytes, name, options);
   return DataError(name +
-                   ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM, TGA, PSD or HDR");
+                   ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM, TGA, PSD, HDR, TIFF, "
+                   "HEIC or AVIF");
 }
 
 // Standard input to its end, or until there is too much of it.

@@ -1,0 +1,97 @@
+#include "vision/iso_media.h"
+
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+namespace bifrons {
+namespace {
+
+using Bytes = std::span<const uint8_t>;
+using namespace std::string_view_literals;
+
+// ISO 23008-12 and the AVIF specification: the brands of pictures and of sequences that hold one.
+constexpr std::string_view kPictureBrands[] = {"heic"sv, "heix"sv, "heim"sv, "heis"sv, "hevc"sv, "hevx"sv,
+                                               "hevm"sv, "hevs"sv, "mif1"sv, "mif2"sv, "msf1"sv, "miaf"sv,
+                                               "avif"sv, "avis"sv, "avio"sv, "jpeg"sv, "avci"sv};
+constexpr std::string_view kFilmBrands[] = {"isom"sv, "iso2"sv, "iso4"sv, "iso5"sv, "iso6"sv, "mp41"sv,
+                                            "mp42"sv, "avc1"sv, "qt  "sv, "M4V "sv, "M4A "sv, "M4VP"sv,
+                                            "dash"sv, "MSNV"sv, "f4v "sv, "XAVC"sv};
+// The boxes that configure a decoder.
+constexpr std::pair<std::string_view, const char*> kCodecs[] = {
+    {"hvcC"sv, "HEVC"}, {"av1C"sv, "AV1"},  {"vvcC"sv, "VVC"},       {"avcC"sv, "H.264"},
+    {"evcC"sv, "EVC"},  {"jpgC"sv, "JPEG"}, {"j2kH"sv, "JPEG 2000"}, {"uncC"sv, "no compression"}};
+
+template <class List>
+bool In(const List& list, std::string_view brand) {
+  return std::find(std::begin(list), std::end(list), brand) != std::end(list) ||
+         (&list[0] == &kFilmBrands[0] && brand.starts_with("3g"));
+}
+
+std::string_view Text(Bytes bytes, size_t at, size_t size) {
+  return {reinterpret_cast<const char*>(bytes.data()) + at, size};
+}
+
+uint64_t Big(Bytes bytes, size_t at, size_t size) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < size; i++) value = value << 8 | bytes[at + i];
+  return value;
+}
+
+// Boxes are a size that counts itself (0: to the end; 1: in eight more bytes), four letters, the contents.
+// Calls visit(letters, contents) until the bytes make no sense.
+template <class Visit>
+void VisitBoxes(Bytes bytes, const Visit& visit) {
+  while (bytes.size() >= 8) {
+    uint64_t size = Big(bytes, 0, 4);
+    size_t header = 8;
+    if (size == 1) {
+      if (bytes.size() < 16) return;
+      size = Big(bytes, 8, 8);
+      header = 16;
+    } else if (size == 0) {
+      size = bytes.size();
+    }
+    if (size < header || size > bytes.size()) return;
+    visit(Text(bytes, 4, 4), bytes.subspan(header, static_cast<size_t>(size) - header));
+    bytes = bytes.subspan(static_cast<size_t>(size));
+  }
+}
+
+// Contents of the first box of that name; empty where there is none.
+Bytes Find(Bytes bytes, std::string_view name) {
+  Bytes found;
+  VisitBoxes(bytes, [&](std::string_view letters, Bytes contents) {
+    if (letters == name && found.empty()) found = contents;
+  });
+  return found;
+}
+
+}  // namespace
+
+IsoMedia InspectIsoMedia(Bytes file) {
+  IsoMedia media;
+  if (file.size() < 12 || Text(file, 4, 4) != "ftyp") return media;
+  // The file may be cut short within its first box: the brand still tells what it was.
+  const Bytes type =
+      file.subspan(8, std::min<uint64_t>(std::max<uint64_t>(Big(file, 0, 4), 12), file.size()) - 8);
+  media.brand = Text(type, 0, 4);
+  bool picture = In(kPictureBrands, media.brand);
+  for (size_t at = 8; at + 4 <= type.size() && !picture; at += 4) {
+    picture = In(kPictureBrands, Text(type, at, 4));
+  }
+  media.content = picture                        ? IsoMedia::Content::kPicture
+                  : In(kFilmBrands, media.brand) ? IsoMedia::Content::kFilm
+                                                 : IsoMedia::Content::kOther;
+  constexpr size_t kFlags = 4;  // version and flags that "meta" begins with
+  const Bytes meta = Find(file, "meta");
+  if (meta.size() < kFlags) return media;
+  VisitBoxes(Find(Find(meta.subspan(kFlags), "iprp"), "ipco"), [&](std::string_view box, Bytes) {
+    for (const auto& [name, codec] : kCodecs) {
+      if (box == name && media.codec.empty()) media.codec = codec;
+    }
+  });
+  return media;
+}
+
+}  // namespace bifrons

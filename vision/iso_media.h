@@ -1,0 +1,22 @@
+// What the boxes of an ISO base media file (ISO 14496-12; "ftyp") tell before anything is decoded: HEIC and
+// AVIF pictures, films and others share this container.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace bifrons {
+
+struct IsoMedia {
+  enum class Content { kPicture, kFilm, kOther };
+
+  Content content = Content::kOther;
+  std::string brand;  // four letters, the file's own
+  std::string codec;  // the first that an item needs: "HEVC", "AV1", …; empty where none is known
+};
+
+/// Every length is checked before it is followed; time is linear.
+IsoMedia InspectIsoMedia(std::span<const uint8_t> file);
+
+}  // namespace bifrons
