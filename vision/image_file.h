@@ -20,8 +20,9 @@ enum class AlphaMode {
 
 struct ImageOptions {
   AlphaMode alpha = AlphaMode::kDrop;
-  /// Turn the picture as its EXIF orientation says (Pillow: ImageOps.exif_transpose). The reference does not;
-  /// who photographs with a phone expects it.
+  /// Turn the picture as its EXIF or XMP data or TIFF tag say (Pillow: ImageOps.exif_transpose). The
+  /// reference turns TIFF files only; who photographs with a phone expects it of all. HEIC and AVIF files say
+  /// it as a part of the picture, which is always obeyed.
   bool orientation = true;
   /// width · height, looked at before anything is unpacked. Pillow's limit, beyond which it raises
   /// DecompressionBombError: 2 · 2^30 / 4 / 3.
@@ -32,10 +33,12 @@ struct ImageOptions {
   int64_t max_file_bytes = int64_t{256} << 20;
 };
 
-/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD and Radiance HDR,
-/// told apart by their contents. 16-bit channels keep their high byte; Pillow clips 16-bit grey to 255
-/// instead. Errors (kBadData) start with `name`: empty, not an image, too large (with the numbers),
-/// truncated, damaged. Beside the file itself, at most 8 bytes per pixel are held at any time.
+/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD, Radiance HDR, TIFF
+/// (its first page), HEIC and AVIF (their primary picture), told apart by their contents; the last three
+/// where the program was built with libtiff and libheif. 16-bit channels keep their high byte; Pillow clips
+/// 16-bit grey to 255 instead. Errors (kBadData) start with `name`: empty, not an image, too large (with the
+/// numbers), truncated, damaged. Beside the file itself at most 8 bytes per pixel are held at any time, by
+/// libheif up to 14.
 Result<Image> DecodeImage(std::span<const uint8_t> bytes, const std::string& name,
                           const ImageOptions& options = {});
 

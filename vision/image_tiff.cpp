@@ -31,9 +31,8 @@ using Colours = TiffLayout::Colours;
 struct File {
   std::span<const uint8_t> bytes;
   uint64_t at = 0;
-  char message[200] = "";     // the first error
-  bool palette_lost = false;  // libtiff shows such a picture in grey
-  bool ran_out = false;       // of a fax's codes, which libtiff makes white and only warns of
+  char message[200] = "";  // the first error
+  bool ran_out = false;    // of a fax's codes, which libtiff makes white and only warns of
 };
 
 File& FileOf(thandle_t handle) { return *static_cast<File*>(handle); }
@@ -75,12 +74,8 @@ int OnError(TIFF*, void* user, const char*, const char* format, va_list argument
   return 1;
 }
 
-int OnWarning(TIFF*, void* user, const char*, const char* format, va_list arguments) {
-  char message[200] = "";
-  std::vsnprintf(message, sizeof(message), format, arguments);
-  auto* file = static_cast<File*>(user);
-  if (std::string_view(message).starts_with("Premature EOF")) file->ran_out = true;
-  if (std::string_view(message).find("\"ColorMap\"") != std::string_view::npos) file->palette_lost = true;
+int OnWarning(TIFF*, void* user, const char*, const char* format, va_list) {
+  if (std::string_view(format).starts_with("Premature EOF")) static_cast<File*>(user)->ran_out = true;
   return 1;
 }
 
@@ -352,17 +347,22 @@ Result<Image> Decode(std::span<const uint8_t> bytes, const std::string& name, co
   decoding.file.bytes = bytes;
   decoding.tiff = Open(&decoding.file);
   if (!decoding.tiff) return decoding.Broken();
-  if (decoding.file.palette_lost) {
-    return DataError(name + ": a damaged or truncated TIFF file: its palette is missing");
-  }
   TIFF* const tiff = decoding.tiff.get();
   TiffLayout& layout = decoding.layout;
   BIFRONS_RETURN_IF_ERROR(ReadTiffSize(tiff, name, &layout));
   BIFRONS_RETURN_IF_ERROR(CheckImageSize(layout.width, layout.height, name, options));
-  constexpr uint32_t kExtraSamples = 338;
+  // libtiff makes up what is missing: extra samples, and grey for a palette that is lost.
   const auto ifds = Ifds::Open(bytes);
-  const bool tells = !ifds || ifds->Find(ifds->first_directory(), kExtraSamples);
+  const auto find = [&](uint32_t tag) {
+    return ifds ? ifds->Find(ifds->first_directory(), tag) : std::nullopt;
+  };
+  const bool tells = !ifds || find(TIFFTAG_EXTRASAMPLES);
   BIFRONS_RETURN_IF_ERROR(ReadTiffLayout(tiff, tells, name, &layout));
+  const auto photometric = find(TIFFTAG_PHOTOMETRIC);
+  if (photometric && ifds->Integer(*photometric) == PHOTOMETRIC_PALETTE &&
+      layout.colours != Colours::kPalette) {
+    return DataError(name + ": a damaged or truncated TIFF file: its palette is missing");
+  }
   BIFRONS_RETURN_IF_ERROR(decoding.CheckStorage());
   BIFRONS_TRY(decoding.image, NewImage(layout.width, layout.height, name));
   if (layout.alpha >= 0 || layout.colours == Colours::kCmyk) {

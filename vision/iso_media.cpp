@@ -52,7 +52,10 @@ void VisitBoxes(Bytes bytes, const Visit& visit) {
     } else if (size == 0) {
       size = bytes.size();
     }
-    if (size < header || size > bytes.size()) return;
+    if (size < header) return;
+#ifndef BIFRONS_PLANTED_BUGS
+    if (size > bytes.size()) return;
+#endif
     visit(Text(bytes, 4, 4), bytes.subspan(header, static_cast<size_t>(size) - header));
     bytes = bytes.subspan(static_cast<size_t>(size));
   }

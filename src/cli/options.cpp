@@ -54,7 +54,8 @@ void AddImage(CLI::App* app, ImageOptions& image) {
       ->check(CLI::IsMember({"drop", "white", "black"}));
   app->add_flag_callback(
       "--no-orientation", [&image] { image.orientation = false; },
-      "leave images as stored, whatever their EXIF orientation says");
+      "leave images as stored, whatever their EXIF, XMP or TIFF orientation says; HEIC and AVIF are always "
+      "upright");
 }
 
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples) {

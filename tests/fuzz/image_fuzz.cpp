@@ -1,5 +1,5 @@
-// Any bytes as a picture, then through preprocessing; as a data: URI; as EXIF data; and as
-// preprocessor_config.json. The first byte chooses options. PNG's checksums, which no mutation hits, are put
+// Any bytes as a picture, then through preprocessing; as a data: URI; and as preprocessor_config.json. The
+// first byte chooses options. PNG's checksums, which no mutation hits, are put
 // right as well.
 #include <zlib.h>
 
@@ -10,8 +10,6 @@
 
 #include "src/model/image_processor_json.h"
 #include "vision/data_uri.h"
-#include "vision/exif.h"
-#include "vision/exif_comment.h"
 #include "vision/image_file.h"
 #include "vision/preprocess.h"
 
@@ -57,9 +55,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     FixChecksums(&fixed);
     Decode(fixed, choice);
   }
-  (void)bifrons::OrientationOf(bytes);
-  (void)bifrons::ExifComment(bytes);
-  (void)bifrons::ExifComment(bifrons::ExifData(bytes));
   if (bifrons::IsDataUri(text)) (void)bifrons::DecodeDataUri(text, 1000);
   if (text.starts_with("{")) (void)bifrons::ParseImageProcessorConfig(text, 384, "fuzz");
   return 0;

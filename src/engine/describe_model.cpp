@@ -1,0 +1,21 @@
+// Beside metadata.cpp, whose text can be read without a model.
+#include "src/engine/metadata.h"
+
+namespace bifrons {
+
+Result<PictureSettings> DescribeModel(Janus& janus) {
+  PictureSettings s;
+  BIFRONS_TRY(s.model_hash, janus.source().Hash());
+  s.model = janus.name();
+  s.width = s.height = janus.config().vq.image_size();
+  s.steps = janus.config().vq.tokens();
+  s.compute = NameOf(janus.compute());
+  s.kv_type = NameOf(janus.kv_type());
+  s.backend = janus.ops().backend;
+  s.isa = janus.ops().isa;
+  s.chat_template = NameOf(janus.chat_template());
+  s.version = std::string("bifrons ") + BIFRONS_VERSION;
+  return s;
+}
+
+}  // namespace bifrons
