@@ -17,8 +17,10 @@
 namespace bifrons {
 namespace {
 
-// "a HEIC", "an AVIF": for messages.
-std::string Kind(const IsoMedia& media) { return media.codec == "AV1" ? "AVIF" : "HEIC"; }
+// For messages: a file that is cut short has lost the codec, but not the brand.
+std::string Kind(const IsoMedia& media) {
+  return media.codec == "AV1" || media.brand.starts_with("avi") ? "AVIF" : "HEIC";
+}
 
 Status CheckContent(const IsoMedia& media, const std::string& name) {
   if (media.content == IsoMedia::Content::kPicture) return {};

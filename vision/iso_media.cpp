@@ -22,10 +22,13 @@ constexpr std::pair<std::string_view, const char*> kCodecs[] = {
     {"hvcC"sv, "HEVC"}, {"av1C"sv, "AV1"},  {"vvcC"sv, "VVC"},       {"avcC"sv, "H.264"},
     {"evcC"sv, "EVC"},  {"jpgC"sv, "JPEG"}, {"j2kH"sv, "JPEG 2000"}, {"uncC"sv, "no compression"}};
 
-template <class List>
-bool In(const List& list, std::string_view brand) {
-  return std::find(std::begin(list), std::end(list), brand) != std::end(list) ||
-         (&list[0] == &kFilmBrands[0] && brand.starts_with("3g"));
+bool IsPicture(std::string_view brand) {
+  return std::find(std::begin(kPictureBrands), std::end(kPictureBrands), brand) != std::end(kPictureBrands);
+}
+
+bool IsFilm(std::string_view brand) {
+  return brand.starts_with("3g") ||  // 3GPP: 3gp4, 3g2a, …
+         std::find(std::begin(kFilmBrands), std::end(kFilmBrands), brand) != std::end(kFilmBrands);
 }
 
 std::string_view Text(Bytes bytes, size_t at, size_t size) {
@@ -79,13 +82,13 @@ IsoMedia InspectIsoMedia(Bytes file) {
   const Bytes type =
       file.subspan(8, std::min<uint64_t>(std::max<uint64_t>(Big(file, 0, 4), 12), file.size()) - 8);
   media.brand = Text(type, 0, 4);
-  bool picture = In(kPictureBrands, media.brand);
+  bool picture = IsPicture(media.brand);
   for (size_t at = 8; at + 4 <= type.size() && !picture; at += 4) {
-    picture = In(kPictureBrands, Text(type, at, 4));
+    picture = IsPicture(Text(type, at, 4));
   }
-  media.content = picture                        ? IsoMedia::Content::kPicture
-                  : In(kFilmBrands, media.brand) ? IsoMedia::Content::kFilm
-                                                 : IsoMedia::Content::kOther;
+  media.content = picture               ? IsoMedia::Content::kPicture
+                  : IsFilm(media.brand) ? IsoMedia::Content::kFilm
+                                        : IsoMedia::Content::kOther;
   constexpr size_t kFlags = 4;  // version and flags that "meta" begins with
   const Bytes meta = Find(file, "meta");
   if (meta.size() < kFlags) return media;
