@@ -71,3 +71,11 @@ if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME runtime_packages COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/runtime_packages.sh $<TARGET_FILE:bifrons>)
   set_tests_properties(runtime_packages PROPERTIES SKIP_RETURN_CODE 77)
 endif()
+
+# The two decoders as a build without their libraries has them; not linked to the engine, which has the others.
+add_executable(without_photo_libraries without_photo_libraries.cpp ${PROJECT_SOURCE_DIR}/vision/image_heif.cpp
+  ${PROJECT_SOURCE_DIR}/vision/image_tiff.cpp ${PROJECT_SOURCE_DIR}/vision/iso_media.cpp)
+target_include_directories(without_photo_libraries PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(without_photo_libraries PRIVATE catch_main)
+target_compile_definitions(without_photo_libraries PRIVATE BIFRONS_TEST_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
+add_test(NAME without_photo_libraries COMMAND without_photo_libraries)
