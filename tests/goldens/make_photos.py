@@ -278,10 +278,7 @@ with open(folder / "files.tsv", "w") as out:
     for path in sorted(folder.glob("*.*")):
         if path.suffix == ".tsv":
             continue
-        try:
-            image = ImageOps.exif_transpose(Image.open(path))
-        except Exception as e:
-            print(f"XX {path.name}: {e!r}"); continue
+        image = ImageOps.exif_transpose(Image.open(path))
         for mode, colour in MODES:
             pixels = shown(image, colour)
             print(path.name, mode, *pixels.size, hashlib.sha256(pixels.tobytes()).hexdigest(), sep="\t", file=out)
@@ -305,6 +302,9 @@ save("limited.avif", without_edges, quality=50, subsampling="4:2:0", range="limi
 save("grey.avif", grey, quality=50, subsampling="4:0:0")
 save("alpha.avif", with_alpha, quality=50)
 save("animated.avif", without_edges, quality=30, save_all=True, append_images=[ImageOps.mirror(without_edges)])
+multiplied = with_alpha.copy()
+multiplied.putalpha(Image.fromarray((128 + x * 2).astype(np.uint8)))
+pillow_heif.encode("RGBa", (48, 32), multiplied.convert("RGBa").tobytes(), folder / "multiplied.heic", quality=60)
 for orientation in range(2, 9):
     exif = Image.Exif()
     exif[0x0112] = orientation
