@@ -258,6 +258,24 @@ TEST_CASE("a HEIC or AVIF file's size is looked at before it is decoded") {
   Refused(grid);
 }
 
+TEST_CASE("a picture is not made of itself") {
+  const std::string whole = File("grid.heic");
+  const size_t at = whole.find("dimg");
+  REQUIRE(at != std::string::npos);
+  const std::string self = whole.substr(at + 4, 2);
+  // All of its tiles, and a single one.
+  std::string file = whole;
+  for (size_t i = 0; i < 6; i++) file.replace(at + 8 + 2 * i, 2, self);
+  CHECK(Has(Refused(file), "made of each other"));
+  file.replace(at + 6, 2, "\0\1"s);
+  Refused(file);
+  // One of its tiles only.
+  file = whole;
+  file.replace(at + 16, 2, self);
+  CHECK(Has(Refused(file), "made of each other"));
+  CHECK(Decode(whole).ok());
+}
+
 TEST_CASE("truncated HEIC and AVIF files are no half pictures") {
   for (const std::string name : {"420.heic", "grid.heic", "444.avif", "alpha.avif"}) {
     const std::string bytes = File(name);

@@ -1,8 +1,11 @@
 #include "vision/iso_media.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace bifrons {
 namespace {
@@ -73,7 +76,64 @@ Bytes Find(Bytes bytes, std::string_view name) {
   return found;
 }
 
+// Items by number: which they are made of, and those that are tone maps, which libheif does not decode.
+struct Items {
+  std::map<uint64_t, std::vector<uint64_t>> sources;
+  std::set<uint64_t> tone_maps, others;
+};
+
+// ISO 14496-12, 8.11.12: iref is references of numbers, the first of which is the item that refers.
+void ReadReferences(Bytes iref, Items* items) {
+  if (iref.size() < 4) return;
+  const size_t number = iref[0] == 0 ? 2 : 4;
+  VisitBoxes(iref.subspan(4), [&](std::string_view type, Bytes reference) {
+    if (type != "dimg" || reference.size() < number + 2) return;
+    std::vector<uint64_t>& sources = items->sources[Big(reference, 0, number)];
+    const size_t count = Big(reference, number, 2);
+    for (size_t i = 0; i < count && number + 2 + (i + 1) * number <= reference.size(); i++) {
+      sources.push_back(Big(reference, number + 2 + i * number, number));
+    }
+  });
+}
+
+// ISO 14496-12, 8.11.6: iinf is a count and entries of number, protection and type.
+void ReadTypes(Bytes iinf, Items* items) {
+  const size_t start = iinf.size() < 4 || iinf[0] == 0 ? 6 : 8;
+  if (iinf.size() < start) return;
+  VisitBoxes(iinf.subspan(start), [&](std::string_view box, Bytes entry) {
+    const size_t number = !entry.empty() && entry[0] == 2 ? 2 : 4;
+    if (box != "infe" || entry.size() < 4 + number + 2 + 4) return;
+    const bool tone_map = Text(entry, 4 + number + 2, 4) == "tmap";
+    (tone_map ? items->tone_maps : items->others).insert(Big(entry, 4, number));
+  });
+}
+
 }  // namespace
+
+bool IsEndlesslyDerived(Bytes file, size_t most) {
+  // Which of several boxes of one name libheif takes is its own affair: here all count.
+  Items items;
+  VisitBoxes(file, [&](std::string_view box, Bytes meta) {
+    if (box != "meta" || meta.size() < 4) return;
+    VisitBoxes(meta.subspan(4), [&](std::string_view name, Bytes contents) {
+      if (name == "iref") ReadReferences(contents, &items);
+      if (name == "iinf") ReadTypes(contents, &items);
+    });
+  });
+  std::set<uint64_t> nested;  // made of what is made of others
+  for (const auto& [item, sources] : items.sources) {
+    const bool any = std::any_of(sources.begin(), sources.end(),
+                                 [&](uint64_t source) { return items.sources.contains(source); });
+    if (any) nested.insert(item);
+  }
+  for (const auto& [item, sources] : items.sources) {
+    if (items.tone_maps.contains(item) && !items.others.contains(item)) continue;
+    if (sources.size() > most) return true;
+    // One that is turned or cropped only may be of a grid.
+    if (nested.contains(item) && (sources.size() > 1 || nested.contains(sources[0]))) return true;
+  }
+  return false;
+}
 
 IsoMedia InspectIsoMedia(Bytes file) {
   IsoMedia media;

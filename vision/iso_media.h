@@ -16,6 +16,10 @@ struct IsoMedia {
   std::string codec;  // the first that an item needs: "HEVC", "AV1", …; empty where none is known
 };
 
+/// Whether a picture that is made of others (a grid of tiles) is made of pictures that are made of others in
+/// turn, or of more tiles than `most`. libheif follows such references without an end.
+bool IsEndlesslyDerived(std::span<const uint8_t> file, size_t most);
+
 /// Every length is checked before it is followed; time is linear.
 IsoMedia InspectIsoMedia(std::span<const uint8_t> file);
 
