@@ -274,6 +274,15 @@ TEST_CASE("a picture is not made of itself") {
   file.replace(at + 16, 2, self);
   CHECK(Has(Refused(file), "made of each other"));
   CHECK(Decode(whole).ok());
+  // Of tiles that are far larger than itself.
+  file = whole;
+  const size_t first = file.find("ispe");
+  REQUIRE(first != std::string::npos);
+  for (size_t size = first; size != std::string::npos; size = file.find("ispe", size + 1)) {
+    const bool tile = file.substr(size + 8, 8) == Number(64, 4, true) + Number(64, 4, true);
+    if (tile) file.replace(size + 8, 8, Number(8192, 4, true) + Number(8192, 4, true));
+  }
+  CHECK(Has(Refused(file), "made of each other"));
 }
 
 TEST_CASE("truncated HEIC and AVIF files are no half pictures") {

@@ -102,9 +102,7 @@ Status Decoding::Open(std::span<const uint8_t> bytes) {
   BIFRONS_RETURN_IF_ERROR(CheckImageSize(width, height, name, options));
   BIFRONS_RETURN_IF_ERROR(CheckImageSize(heif_image_handle_get_width(primary),
                                          heif_image_handle_get_height(primary), name, options));
-  // Tiles have 64 pixels a side at least (ISO 23000-22, 7.3.11.4.2); some writers' have less.
-  const auto tiles = static_cast<size_t>((width / 16 + 1) * (height / 16 + 1));
-  if (IsEndlesslyDerived(bytes, tiles)) {
+  if (IsEndlesslyDerived(bytes)) {
     return DataError(name + ": a damaged " + Kind(media) + " file: its pictures are made of each other");
   }
   // A grid of tiles has a size of its own, which libheif holds against this; it has to be less.

@@ -80,6 +80,7 @@ Bytes Find(Bytes bytes, std::string_view name) {
 struct Items {
   std::map<uint64_t, std::vector<uint64_t>> sources;
   std::set<uint64_t> tone_maps, others;
+  std::map<uint64_t, uint64_t> pixels;  // as their property ispe says
 };
 
 // ISO 14496-12, 8.11.12: iref is references of numbers, the first of which is the item that refers.
@@ -108,9 +109,31 @@ void ReadTypes(Bytes iinf, Items* items) {
   });
 }
 
+// ISO 23008-12, 9.3: ipco holds properties; ipma gives each item the numbers of its own, from 1 on.
+void ReadSizes(Bytes iprp, Items* items) {
+  std::vector<uint64_t> sizes{0};
+  VisitBoxes(Find(iprp, "ipco"), [&](std::string_view box, Bytes property) {
+    const bool size = box == "ispe" && property.size() >= 12;
+    sizes.push_back(size ? Big(property, 4, 4) * Big(property, 8, 4) : 0);
+  });
+  VisitBoxes(iprp, [&](std::string_view box, Bytes ipma) {
+    if (box != "ipma" || ipma.size() < 8) return;
+    const size_t number = ipma[0] == 0 ? 2 : 4, width = (ipma[3] & 1) ? 2 : 1;
+    for (size_t at = 8; at + number + 1 <= ipma.size();) {
+      uint64_t& pixels = items->pixels[Big(ipma, at, number)];
+      const size_t count = ipma[at + number];
+      at += number + 1;
+      for (size_t i = 0; i < count && at + width <= ipma.size(); i++, at += width) {
+        const size_t index = Big(ipma, at, width) & (width == 2 ? 0x7FFF : 0x7F);
+        if (index < sizes.size()) pixels = std::max(pixels, sizes[index]);
+      }
+    }
+  });
+}
+
 }  // namespace
 
-bool IsEndlesslyDerived(Bytes file, size_t most) {
+bool IsEndlesslyDerived(Bytes file) {
   // Which of several boxes of one name libheif takes is its own affair: here all count.
   Items items;
   VisitBoxes(file, [&](std::string_view box, Bytes meta) {
@@ -118,6 +141,7 @@ bool IsEndlesslyDerived(Bytes file, size_t most) {
     VisitBoxes(meta.subspan(4), [&](std::string_view name, Bytes contents) {
       if (name == "iref") ReadReferences(contents, &items);
       if (name == "iinf") ReadTypes(contents, &items);
+      if (name == "iprp") ReadSizes(contents, &items);
     });
   });
   std::set<uint64_t> nested;  // made of what is made of others
@@ -128,7 +152,10 @@ bool IsEndlesslyDerived(Bytes file, size_t most) {
   }
   for (const auto& [item, sources] : items.sources) {
     if (items.tone_maps.contains(item) && !items.others.contains(item)) continue;
-    if (sources.size() > most) return true;
+    constexpr double kSmall = 1 << 24;  // tiles may reach far beyond a small picture's edges
+    double pixels = 0;
+    for (const uint64_t source : sources) pixels += static_cast<double>(items.pixels[source]);
+    if (pixels > 4 * static_cast<double>(items.pixels[item]) + kSmall) return true;
     // One that is turned or cropped only may be of a grid.
     if (nested.contains(item) && (sources.size() > 1 || nested.contains(sources[0]))) return true;
   }

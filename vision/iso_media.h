@@ -17,8 +17,8 @@ struct IsoMedia {
 };
 
 /// Whether a picture that is made of others (a grid of tiles) is made of pictures that are made of others in
-/// turn, or of more tiles than `most`. libheif follows such references without an end.
-bool IsEndlesslyDerived(std::span<const uint8_t> file, size_t most);
+/// turn, or of far more pixels than it has. libheif follows such references without an end.
+bool IsEndlesslyDerived(std::span<const uint8_t> file);
 
 /// Every length is checked before it is followed; time is linear.
 IsoMedia InspectIsoMedia(std::span<const uint8_t> file);
