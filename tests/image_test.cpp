@@ -153,8 +153,10 @@ TEST_CASE("standard input holds a picture") {
   const int file = open((ImageFolder() + "420.jpg").c_str(), O_RDONLY | O_CLOEXEC);
   REQUIRE(dup2(file, STDIN_FILENO) == STDIN_FILENO);
   close(file);
-  const auto image = LoadImage("-");
-  const auto again = LoadImage("-");  // at its end: empty
+  ImageOptions options;
+  options.pipes = true;
+  const auto image = LoadImage("-", options);
+  const auto again = LoadImage("-", options);  // at its end: empty
   dup2(saved, STDIN_FILENO);
   close(saved);
   REQUIRE(image.ok());

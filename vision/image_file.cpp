@@ -1,13 +1,12 @@
 #include "vision/image_file.h"
 
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <new>
 #include <string_view>
 #include <vector>
 
+#include "src/base/input_file.h"
 #include "src/base/mapped_file.h"
 #include "vision/data_uri.h"
 #include "vision/image_decoders.h"
@@ -78,17 +77,15 @@ Result<Image> DecodeByContents(Bytes bytes, const std::string& name, const Image
                    "HEIC or AVIF");
 }
 
-// Standard input to its end, or until there is too much of it.
-Result<std::vector<uint8_t>> ReadStandardInput(const std::string& name, const ImageOptions& options) {
+// A stream to its end, or until there is too much of it.
+Result<std::vector<uint8_t>> ReadAll(InputStream stream, const ImageOptions& options) {
   constexpr size_t kStep = size_t{1} << 16;
   std::vector<uint8_t> bytes;
   for (size_t used = 0;;) {
     bytes.resize(used + kStep);
-    const ssize_t count = ::read(STDIN_FILENO, bytes.data() + used, kStep);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return DataError(name + ": cannot read: " + std::strerror(errno));
-    used += static_cast<size_t>(count);
-    BIFRONS_RETURN_IF_ERROR(CheckFileSize(used, name, options));
+    BIFRONS_TRY(const size_t count, stream.Read({reinterpret_cast<char*>(bytes.data()) + used, kStep}));
+    used += count;
+    BIFRONS_RETURN_IF_ERROR(CheckFileSize(used, stream.name(), options));
     if (count == 0) {
       bytes.resize(used);
       return bytes;
@@ -150,9 +147,11 @@ Result<Image> LoadImage(const std::string& source, const ImageOptions& options) 
     BIFRONS_TRY(const std::vector<uint8_t> bytes, DecodeDataUri(source, options.max_file_bytes));
     return DecodeImage(bytes, "the data: URI", options);
   }
-  if (source == "-") {
-    const std::string name = "standard input";
-    BIFRONS_TRY(const std::vector<uint8_t> bytes, ReadStandardInput(name, options));
+  std::error_code error;
+  if (options.pipes && (source == "-" || !std::filesystem::is_regular_file(source, error))) {
+    BIFRONS_TRY(InputStream stream, InputStream::Open(source));
+    const std::string name = stream.name();
+    BIFRONS_TRY(const std::vector<uint8_t> bytes, ReadAll(std::move(stream), options));
     return DecodeImage(bytes, name, options);
   }
   BIFRONS_TRY(const MappedFile file, MappedFile::Open(source));

@@ -31,6 +31,9 @@ struct ImageOptions {
   int64_t max_side = 1'000'000;
   /// Of the file, or of what a data: URI decodes to.
   int64_t max_file_bytes = int64_t{256} << 20;
+  /// Whether a path may lead to a pipe or a terminal, and "-" is standard input: for pictures that a person
+  /// names. To wait for one ends with Interrupted() when a stop is requested.
+  bool pipes = false;
 };
 
 /// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD, Radiance HDR, TIFF
@@ -42,7 +45,7 @@ struct ImageOptions {
 Result<Image> DecodeImage(std::span<const uint8_t> bytes, const std::string& name,
                           const ImageOptions& options = {});
 
-/// `source` is a path, a "data:" URI (base64 or percent-encoded), or "-" for standard input.
+/// `source` is a "data:" URI (base64 or percent-encoded) or a path: of a regular file, unless options.pipes.
 Result<Image> LoadImage(const std::string& source, const ImageOptions& options = {});
 
 }  // namespace bifrons

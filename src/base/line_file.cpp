@@ -10,6 +10,9 @@
 #include <cstring>
 #include <utility>
 
+#include "src/base/input_file.h"
+#include "src/base/stop.h"
+
 namespace bifrons {
 namespace {
 
@@ -28,6 +31,7 @@ Result<off_t> Visit(int fd, const std::string& path, const LineVisitor& visit) {
     if (n < 0) return Failure(path + ": cannot read: " + std::strerror(errno));
     text.resize(rest + static_cast<size_t>(n));
     if (n == 0) return whole;
+    if (StopRequested()) return Interrupted();
     at += n;
     size_t begin = 0;
     for (size_t end; (end = text.find('\n', std::max(begin, rest))) != std::string::npos; number++) {
@@ -43,8 +47,9 @@ Result<off_t> Visit(int fd, const std::string& path, const LineVisitor& visit) {
 }  // namespace
 
 Status ReadLines(const std::string& path, const LineVisitor& visit) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Failure(path + ": cannot read: " + std::strerror(errno));
+  const auto opened = OpenRegularFile(path, O_RDONLY);
+  if (!opened.ok()) return Failure(opened.error().message);
+  const int fd = *opened;
   const auto read = Visit(fd, path, visit);
   ::close(fd);
   return read.ok() ? Status() : Status(read.error());
@@ -61,8 +66,9 @@ Result<LineFile> LineFile::Open(const std::string& path, Mode mode, const LineVi
   LineFile file;
   file.path_ = path;
   const int empty = mode == Mode::kEmpty ? O_TRUNC : 0;
-  file.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | empty, 0666);
-  if (file.fd_ < 0) return Failure(path + ": cannot write: " + std::strerror(errno));
+  const auto opened = OpenRegularFile(path, O_RDWR | O_CREAT | O_APPEND | empty, 0666);
+  if (!opened.ok()) return Failure(opened.error().message);
+  file.fd_ = *opened;
   if (mode == Mode::kOwn && ::flock(file.fd_, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return UsageError(path + ": another process is writing it");
     return Failure(path + ": cannot lock: " + std::strerror(errno));

@@ -15,7 +15,7 @@ namespace bifrons {
 using LineVisitor = std::function<Status(std::string_view line, int64_t number)>;
 
 /// Visits the whole lines of a file that another process may be appending to; a torn last one and empty ones
-/// are skipped. Errors: cannot be read (kFailure), the visitor's.
+/// are skipped. Errors: cannot be read or is no regular file (kFailure), Interrupted(), the visitor's.
 Status ReadLines(const std::string& path, const LineVisitor& visit);
 
 class LineFile {
@@ -27,7 +27,7 @@ class LineFile {
   };
 
   /// Opens or creates `path` and visits its lines; only then is a torn last line cut off. Errors: not
-  /// writable (kFailure), owned by another process (kUsage), the visitor's.
+  /// writable or no regular file (kFailure), owned by another process (kUsage), Interrupted(), the visitor's.
   static Result<LineFile> Open(const std::string& path, Mode mode, const LineVisitor& visit);
   LineFile(LineFile&& o) noexcept;
   LineFile& operator=(LineFile&&) = delete;

@@ -9,15 +9,16 @@
 #include <cstring>
 #include <utility>
 
+#include "src/base/input_file.h"
+
 namespace bifrons {
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return DataError(path + ": cannot open: " + std::strerror(errno));
+  BIFRONS_TRY(const int fd, OpenRegularFile(path, O_RDONLY));
   struct stat st {};
-  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+  if (::fstat(fd, &st) != 0) {
     ::close(fd);
-    return DataError(path + ": not a regular file");
+    return DataError(path + ": cannot read: " + std::strerror(errno));
   }
   MappedFile file;
   file.path_ = path;

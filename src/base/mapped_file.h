@@ -12,7 +12,8 @@ namespace bifrons {
 
 class MappedFile {
  public:
-  /// Errors name the path and the system's reason. An empty file maps to an empty span.
+  /// Errors name the path and the system's reason, or what is there instead of a regular file. An empty file
+  /// maps to an empty span.
   static Result<MappedFile> Open(const std::string& path);
   MappedFile(MappedFile&& o) noexcept;
   MappedFile& operator=(MappedFile&& o) noexcept;

@@ -33,7 +33,7 @@ struct GenerateOptions {
 /// What all verbs that answer questions share.
 struct AnswerOptions {
   LoadOptions load;
-  ImageOptions image;
+  ImageOptions image{.pipes = true};  // a person names them
   Sampling sampling{.guidance = 1, .temperature = 0};
   std::optional<int64_t> seed;  // none: a random one, printed when it matters
   int max_tokens = 0;           // of an answer
@@ -64,7 +64,7 @@ struct VqOptions {
   enum class Action { kEncode, kDecode, kRoundtrip };
   Action action = Action::kEncode;
   LoadOptions load;
-  ImageOptions image;
+  ImageOptions image{.pipes = true};  // a person names them
   std::string input, output;
   bool json = false;
 };
@@ -84,7 +84,7 @@ struct TokenizeOptions {
 struct TraceOptions {
   LoadOptions load;
   std::string prompt, codes;
-  ImageOptions image;
+  ImageOptions image{.pipes = true};  // a person names them
   std::vector<std::string> images;
   std::optional<std::string> question;  // none: the default one
   std::string out;

@@ -60,6 +60,10 @@ LineVisitor FailedLines(const std::string& path, const std::function<void(Failed
 
 Result<FailedFile> FailedFile::Open(const std::string& path) {
   std::error_code error;
+  const std::filesystem::file_status there = std::filesystem::symlink_status(path, error);
+  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there) &&
+      !std::filesystem::is_symlink(there))
+    return Failure(path + ": not a regular file; move it away, or take another folder");
   std::filesystem::remove(path, error);
   if (error) return Failure(path + ": cannot remove what an earlier run left: " + error.message());
   return FailedFile(path);

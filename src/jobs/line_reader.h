@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "src/base/input_file.h"
 #include "src/base/result.h"
 
 namespace bifrons {
@@ -21,26 +23,20 @@ class LineReader {
     bool too_long = false;  // more than the limit: `text` is empty
   };
 
-  /// `path` may be "-" for standard input. Errors (kUsage): cannot be opened, is a folder.
+  /// `path` may lead to a pipe, and be "-" for standard input. Errors (kUsage): InputStream::Open's.
   static Result<LineReader> Open(const std::string& path, size_t max_bytes = kMaxLineBytes);
-  LineReader(LineReader&& o) noexcept;
-  LineReader& operator=(LineReader&&) = delete;
-  ~LineReader();
 
-  /// Waits for a line; nothing at the end. A last line needs no line break. Errors: cannot be read
-  /// (kFailure).
+  /// Waits for a line; nothing at the end. A last line needs no line break. Errors: InputStream::Read's.
   Result<std::optional<Line>> Next();
 
  private:
-  LineReader() = default;
+  LineReader(InputStream stream, size_t max_bytes) : stream_(std::move(stream)), max_bytes_(max_bytes) {}
   void Take(const char* bytes, size_t count);
   Line Complete();
 
-  std::string name_;
-  int fd_ = -1;
-  bool owned_ = false;
-  size_t max_bytes_ = 0;
-  std::vector<char> buffer_;
+  InputStream stream_;
+  size_t max_bytes_;
+  std::vector<char> buffer_ = std::vector<char>(size_t{64} << 10);
   size_t at_ = 0, filled_ = 0;  // unread: buffer_[at_, filled_)
   std::string text_;            // of the line so far
   bool too_long_ = false;
