@@ -4,6 +4,8 @@
 #include <initializer_list>
 #include <string>
 
+#include "src/base/stop.h"
+
 namespace bifrons {
 namespace {
 
@@ -62,6 +64,7 @@ Result<SiglipEncoder> SiglipEncoder::Create(ThreadPool& pool, const Ops& ops, co
   e.position_ = fetch.Floats("siglip.position");
   BIFRONS_CHECK(static_cast<int64_t>(e.position_.size()) == config.patches() * config.hidden);
   for (int64_t i = 0; i < config.layers; i++) {
+    if (StopRequested()) return Interrupted();
     const std::string name = "siglip.layers." + std::to_string(i) + ".";
     Layer layer;
     layer.norm1 = norm(name + "norm1");

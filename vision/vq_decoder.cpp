@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "src/base/stop.h"
+
 namespace bifrons {
 
 Result<VqDecoder> VqDecoder::Create(ThreadPool& pool, const Ops& ops, const VqConfig& config, DType compute,
@@ -21,6 +23,7 @@ Result<VqDecoder> VqDecoder::Create(ThreadPool& pool, const Ops& ops, const VqCo
   d.conv_in_ = build.Conv("vq.decoder.conv_in", config.latent_channels, channels, side, 3);
   d.mid_ = build.Mid("vq.decoder.mid", channels, side);
   for (size_t l = 0; l < multipliers.size(); l++) {
+    if (StopRequested()) return Interrupted();
     const std::string name = "vq.decoder.levels." + std::to_string(l);
     const int64_t out = config.base_channels * multipliers[multipliers.size() - 1 - l];
     VqLevel level = build.Level(name, config.res_blocks + 1, channels, out, side, l == 0);

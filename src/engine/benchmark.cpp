@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "kernels/limits.h"
+#include "src/base/stop.h"
 #include "src/engine/prefill.h"
 #include "src/engine/scheduler.h"
 #include "src/model/memory_plan.h"
@@ -127,8 +128,9 @@ Result<DrawingMeasurement> MeasureDrawing(Janus& janus, int64_t pictures) {
   options.pictures = pictures;
   const auto start = std::chrono::steady_clock::now();
   Scheduler scheduler(janus, options);
+  const auto progress = [](const DrawProgress&) { return !StopRequested(); };
   BIFRONS_RETURN_IF_ERROR(
-      DrawEach(scheduler, requests, nullptr, [](size_t, const DrawnPicture&) { return Status(); }));
+      DrawEach(scheduler, requests, progress, [](size_t, const DrawnPicture&) { return Status(); }));
   DrawingMeasurement m;
   m.pictures = pictures;
   m.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

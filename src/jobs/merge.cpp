@@ -5,8 +5,8 @@
 #include <map>
 #include <set>
 
-#include "src/base/mapped_file.h"
-#include "src/base/sha256.h"
+#include "src/base/file_hash.h"
+#include "src/base/stop.h"
 #include "src/base/thread_pool.h"
 #include "src/jobs/job_reader.h"
 #include "src/jobs/content_key.h"
@@ -67,6 +67,7 @@ void CheckFiles(Contents* contents, bool read_files) {
   ThreadPool pool(AvailableThreads());
   pool.ParallelFor(static_cast<int64_t>(lines.size()), [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; i++) {
+      if (StopRequested()) return;
       Line& line = *lines[static_cast<size_t>(i)];
       const std::string path = (fs::path(line.folder) / line.record.file).string();
       std::error_code error;
@@ -74,8 +75,8 @@ void CheckFiles(Contents* contents, bool read_files) {
       line.exists = !error;
       line.right = !error && size == static_cast<uintmax_t>(line.record.bytes);
       if (!line.right || !read_files) continue;
-      const auto file = MappedFile::Open(path);
-      line.right = file.ok() && Sha256::Hex(file->bytes()) == line.record.sha256;
+      const auto hash = Sha256OfFile(path);
+      line.right = hash.ok() && *hash == line.record.sha256;
     }
   });
 }
@@ -188,6 +189,7 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
   }
   BIFRONS_TRY(report.header, CommonHeader(report, contents, !request.jobs.empty()));
   CheckFiles(&contents, request.read_files);
+  if (StopRequested()) return Interrupted();
   std::set<int64_t> finished;  // indices
   for (const auto& [key, line] : contents.lines) {
     if (line.right) {

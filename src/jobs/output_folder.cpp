@@ -1,14 +1,16 @@
 #include "src/jobs/output_folder.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 
 #include "src/base/atomic_file.h"
-#include "src/base/mapped_file.h"
-#include "src/base/sha256.h"
+#include "src/base/file_hash.h"
+#include "src/base/stop.h"
 
 namespace bifrons {
 namespace {
@@ -22,8 +24,18 @@ constexpr std::string_view kManifest = "manifest";
 /// Keeps other processes waiting, where the file system can lock a folder.
 class OutputFolder::Lock {
  public:
-  explicit Lock(const std::string& folder) : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (fd_ >= 0) ::flock(fd_, LOCK_EX);
+  explicit Lock(const std::string& folder)
+      : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
+  /// Errors: Interrupted().
+  Status Wait() const {
+    constexpr int kBetweenTries = 50;  // ms
+    // Not by waiting for the lock itself, which signals' handlers would not end.
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      struct pollfd stop = {StopDescriptor(), POLLIN, 0};
+      ::poll(&stop, 1, kBetweenTries);
+      if (StopRequested()) return Interrupted();
+    }
+    return {};
   }
   ~Lock() {
     if (fd_ >= 0) ::close(fd_);
@@ -61,6 +73,7 @@ Result<std::unique_ptr<OutputFolder>> OutputFolder::Open(const std::string& fold
   fs::create_directories(folder, error);
   if (error) return Failure(folder + ": cannot make this folder: " + error.message());
   auto opening = std::make_unique<Lock>(folder);
+  BIFRONS_RETURN_IF_ERROR(opening->Wait());
   BIFRONS_TRY(Manifest opened, Manifest::Open(folder, manifest));
   const std::string suffix = manifest.substr(kManifest.size());
   BIFRONS_TRY(FailedFile failed, FailedFile::Open((fs::path(folder) / ("failed" + suffix)).string()));
@@ -82,8 +95,8 @@ bool OutputFolder::Holds(const ManifestRecord& record) const {
   const std::string path = PathOf(record.file);
   std::error_code error;
   if (fs::file_size(path, error) != static_cast<uintmax_t>(record.bytes) || error) return false;
-  const auto file = MappedFile::Open(path);
-  return file.ok() && Sha256::Hex(file->bytes()) == record.sha256;
+  const auto hash = Sha256OfFile(path);
+  return hash.ok() && *hash == record.sha256;
 }
 
 std::optional<OutputFolder::WriteError> OutputFolder::WriteFile(const std::string& file,

@@ -22,7 +22,8 @@ namespace bifrons {
 class OutputFolder {
  public:
   /// Makes `folder` if it is not there and owns its `manifest` (a name: manifest*.jsonl; failed and output
-  /// files are named alike). Errors: Manifest::Open's, a folder that cannot be made or written.
+  /// files are named alike). Errors: Manifest::Open's, a folder that cannot be made or written,
+  /// Interrupted().
   static Result<std::unique_ptr<OutputFolder>> Open(const std::string& folder, const std::string& manifest);
   ~OutputFolder();
 
@@ -36,7 +37,8 @@ class OutputFolder {
   std::string PathOf(const std::string& file) const;
   /// What this process's own files have behind their names, as its manifest: "" or "-000-of-004".
   std::string suffix() const { return suffix_.substr(0, suffix_.rfind('.')); }
-  /// Whether the folder still holds what the record says, byte for byte.
+  /// Whether the folder still holds what the record says, byte for byte. False tells nothing once a stop is
+  /// requested.
   bool Holds(const ManifestRecord& record) const;
 
   // The rest may be called from any thread. Errors of these are the folder's, not the job's: nothing more can

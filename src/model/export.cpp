@@ -6,12 +6,15 @@
 
 #include "src/base/atomic_file.h"
 #include "src/base/mapped_file.h"
+#include "src/base/stop.h"
 #include "src/model/export_files.h"
 #include "src/model/tensor_table.h"
 
 namespace bifrons {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr size_t kPiece = 8 << 20;  // bytes, written between two looks at whether to stop
 
 std::span<const uint8_t> Bytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -62,7 +65,11 @@ Status WriteWeights(WeightSource& source, const std::string& path) {
   BIFRONS_RETURN_IF_ERROR(file.Write(Bytes(header)));
   for (const TensorSpec& spec : specs) {
     const TensorView view = source.Get(spec.name);
-    BIFRONS_RETURN_IF_ERROR(file.Write({static_cast<const uint8_t*>(view.data), view.bytes()}));
+    for (size_t at = 0; at < view.bytes(); at += kPiece) {
+      if (StopRequested()) return Interrupted();
+      BIFRONS_RETURN_IF_ERROR(
+          file.Write({static_cast<const uint8_t*>(view.data) + at, std::min(kPiece, view.bytes() - at)}));
+    }
     source.Release(spec.name);
   }
   return file.Commit();

@@ -14,7 +14,7 @@ namespace bifrons {
 /// result. config.json comes last, so that an interrupted export is no model. Errors: the folder holds
 /// something already (kUsage), the tokenizer is larger than the vocabulary or lacks a special token
 /// (kBadData), a geometry that the converted layout cannot express or a file that cannot be written
-/// (kFailure).
+/// (kFailure), Interrupted().
 Status ExportModel(WeightSource& source, const std::string& tokenizer_folder, const std::string& out_folder);
 
 }  // namespace bifrons

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "kernels/backend.h"
+#include "src/base/stop.h"
 #include "src/model/image_processor_json.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
@@ -37,8 +38,10 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   if (janus->parts_.language) {
     janus->llama_ = std::make_unique<Llama>(*ops, *janus->pool_, *janus->source_, janus->compute_);
   }
+  if (StopRequested()) return Interrupted();
   BIFRONS_RETURN_IF_ERROR(janus->LoadDrawing());
   BIFRONS_RETURN_IF_ERROR(janus->LoadUnderstanding(model));
+  if (StopRequested()) return Interrupted();
   return janus;
 }
 

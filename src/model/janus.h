@@ -29,7 +29,7 @@ class Janus {
  public:
   /// Loads `options.parts`; what a call below needs must be among them. Errors: a bad model folder or one
   /// that lacks a wanted part (kBadData), an unknown instruction set (kUsage), more memory needed than this
-  /// machine has (kFailure, with the numbers).
+  /// machine has (kFailure, with the numbers), Interrupted().
   static Result<std::unique_ptr<Janus>> Load(const LoadOptions& options);
 
   const JanusConfig& config() const { return source_->config(); }

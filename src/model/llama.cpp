@@ -3,6 +3,8 @@
 #include <cmath>
 #include <string>
 
+#include "src/base/stop.h"
+
 namespace bifrons {
 
 Llama::Llama(const Ops& ops, ThreadPool& pool, WeightSource& source, DType compute)
@@ -16,7 +18,8 @@ Llama::Llama(const Ops& ops, ThreadPool& pool, WeightSource& source, DType compu
     return linear;
   };
   embed_ = source.Get("llama.embed");
-  for (int64_t i = 0; i < config_.layers; i++) {
+  // Whoever asked for a stop throws away what is built so far.
+  for (int64_t i = 0; i < config_.layers && !StopRequested(); i++) {
     const std::string prefix = "llama.layers." + std::to_string(i) + ".";
     Layer layer;
     layer.attention_norm = ToFloats(source.Get(prefix + "attention_norm"));

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "src/base/atomic_file.h"
+#include "src/base/file_hash.h"
 #include "src/base/mapped_file.h"
 #include "src/base/sha256.h"
 
@@ -45,8 +46,7 @@ Result<std::string> HashFile(const std::string& path) {
       if (IsHash(hash)) return hash;
     }
   }
-  BIFRONS_TRY(const MappedFile file, MappedFile::Open(path));
-  const std::string hash = Sha256::Hex(file.bytes());
+  BIFRONS_TRY(const std::string hash, Sha256OfFile(path));
   if (!entry.empty()) {
     fs::create_directories(entry.parent_path(), error);
     const Status written =

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "src/base/sha256.h"
+#include "src/base/stop.h"
 #include "src/base/thread_pool.h"
 #include "src/model/tensor_table.h"
 
@@ -15,6 +16,7 @@ namespace bifrons {
 namespace {
 
 constexpr std::string_view kPrefix = "random:";
+constexpr int64_t kElementsAtOnce = 1 << 20;     // between two looks at whether to stop; even
 constexpr int64_t kElementsPerThread = 1 << 18;  // below this a thread costs more than it saves
 
 // splitmix64's output function: a bijection with good avalanche.
@@ -45,14 +47,17 @@ std::array<BF16, kSums> NormalTable(double deviation) {
   return table;
 }
 
-// Elements [begin, end), begin even: a 64-bit hash per pair.
+// Elements [begin, end), begin even: a 64-bit hash per pair. Of a model that nobody waits for any more, the
+// rest is left out.
 void FillNormal(uint64_t seed, const std::array<BF16, kSums>& table, int64_t begin, int64_t end, BF16* out) {
-  for (int64_t i = begin; i < end; i += 2) {
-    const uint64_t bits = Mix(seed + static_cast<uint64_t>(i / 2) * 0x9E3779B97F4A7C15ull);
-    const uint64_t pairs = (bits & 0x00FF00FF00FF00FFull) + ((bits >> 8) & 0x00FF00FF00FF00FFull);
-    const uint64_t sums = (pairs & 0x0000FFFF0000FFFFull) + ((pairs >> 16) & 0x0000FFFF0000FFFFull);
-    out[i] = table[sums & 0xFFFF];
-    if (i + 1 < end) out[i + 1] = table[sums >> 32];
+  for (; begin < end && !StopRequested(); begin += kElementsAtOnce) {
+    for (int64_t i = begin; i < std::min(end, begin + kElementsAtOnce); i += 2) {
+      const uint64_t bits = Mix(seed + static_cast<uint64_t>(i / 2) * 0x9E3779B97F4A7C15ull);
+      const uint64_t pairs = (bits & 0x00FF00FF00FF00FFull) + ((bits >> 8) & 0x00FF00FF00FF00FFull);
+      const uint64_t sums = (pairs & 0x0000FFFF0000FFFFull) + ((pairs >> 16) & 0x0000FFFF0000FFFFull);
+      out[i] = table[sums & 0xFFFF];
+      if (i + 1 < end) out[i + 1] = table[sums >> 32];
+    }
   }
 }
 
