@@ -1,8 +1,10 @@
 // A picture depends on its own request only: not on the batch, its order, the thread count, or earlier
 // pictures.
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <cstring>
 #include <random>
+#include <thread>
 #include <vector>
 
 #include "src/engine/scheduler.h"
@@ -97,7 +99,10 @@ TEST_CASE("Teacher forcing reproduces the draw: greedy codes are the argmax of t
 TEST_CASE("The callback sees progress and can stop; then nothing is left") {
   const auto janus = LoadTiny(1);
   const std::vector<DrawRequest> requests(3, {"a dog", 1, {}});
-  Scheduler scheduler(*janus, {});
+  SchedulerOptions options;
+  // On a busy machine this thread may not run for as long as three small pictures take.
+  options.on_step = [] { std::this_thread::sleep_for(std::chrono::milliseconds(10)); };
+  Scheduler scheduler(*janus, options);
   DrawProgress last;
   const auto stop = [&](const DrawProgress& p) {
     CHECK(p.tokens >= last.tokens);
@@ -113,6 +118,31 @@ TEST_CASE("The callback sees progress and can stop; then nothing is left") {
   CHECK(scheduler.stats().pictures == 0);
   // It goes on serving.
   CHECK(Draw(scheduler, std::span(requests).first(1), nullptr).ok());
+}
+
+TEST_CASE("Who stops a drawing may wait for the pictures whose tokens are complete") {
+  const auto janus = LoadTiny(1);
+  const std::vector<DrawRequest> requests(6, {"a dog", 1, {}});
+  SchedulerOptions options;
+  options.pictures = 2;  // so that some are complete before the rest
+  options.on_step = [] { std::this_thread::sleep_for(std::chrono::milliseconds(10)); };
+  for (const int seconds : {0, 60}) {
+    Scheduler scheduler(*janus, options);
+    int64_t complete = 0, taken = 0;
+    const auto stop = [&](const DrawProgress& p) {
+      CHECK(complete == 0);  // it is not asked again
+      complete = p.complete;
+      return complete == 0;
+    };
+    const auto take = [&](size_t i, const DrawnPicture&) {
+      CHECK(i == static_cast<size_t>(taken));
+      taken++;
+      return Status();
+    };
+    CHECK_FALSE(DrawEach(scheduler, requests, stop, take, seconds).ok());
+    CHECK(complete > 0);
+    CHECK(taken == (seconds > 0 ? complete : 0));
+  }
 }
 
 TEST_CASE("A prompt that cannot fit is refused with the numbers; codes outside the codebook by position") {

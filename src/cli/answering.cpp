@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <random>
 
+#include "src/base/stop.h"
+
 namespace bifrons {
 
 Result<ImageFeatures> LoadAndLookAt(Janus& janus, const std::string& source, const ImageOptions& options) {
@@ -14,6 +16,7 @@ Result<std::vector<ImageFeatures>> LoadAndLookAtAll(Janus& janus, const std::vec
                                                     const ImageOptions& options) {
   std::vector<ImageFeatures> all;
   for (const std::string& source : sources) {
+    if (StopRequested()) return Interrupted();
     BIFRONS_TRY(auto features, LoadAndLookAt(janus, source, options));
     all.push_back(std::move(features));
   }

@@ -160,7 +160,7 @@ Status CaptionRun::Run(Janus& janus) {
     for (const auto& [job, answer] : some) {
       if (answer.ok()) {
         BIFRONS_RETURN_IF_ERROR(Deliver(job, *answer));
-      } else {
+      } else if (!StopRequested()) {  // which may be why
         Fail(job, answer.error());
       }
     }

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <clocale>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
 #include "src/engine/scheduler.h"
@@ -49,7 +51,9 @@ class LineReader {
     std::error_code error;
     fs::create_directories(folder, error);
     if (error) return;  // a chat without a history is still a chat
-    history_ = folder / "chat_history";
+    const fs::path history = folder / "chat_history";
+    if (fs::exists(history, error) && !fs::is_regular_file(history, error)) return;  // libedit would wait
+    history_ = history;
     ::read_history(history_.c_str());
   }
   bool terminal() const { return terminal_; }
@@ -175,8 +179,10 @@ Result<int> RunChat(const ChatOptions& options) {
   BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
   Chat chat(options, *janus, std::move(settings));
   for (const std::string& image : options.images) BIFRONS_RETURN_IF_ERROR(chat.Show(image));
+  if (StopRequested()) return Interrupted();
 
   LineReader lines;
+  interrupt_ends_turn = lines.terminal();  // with nobody there to go on, it ends the chat
   if (lines.terminal()) std::fputs(kHelp, stdout);
   while (const auto line = lines.Next()) {
     const std::string valid = ReplaceInvalidUtf8(*line);
@@ -201,6 +207,7 @@ Result<int> RunChat(const ChatOptions& options) {
                           (command == "/image" || command == "/draw" ? ": say which" : ": no such command") +
                           "; /help lists the commands");
     }
+    if (StopRequested() && !(lines.terminal() && SignalExitCode() == 128 + SIGINT)) return Interrupted();
     // A chat outlives what goes wrong in it.
     if (!status.ok()) std::fprintf(stderr, "bifrons: %s\n", OneLine(status.error().message).c_str());
     std::fflush(stdout);

@@ -1,15 +1,10 @@
 // The verbs. Each prints its answer and returns the exit code, or an error for main to print.
 #pragma once
 
-#include <atomic>
-
 #include "src/base/result.h"
 #include "src/cli/options.h"
 
 namespace bifrons {
-
-/// While this is set, a signal ends the program at once: nothing is under way that could be finished.
-extern std::atomic<bool> waiting_for_input;
 
 Result<int> RunGenerate(const GenerateOptions& options);
 Result<int> RunCaption(const CaptionOptions& options);

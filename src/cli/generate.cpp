@@ -12,6 +12,7 @@
 #include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
+#include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
 #include "src/engine/metadata.h"
@@ -92,6 +93,8 @@ Status CheckWritable(const std::string& file) {
   if (::access(folder.c_str(), W_OK) != 0)
     return Failure(file + ": cannot write: the folder " + folder + " is not writable");
   if (fs::is_directory(file, error)) return Failure(file + ": cannot write: it is a folder");
+  if (fs::exists(file, error) && !fs::is_regular_file(file, error))
+    return Failure(file + ": cannot write: not a regular file");
   return {};
 }
 
@@ -216,7 +219,9 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   const auto progress = [&](const DrawProgress& p) {
     bar.Update(p.share() * static_cast<double>(requests.size()), static_cast<double>(requests.size()),
                std::to_string(p.pictures) + " of " + std::to_string(p.all_pictures));
-    return !StopRequested();
+    if (!StopRequested()) return true;
+    if (p.complete > 0) AllowSecondsToEnd(kFinishingSeconds);
+    return false;
   };
   const auto take = [&](size_t i, const DrawnPicture& picture) -> Status {
     BIFRONS_RETURN_IF_ERROR(Consider(*janus, scheduler, requests[i], picture, best_of > 1, &best));
@@ -236,7 +241,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     best = {};
     return {};
   };
-  BIFRONS_RETURN_IF_ERROR(DrawEach(scheduler, requests, progress, take));
+  BIFRONS_RETURN_IF_ERROR(DrawEach(scheduler, requests, progress, take, kFinishingSeconds - 2));
   if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(WriteCodes(options.codes_out, codes));
   if (options.verbose) PrintSpeed(*janus, scheduler.stats());
   return 0;

@@ -6,22 +6,10 @@
 
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
+#include "src/cli/signals.h"
 
 namespace bifrons {
-
-std::atomic<bool> waiting_for_input{false};
-
 namespace {
-
-std::atomic<int> exit_code{0};  // the last signal's
-
-// As shells say it: 130 after SIGINT, 143 after SIGTERM.
-void OnSignal(int signal) {
-  exit_code = 128 + signal;
-  // The second signal ends the program at once; unfinished files are temporary ones.
-  if (StopRequested() || waiting_for_input) std::_Exit(exit_code);
-  RequestStop();
-}
 
 Result<int> Run(int argc, char** argv) {
   BIFRONS_TRY(const Command command, ParseCommandLine(argc, argv));
@@ -58,8 +46,7 @@ std::string OneLine(std::string text) {
 }  // namespace bifrons
 
 int main(int argc, char** argv) {
-  std::signal(SIGINT, bifrons::OnSignal);
-  std::signal(SIGTERM, bifrons::OnSignal);
+  bifrons::InstallSignalHandlers();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of write
   bifrons::Error error;
@@ -76,7 +63,8 @@ int main(int argc, char** argv) {
   } catch (const std::exception& e) {  // a library's; ours are Results
     error = bifrons::Failure(e.what());
   }
-  if (bifrons::StopRequested()) error.kind = static_cast<bifrons::ErrorKind>(bifrons::exit_code.load());
-  std::fprintf(stderr, "bifrons: %s\n", bifrons::OneLine(error.message).c_str());
+  if (bifrons::StopRequested()) error.kind = static_cast<bifrons::ErrorKind>(bifrons::SignalExitCode());
+  if (bifrons::ClaimLastLine())
+    std::fprintf(stderr, "bifrons: %s\n", bifrons::OneLine(error.message).c_str());
   return static_cast<int>(error.kind);
 }

@@ -9,6 +9,7 @@
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/cli/signals.h"
 #include "src/jobs/sheet.h"
 #include "src/model/memory_plan.h"
 #include "src/model/text/utf8.h"
@@ -43,6 +44,7 @@ class Reporter : public RenderListener {
     if (!options_.json) return Print(path);
     Print(JsonLine({{"event", "sheet"}, {"file", path}}));
   }
+  void OnFinishing() override { AllowSecondsToEnd(kFinishingSeconds); }
   void OnProgress(const RenderProgress& p) override {
     const double drawn = p.image_tokens / p.tokens_per_picture;
     char note[120];

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "src/base/npy.h"
+#include "src/base/stop.h"
 #include "src/cli/commands.h"
 #include "src/engine/answer.h"
 
@@ -39,6 +40,7 @@ Result<int> TraceQuestion(const TraceOptions& options) {
                      ": a drawing-only checkpoint without vision tensors: it cannot look at images");
   BIFRONS_TRY(const AnswerTrace trace,
               TraceAnswer(*janus, images, options.question.value_or(kDefaultQuestion)));
+  if (StopRequested()) return Interrupted();
 
   const std::filesystem::path out(options.out);
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "ids.npy", Ids(trace.ids)));
@@ -67,6 +69,7 @@ Result<int> TracePicture(const TraceOptions& options) {
   auto trace =
       TraceCodes(*janus, options.prompt, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
   if (!trace.ok()) return Error{trace.error().kind, options.codes + ": " + trace.error().message};
+  if (StopRequested()) return Interrupted();
 
   const std::filesystem::path out(options.out);
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "ids.npy", Ids(trace->prompt.conditional)));

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/npy.h"
+#include "src/base/stop.h"
 #include "src/cli/commands.h"
 #include "src/engine/image_codes.h"
 #include "vision/png.h"
@@ -14,6 +15,7 @@ namespace {
 Result<int> Encode(const VqOptions& options, Janus& janus) {
   BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
   BIFRONS_TRY(const auto codes, EncodeImage(janus, FitForCodes(janus, image)));
+  if (StopRequested()) return Interrupted();
   const TensorView view{codes.data(), DType::kI32, {static_cast<int64_t>(codes.size())}};
   BIFRONS_RETURN_IF_ERROR(WriteNpy(options.output, view));
   std::printf("%s\n", options.output.c_str());
@@ -28,6 +30,7 @@ Result<int> Decode(const VqOptions& options, Janus& janus) {
   }
   const auto image = DecodeCodes(janus, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
   if (!image.ok()) return Error{image.error().kind, options.input + ": " + image.error().message};
+  if (StopRequested()) return Interrupted();
   BIFRONS_RETURN_IF_ERROR(WritePng(options.output, image->width, image->height, image->rgb, {}));
   std::printf("%s\n", options.output.c_str());
   return 0;
@@ -37,7 +40,9 @@ Result<int> Roundtrip(const VqOptions& options, Janus& janus) {
   BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
   const Image fitted = FitForCodes(janus, image);
   BIFRONS_TRY(const auto codes, EncodeImage(janus, fitted));
+  if (StopRequested()) return Interrupted();
   BIFRONS_TRY(const Image decoded, DecodeCodes(janus, codes));
+  if (StopRequested()) return Interrupted();
   if (!options.output.empty()) {
     BIFRONS_RETURN_IF_ERROR(WritePng(options.output, decoded.width, decoded.height, decoded.rgb, {}));
   }

@@ -5,6 +5,8 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <set>
 
 #include "src/engine/scheduler.h"
 
@@ -44,20 +46,32 @@ class List {
   }
   List(const List&) = delete;
 
-  Status Run(const DrawCallback& progress, const std::function<Status(size_t, DrawnPicture)>& take) {
+  Status Run(const DrawCallback& progress, const std::function<Status(size_t, DrawnPicture)>& take,
+             std::chrono::seconds finishing) {
+    using Clock = std::chrono::steady_clock;
     const auto ahead = static_cast<size_t>(2 * scheduler_.options().pictures);
+    std::optional<Clock::time_point> deadline;  // once it was stopped
+    std::set<size_t> complete;                  // by then
     for (size_t next = 0; next < requests_.size(); next++) {
-      while (ids_.size() < std::min(requests_.size(), next + ahead))
+      while (!deadline && ids_.size() < std::min(requests_.size(), next + ahead))
         BIFRONS_RETURN_IF_ERROR(Submit(ids_.size()));
       for (bool taken = false; !taken;) {
         std::unique_lock lock(mutex_);
         news_.wait_for(lock, std::chrono::milliseconds(100),
                        [&] { return any_news_ || done_.contains(next); });
         any_news_ = false;
+        so_far_.complete = static_cast<int64_t>(complete_.size());
         const DrawProgress so_far = so_far_;
+        if (!deadline) complete = complete_;
         const auto done = done_.extract(next);
+        if (!done.empty()) complete_.erase(next);
         lock.unlock();
-        if (progress && !progress(so_far))
+        if (!deadline && progress && !progress(so_far)) {
+          deadline = Clock::now() + finishing;
+          for (size_t i = next; i < ids_.size(); i++)
+            if (!complete.contains(i)) scheduler_.Cancel(ids_[i]);
+        }
+        if (deadline && (!complete.contains(next) || Clock::now() >= *deadline))
           return Failure("interrupted; nothing was written for the unfinished pictures");
         if (done.empty()) continue;
         if (!done.mapped().ok()) return done.mapped().error();
@@ -71,9 +85,10 @@ class List {
  private:
   Status Submit(size_t i) {
     DrawHandlers handlers;
-    handlers.on_tokens = [this](int64_t) {
+    handlers.on_tokens = [this, i](int64_t tokens) {
       const std::lock_guard lock(mutex_);
       so_far_.tokens++;
+      if (tokens == scheduler_.image_tokens()) complete_.insert(i);
       Tell();
     };
     handlers.on_done = [this, i](Result<DrawnPicture> picture) {
@@ -110,14 +125,15 @@ class List {
   bool any_news_ = false;
   DrawProgress so_far_;
   int64_t open_ = 0;
+  std::set<size_t> complete_;                    // whose tokens are all there, and not taken yet
   std::map<size_t, Result<DrawnPicture>> done_;  // and not taken yet
 };
 
 }  // namespace
 
 Status DrawEach(Scheduler& scheduler, std::span<const DrawRequest> requests, const DrawCallback& progress,
-                const std::function<Status(size_t, DrawnPicture)>& take) {
-  return List(scheduler, requests).Run(progress, take);
+                const std::function<Status(size_t, DrawnPicture)>& take, int finishing_seconds) {
+  return List(scheduler, requests).Run(progress, take, std::chrono::seconds(finishing_seconds));
 }
 
 Result<std::vector<DrawnPicture>> Draw(Scheduler& scheduler, std::span<const DrawRequest> requests,

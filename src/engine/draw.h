@@ -37,6 +37,7 @@ Status CheckPrompt(Janus& janus, const DrawingPrompt& prompt);
 struct DrawProgress {
   int64_t tokens = 0, all_tokens = 0;      // image tokens
   int64_t pictures = 0, all_pictures = 0;  // decoded
+  int64_t complete = 0;                    // pictures whose tokens are all there, and which are not taken yet
 
   /// 0…1. VQ decoding counts as a tenth: about its share of the time.
   double share() const {
@@ -48,10 +49,14 @@ struct DrawProgress {
 /// drawing.
 using DrawCallback = std::function<bool(const DrawProgress&)>;
 
+/// How long a program that was asked to end may decode and write pictures whose tokens are complete.
+constexpr int kFinishingSeconds = 29;
+
 /// Draws all requests, as many at once as the scheduler takes. `take` gets picture i of the list, one after
-/// the other in the list's order, on the calling thread; its error ends the drawing.
+/// the other in the list's order, on the calling thread; its error ends the drawing. When `progress` stops
+/// it, pictures whose tokens are complete are still decoded and taken for so many seconds.
 Status DrawEach(Scheduler& scheduler, std::span<const DrawRequest> requests, const DrawCallback& progress,
-                const std::function<Status(size_t i, DrawnPicture picture)>& take);
+                const std::function<Status(size_t i, DrawnPicture picture)>& take, int finishing_seconds = 0);
 
 /// The same, all kept.
 Result<std::vector<DrawnPicture>> Draw(Scheduler& scheduler, std::span<const DrawRequest> requests,

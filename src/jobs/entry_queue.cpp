@@ -9,8 +9,8 @@ constexpr size_t kReadAhead = 16;  // entries; some hold images
 }
 
 EntryQueue::EntryQueue(std::unique_ptr<JobReader> reader) : state_(std::make_shared<State>()) {
-  // Detached, as nothing ends a read from a terminal or a pipe; it shares nothing but the state, which it
-  // owns too.
+  // Detached, as nothing but a requested stop ends a read from a terminal or a pipe; it shares nothing but
+  // the state, which it owns too.
   std::thread([state = state_, reader = std::move(reader)] { Read(state, *reader); }).detach();
 }
 

@@ -23,7 +23,7 @@ class EntryQueue {
 
   /// Reads a few entries ahead.
   explicit EntryQueue(std::unique_ptr<JobReader> reader);
-  /// A reader that waits for input is left to the end of the process.
+  /// A reader that waits for input is left to the end of the process, or to a requested stop.
   ~EntryQueue();
   EntryQueue(const EntryQueue&) = delete;
   EntryQueue& operator=(const EntryQueue&) = delete;

@@ -123,18 +123,21 @@ Status Renderer::Run(const std::function<bool()>& stop) {
 }
 
 void Renderer::WaitForTheRest(const Stop& stop) {
-  for (bool cancelled = false;;) {
+  for (std::optional<Clock::time_point> asked;;) {
     std::vector<Scheduler::Id> drop;
     {
       std::unique_lock lock(mutex_);
       if (requests_.empty()) return;
       changed_.wait_for(lock, std::chrono::duration<double>(kTick));
-      if (!cancelled && (stop() || abandoned_)) {
-        cancelled = true;
+      if (!asked && (stop() || abandoned_)) {
+        asked = Clock::now();
         summary_.interrupted |= !abandoned_;
         // A picture whose tokens are all there is only to be decoded and written.
         for (const auto& [number, request] : requests_)
           if (!request->picture || request->tokens < scheduler_->image_tokens()) drop.push_back(request->id);
+        if (!abandoned_ && drop.size() < requests_.size()) listener_.OnFinishing();
+      } else if (asked && Seconds(Clock::now() - *asked) > kFinishingSeconds - 2) {
+        for (const auto& [number, request] : requests_) drop.push_back(request->id);
       }
     }
     for (const Scheduler::Id id : drop) scheduler_->Cancel(id);
@@ -146,7 +149,11 @@ Status Renderer::Feed(const Stop& stop) {
   EntryQueue queue(std::move(reader_));
   while (WaitForRoom(stop)) {
     EntryQueue::Item item = queue.Pop(kTick);
-    if (const auto* end = std::get_if<EntryQueue::End>(&item)) return end->status;
+    if (const auto* end = std::get_if<EntryQueue::End>(&item)) {
+      // The reader has heard of it first, which is no error of the list's.
+      if (!end->status.ok() && stop()) continue;
+      return end->status;
+    }
     if (auto* entry = std::get_if<JobReader::Entry>(&item)) {
       if (auto* job = std::get_if<Job>(entry)) {
         Take(*job, stop);
@@ -198,6 +205,7 @@ void Renderer::Take(const Job& job, const Stop& stop) {
       missing.push_back(k);
     }
   }
+  if (stop()) return;  // what seems to be missing may be what Holds had no time for
   live->remaining = static_cast<int64_t>(missing.size());
   live->fresh = !missing.empty();
   if (missing.empty()) return FinishJob(*live);

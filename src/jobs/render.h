@@ -74,6 +74,8 @@ class RenderListener {
   virtual void OnKept(const ManifestRecord& record) = 0;
   virtual void OnFailed(const FailedJob& failed) = 0;
   virtual void OnSheet(const std::string& path) = 0;
+  /// The run was stopped, and has kFinishingSeconds for pictures whose tokens are complete.
+  virtual void OnFinishing() = 0;
   /// On the caller's thread, some ten times a second.
   virtual void OnProgress(const RenderProgress& progress) = 0;
 };
@@ -87,9 +89,10 @@ class Renderer {
   /// `reader` stands at the list's beginning. `janus` and `listener` must outlive the renderer.
   Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOptions options, RenderListener& listener);
 
-  /// Renders until the list's end, or until `stop` says so: then nothing more begins, what is being decoded
-  /// is still written, and the rest is dropped. Errors (kFailure): the folder can take no more, the list
-  /// cannot be read any further. The summary tells what was done before.
+  /// Renders until the list's end, or until `stop` says so: then nothing more begins, pictures whose tokens
+  /// are complete are still written, for kFinishingSeconds at most, and the rest is dropped. Errors
+  /// (kFailure): the folder can take no more, the list cannot be read any further. The summary tells what was
+  /// done before.
   Status Run(const std::function<bool()>& stop);
   /// Once Run is through.
   const RenderSummary& summary() const { return summary_; }

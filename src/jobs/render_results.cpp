@@ -6,6 +6,7 @@
 
 #include "src/base/mapped_file.h"
 #include "src/base/sha256.h"
+#include "src/base/stop.h"
 #include "src/jobs/job_sheet.h"
 #include "src/jobs/openai_batch.h"
 #include "src/jobs/render.h"
@@ -76,6 +77,8 @@ void Renderer::Deliver(Live& live, Result<Answer> answer, uint64_t seed, const S
   const double seconds = std::chrono::duration<double>(Clock::now() - request.begun).count();
   if (IsAbandoned() || (!answer.ok() && Scheduler::IsCancelled(answer.error()))) return;
   if (!answer.ok()) {
+    // What an end of the program broke off is no failure of the job's.
+    if (StopRequested()) return;
     Fail(live, answer.error());
     return FinishOne(live);
   }
