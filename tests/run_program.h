@@ -100,6 +100,24 @@ class Program {
 
   void Kill() const { kill(process_, SIGKILL); }
   void Signal(int signal) const { kill(process_, signal); }
+  /// Whether SIGTERM would reach its handler by now: a signal before that ends it as any program.
+  bool HandlesSignals() const {
+    const std::string status = ReadText("/proc/" + std::to_string(process_) + "/status"), field = "SigCgt:";
+    const size_t at = status.find(field);
+    if (at == std::string::npos) return false;
+    return std::strtoull(status.c_str() + at + field.size(), nullptr, 16) >> (SIGTERM - 1) & 1;
+  }
+  /// Whether it has this file or folder open.
+  bool HasOpen(const fs::path& path) const {
+    std::error_code error;
+    const fs::path wanted = fs::canonical(path, error);
+    fs::directory_iterator it("/proc/" + std::to_string(process_) + "/fd", error);
+    for (; !error && it != fs::directory_iterator(); it.increment(error)) {
+      std::error_code gone;
+      if (fs::read_symlink(it->path(), gone) == wanted) return true;
+    }
+    return false;
+  }
   /// What it has printed so far.
   std::string Printed() const { return ReadText(folder_ / "out"); }
 
