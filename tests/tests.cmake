@@ -29,6 +29,8 @@ set_tests_properties(sheet_test_without_fonts PROPERTIES ENVIRONMENT
   FONTCONFIG_FILE=${CMAKE_CURRENT_SOURCE_DIR}/no_fonts.conf)
 add_test(NAME render_killed_long COMMAND render_killed_test [.long])
 set_tests_properties(render_killed_long PROPERTIES LABELS long TIMEOUT 1200)
+add_test(NAME signals_long COMMAND signals_test [.long])
+set_tests_properties(signals_long PROPERTIES LABELS long TIMEOUT 1200)
 
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
