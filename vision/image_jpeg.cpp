@@ -91,11 +91,6 @@ Outcome ReadHeader(Session& s, std::span<const uint8_t> bytes) {
 Outcome Start(Session& s) {
   if (setjmp(s.on_error)) return Outcome::kFailed;
   s.jpeg.out_color_space = s.jpeg.num_components == 4 ? JCS_CMYK : JCS_RGB;
-  // No file needs more; libjpeg has it that sizes beyond this are errors. Coefficients take 2 bytes, and the
-  // picture is padded to blocks of up to 32 pixels.
-  const long samples = (static_cast<long>(s.jpeg.image_width) + 64) *
-                       (static_cast<long>(s.jpeg.image_height) + 64) * s.jpeg.num_components;
-  s.jpeg.mem->max_memory_to_use = samples * 4 + (16L << 20);
   return jpeg_start_decompress(&s.jpeg) ? Outcome::kDone : Outcome::kTruncated;
 }
 
