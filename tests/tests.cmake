@@ -31,6 +31,8 @@ add_test(NAME render_killed_long COMMAND render_killed_test [.long])
 set_tests_properties(render_killed_long PROPERTIES LABELS long TIMEOUT 1200)
 add_test(NAME signals_long COMMAND signals_test [.long])
 set_tests_properties(signals_long PROPERTIES LABELS long TIMEOUT 1200)
+add_test(NAME render_scale_long COMMAND render_scale_test [.long])
+set_tests_properties(render_scale_long PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 1200)
 
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "src/base/beneath.h"
 #include "src/base/input_file.h"
 #include "src/base/stop.h"
 
@@ -36,7 +37,8 @@ Result<off_t> Visit(int fd, const std::string& path, const LineVisitor& visit) {
     size_t begin = 0;
     for (size_t end; (end = text.find('\n', std::max(begin, rest))) != std::string::npos; number++) {
       if (end > begin)
-        BIFRONS_RETURN_IF_ERROR(visit(std::string_view(text).substr(begin, end - begin), number));
+        BIFRONS_RETURN_IF_ERROR(visit(std::string_view(text).substr(begin, end - begin), number,
+                                      whole + static_cast<off_t>(begin)));
       begin = end + 1;
     }
     text.erase(0, begin);
@@ -51,6 +53,16 @@ Status ReadLines(const std::string& path, const LineVisitor& visit) {
   if (!opened.ok()) return Failure(opened.error().message);
   const int fd = *opened;
   const auto read = Visit(fd, path, visit);
+  ::close(fd);
+  return read.ok() ? Status() : Status(read.error());
+}
+
+Status ReadLinesBeneath(const std::string& folder, const std::string& relative, const LineVisitor& visit) {
+  BIFRONS_TRY(const int fd, OpenBeneath(folder, relative, O_RDONLY | O_NONBLOCK));
+  const std::string path = folder + "/" + relative;
+  struct stat status {};
+  const bool regular = ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode);
+  const auto read = regular ? Visit(fd, path, visit) : Result<off_t>(Failure(path + ": not a regular file"));
   ::close(fd);
   return read.ok() ? Status() : Status(read.error());
 }

@@ -6,17 +6,42 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 
 #include "src/base/result.h"
 
 namespace bifrons {
 
-/// Told about a line without its line break, and its number from 1. An error ends the reading.
-using LineVisitor = std::function<Status(std::string_view line, int64_t number)>;
+/// Told about a line without its line break, its number from 1, and, where it takes that as well, where in
+/// the file it begins. An error ends the reading.
+class LineVisitor {
+ public:
+  LineVisitor() = default;
+  template <class F>
+  requires(!std::is_same_v<std::remove_cvref_t<F>, LineVisitor>) LineVisitor(F visit) {
+    if constexpr (std::is_invocable_v<F&, std::string_view, int64_t, int64_t>) {
+      visit_ = std::move(visit);
+    } else {
+      visit_ = [visit = std::move(visit)](std::string_view line, int64_t number, int64_t) mutable -> Status {
+        return visit(line, number);
+      };
+    }
+  }
+  Status operator()(std::string_view line, int64_t number, int64_t offset) const {
+    return visit_(line, number, offset);
+  }
+
+ private:
+  std::function<Status(std::string_view line, int64_t number, int64_t offset)> visit_;
+};
 
 /// Visits the whole lines of a file that another process may be appending to; a torn last one and empty ones
 /// are skipped. Errors: cannot be read or is no regular file (kFailure), Interrupted(), the visitor's.
 Status ReadLines(const std::string& path, const LineVisitor& visit);
+
+/// The same of a file below a folder, where no link leads out of it. Errors: OpenBeneath's, besides.
+Status ReadLinesBeneath(const std::string& folder, const std::string& relative, const LineVisitor& visit);
 
 class LineFile {
  public:

@@ -89,6 +89,10 @@ void AddRender(CLI::App& app, RenderCommand& o) {
                    "name of this process's manifest, manifest*.jsonl (default manifest.jsonl, or "
                    "manifest-00i-of-00N.jsonl of a shard); all of the folder are read")
       ->default_str("");
+  verb->add_flag(
+      "--verify", o.render.verify,
+      "read every picture that is finished; without it, size and time of a file tell whether it is "
+      "what the manifest says");
   verb->add_option_function<std::string>(
           "--memory",
           [&o](const std::string& text) { o.render.scheduler.memory = ParseSize(text).value_or(0); },

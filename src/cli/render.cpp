@@ -10,6 +10,7 @@
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/signals.h"
+#include "src/jobs/list_parts.h"
 #include "src/jobs/sheet.h"
 #include "src/model/memory_plan.h"
 #include "src/model/text/utf8.h"
@@ -30,7 +31,7 @@ class Reporter : public RenderListener {
   }
   void OnAnswer(const ManifestRecord& record, const std::string& line) override {
     if (options_.json) return PrintEvent("answer", line);
-    Print((record.custom_id.empty() ? record.where : record.custom_id) + ": " + OneLine(record.text));
+    Print(OneLine((record.custom_id.empty() ? record.where : record.custom_id) + ": " + record.text));
   }
   // Who sends jobs one by one waits for what becomes of each.
   void OnKept(const ManifestRecord& record) override {

@@ -129,6 +129,12 @@ Digest16 KeyDigest(std::string_view key) {
   return DigestOf(key);
 }
 
+Digest16 ResultDigest(Digest16 key, int64_t number) {
+  key.low +=
+      static_cast<uint64_t>(number) * 0x9E3779B97F4A7C15u;  // far from the others, and from other jobs'
+  return key;
+}
+
 std::string KeyCounter::Unique(const std::string& content_key) {
   const Digest16 digest = KeyDigest(content_key);
   if (seen_.Insert(digest, {}).second) return content_key;

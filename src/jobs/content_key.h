@@ -16,6 +16,8 @@ std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat fo
 
 /// A key in 16 bytes: its own digits, or a digest where it has more to it.
 Digest16 KeyDigest(std::string_view key);
+/// Of one of the job's pictures, or of its answer (0).
+Digest16 ResultDigest(Digest16 key, int64_t number);
 
 /// Tells entries of equal content apart, by their order: the second gets "#2" behind its key.
 class KeyCounter {

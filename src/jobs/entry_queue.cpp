@@ -39,17 +39,17 @@ void EntryQueue::Read(const std::shared_ptr<State>& state, JobReader& reader) {
 }
 
 EntryQueue::Item EntryQueue::Pop(double seconds) {
-  std::unique_lock lock(state_->mutex);
-  state_->changed.wait_for(lock, std::chrono::duration<double>(seconds),
-                           [&] { return !state_->entries.empty() || state_->end; });
-  if (!state_->entries.empty()) {
-    JobReader::Entry entry = std::move(state_->entries.front());
-    state_->entries.pop_front();
+  if (taken_.empty()) {
+    std::unique_lock lock(state_->mutex);
+    state_->changed.wait_for(lock, std::chrono::duration<double>(seconds),
+                             [&] { return !state_->entries.empty() || state_->end; });
+    taken_.swap(state_->entries);
+    if (taken_.empty()) return state_->end ? Item(End{*state_->end}) : Item(std::monostate());
     state_->changed.notify_all();
-    return entry;
   }
-  if (state_->end) return End{*state_->end};
-  return std::monostate();
+  JobReader::Entry entry = std::move(taken_.front());
+  taken_.pop_front();
+  return entry;
 }
 
 }  // namespace bifrons

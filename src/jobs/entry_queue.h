@@ -42,6 +42,7 @@ class EntryQueue {
   static void Read(const std::shared_ptr<State>& state, JobReader& reader);
 
   std::shared_ptr<State> state_;
+  std::deque<JobReader::Entry> taken_;  // from the state, all at once
 };
 
 }  // namespace bifrons

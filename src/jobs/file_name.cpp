@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <filesystem>
 #include <limits>
 #include <string_view>
 
@@ -97,6 +98,10 @@ Status CheckFileName(const std::string& name) {
       return DataError("has a part longer than " + std::to_string(kMaxNameBytes) + " bytes");
   }
   return {};
+}
+
+std::string CanonicalName(const std::string& name) {
+  return std::filesystem::path(name).lexically_normal().string();
 }
 
 Result<NameTemplate> NameTemplate::Parse(const std::string& text) {

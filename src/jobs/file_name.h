@@ -40,4 +40,7 @@ class NameTemplate {
 /// Whether a job's own file name stays in the output folder; the reason if not ("is an absolute path; …").
 Status CheckFileName(const std::string& name);
 
+/// The same for all spellings of one file's name: names with the same one cannot both be given.
+std::string CanonicalName(const std::string& name);
+
 }  // namespace bifrons

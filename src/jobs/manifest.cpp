@@ -8,6 +8,9 @@
 #include <random>
 
 #include "src/base/json_depth.h"
+#include "src/jobs/file_name.h"
+#include "src/jobs/job_fields.h"
+#include "src/jobs/plan.h"
 
 namespace bifrons {
 namespace {
@@ -16,6 +19,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr int kVersion = 1;
+constexpr size_t kMaxLine = size_t{64} << 20;
 
 // The double that prints as the float does: 0.7, not 0.699999988079071.
 double Shortest(float value) {
@@ -44,6 +48,11 @@ nlohmann::ordered_json Common(const ManifestRecord& r) {
   return line;
 }
 
+void AddFile(const ManifestRecord& r, nlohmann::ordered_json* line) {
+  (*line)["file"] = r.file, (*line)["sha256"] = r.sha256, (*line)["bytes"] = r.bytes;
+  if (r.mtime_ns) (*line)["mtime_ns"] = *r.mtime_ns;
+}
+
 std::string Finish(nlohmann::ordered_json line, const PictureSettings& model) {
   line["model"] = model.model, line["model_hash"] = model.model_hash;
   line["isa"] = model.isa, line["compute"] = model.compute;
@@ -51,15 +60,22 @@ std::string Finish(nlohmann::ordered_json line, const PictureSettings& model) {
   return line.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-// Fields of one line; remembers if one is missing or of another type.
+// Beyond them JSON readers lose digits; nothing of ours comes near.
+constexpr int64_t kMaxNumber = int64_t{1} << 53;
+
+// Fields of one line; remembers the first that is missing, of another type or out of its bounds.
 class Fields {
  public:
   explicit Fields(const json& line) : line_(line) {}
   template <class T>
   void Get(const char* name, T* value) {
-    if (!Try(name, value)) complete_ = false;
+    if (!Try(name, value)) Refuse(name);
   }
-  /// Absent and null leave the value as it is.
+  void Get(const char* name, int64_t least, int64_t most, int64_t* value) {
+    Get(name, value);
+    if (*value < least || *value > most) Refuse(name);
+  }
+  /// Absent leaves the value as it is; another type too, and is not taken.
   template <class T>
   bool Try(const char* name, T* value) {
     const auto it = line_.find(name);
@@ -67,44 +83,69 @@ class Fields {
     *value = it->get<T>();
     return true;
   }
-  bool complete() const { return complete_; }
+  void Refuse(const char* name, const std::string& what = "is missing or not what it can be") {
+    if (wrong_.empty()) wrong_ = "its \"" + std::string(name) + "\" " + what;
+  }
+  const std::string& wrong() const { return wrong_; }
 
  private:
   static bool Fits(const json& v, const std::string&) { return v.is_string(); }
   static bool Fits(const json& v, bool) { return v.is_boolean(); }
   static bool Fits(const json& v, uint64_t) { return v.is_number_unsigned(); }
-  static bool Fits(const json& v, int64_t) { return v.is_number_unsigned(); }
+  static bool Fits(const json& v, int64_t) {
+    return v.is_number_unsigned() && v.get<uint64_t>() <= static_cast<uint64_t>(kMaxNumber);
+  }
 
   const json& line_;
-  bool complete_ = true;
+  std::string wrong_;
 };
 
-bool ParseHeader(const json& line, ManifestHeader* header) {
+std::string ParseHeader(const json& line, ManifestHeader* header) {
   Fields fields(line);
   int64_t count = 0;
   fields.Get("seed", &header->seed_base);
+  if (header->seed_base > static_cast<uint64_t>(kMaxSeed)) fields.Refuse("seed");
   if (fields.Try("jobs", &count)) header->jobs = count;
   if (fields.Try("results", &count)) header->results = count;
   fields.Get("list", &header->list), fields.Get("shard", &header->shard);
   fields.Get("model", &header->model), fields.Get("model_hash", &header->model_hash);
   fields.Get("version", &header->version);
+  fields.Try("provisional", &header->provisional);
   header->defaults = line.value("defaults", json());
-  return fields.complete() && header->seed_base <= static_cast<uint64_t>(kMaxSeed);
+  return fields.wrong();
 }
 
-bool ParseRecord(const json& line, ManifestRecord* record) {
+bool IsSha256(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::string ParseRecord(const json& line, ManifestRecord* record) {
   Fields fields(line);
-  fields.Get("job", &record->key), fields.Get("number", &record->number), fields.Get("of", &record->of);
-  fields.Get("index", &record->index), fields.Get("seed", &record->seed);
+  fields.Get("job", &record->key);
+  fields.Get("number", 0, kMaxJobImages - 1, &record->number);
+  fields.Get("of", 1, kMaxJobImages, &record->of);
+#ifndef BIFRONS_PLANTED_BUGS
+  if (record->number >= record->of) fields.Refuse("number", "is not below its \"of\"");
+#endif
+  fields.Get("index", 0, kMaxNumber, &record->index);
+  fields.Get("seed", &record->seed);
+  if (record->seed > static_cast<uint64_t>(kMaxSeed)) fields.Refuse("seed");
   fields.Try("where", &record->where), fields.Try("custom_id", &record->custom_id);
   if (line.contains("file")) {
     fields.Get("file", &record->file), fields.Get("sha256", &record->sha256);
-    fields.Get("bytes", &record->bytes);
-    return fields.complete() && !record->file.empty();
+    fields.Get("bytes", 0, kMaxNumber, &record->bytes);
+    const Status name = CheckFileName(record->file);
+    if (!name.ok()) fields.Refuse("file", name.error().message);
+    if (!FormatOfName(record->file)) fields.Refuse("file", "is no picture's name");
+    if (!IsSha256(record->sha256)) fields.Refuse("sha256");
+    const auto time = line.find("mtime_ns");
+    if (time != line.end() && time->is_number_integer()) record->mtime_ns = time->get<int64_t>();
+    return fields.wrong();
   }
   fields.Get("text", &record->text), fields.Get("complete", &record->complete);
-  fields.Get("prompt_tokens", &record->prompt_tokens), fields.Get("tokens", &record->tokens);
-  return fields.complete();
+  fields.Get("prompt_tokens", 0, kMaxNumber, &record->prompt_tokens);
+  fields.Get("tokens", 0, kMaxNumber, &record->tokens);
+  return fields.wrong();
 }
 
 }  // namespace
@@ -116,7 +157,7 @@ std::string PictureLine(const ManifestRecord& r, const PictureDetails& d) {
   line["guidance"] = Shortest(s.sampling.guidance), line["temperature"] = Shortest(s.sampling.temperature);
   line["top_k"] = s.sampling.top_k, line["top_p"] = Shortest(s.sampling.top_p);
   line["min_p"] = Shortest(s.sampling.min_p);
-  line["file"] = r.file, line["sha256"] = r.sha256, line["bytes"] = r.bytes;
+  AddFile(r, &line);
   line["width"] = s.width * s.upscale, line["height"] = s.height * s.upscale;
   line["format"] = d.format, line["upscale"] = s.upscale;
   line["seconds"] = {{"drawing", Milliseconds(d.drawing_seconds)}, {"file", Milliseconds(d.file_seconds)}};
@@ -138,7 +179,7 @@ std::string KeptLine(const ManifestRecord& r) {
   nlohmann::ordered_json line = Common(r);
   line["seed"] = r.seed;
   if (!r.file.empty()) {
-    line["file"] = r.file, line["sha256"] = r.sha256, line["bytes"] = r.bytes;
+    AddFile(r, &line);
   } else {
     line["text"] = r.text, line["complete"] = r.complete;
     line["prompt_tokens"] = r.prompt_tokens, line["tokens"] = r.tokens;
@@ -158,29 +199,46 @@ std::string HeaderLine(const ManifestHeader& h) {
                                  {"model_hash", h.model_hash},
                                  {"defaults", h.defaults},
                                  {"version", h.version}};
+  if (h.provisional) line["provisional"] = true;
   return line.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 LineVisitor ManifestLines(const std::string& path, const ManifestVisitor& visitor) {
-  return [path, visitor, first = true](std::string_view text, int64_t number) mutable -> Status {
+  return [path, visitor, first = true](std::string_view text, int64_t number,
+                                       int64_t offset) mutable -> Status {
     const std::string where = path + ":" + std::to_string(number);
+    const auto refuse = [&](const std::string& what) {
+      return DataError(where + ": " + what + "; move this file away, or take another folder");
+    };
+    if (text.size() > kMaxLine)
+      return refuse("a line longer than " + std::to_string(kMaxLine >> 20) + " MB, which no manifest has");
     BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, where));
     const json line = json::parse(text, nullptr, false);
     const bool is_header = line.is_object() && line.contains("bifrons_manifest");
     if (is_header && line["bifrons_manifest"] != kVersion)
       return DataError(where + ": a manifest of another version of bifrons; take another folder");
+    if (!line.is_object() || (first && !is_header)) return refuse("not a line of a manifest");
     ManifestHeader header;
     ManifestRecord record;
-    if (is_header && ParseHeader(line, &header)) {
+    const std::string wrong = is_header ? ParseHeader(line, &header) : ParseRecord(line, &record);
+    if (!wrong.empty()) return refuse("not a line of a manifest: " + wrong);
+    if (is_header) {
       visitor.header(std::move(header));
-    } else if (!is_header && !first && line.is_object() && ParseRecord(line, &record)) {
-      visitor.record(std::move(record), text);
     } else {
-      return DataError(where + ": not a line of a manifest; move this file away, or take another folder");
+      visitor.record(std::move(record), text, offset);
     }
     first = false;
     return {};
   };
+}
+
+Result<ManifestRecord> ParseManifestRecord(std::string_view text) {
+  BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, "the line"));
+  const json line = json::parse(text, nullptr, false);
+  if (!line.is_object()) return DataError("not a line of a manifest");
+  ManifestRecord record;
+  if (const std::string wrong = ParseRecord(line, &record); !wrong.empty()) return DataError(wrong);
+  return record;
 }
 
 Result<std::vector<std::string>> FindManifests(const std::string& folder) {
@@ -196,61 +254,80 @@ Result<std::vector<std::string>> FindManifests(const std::string& folder) {
   return found;
 }
 
-void FinishedWork::Add(ManifestRecord record) {
-  if (!record.file.empty()) owners_[record.file] = record.key;
-  std::map<int64_t, ManifestRecord>& records = records_[record.key];
-  const int64_t number = record.number;
-  records.insert_or_assign(number, std::move(record));
+namespace {
+
+// The header of a manifest's first line, if that much of it is there.
+Result<std::optional<ManifestHeader>> FirstHeader(const fs::path& path) {
+  std::optional<ManifestHeader> header;
+  const ManifestVisitor visitor{[&](ManifestHeader h) { header = std::move(h); }, {}};
+  constexpr const char* kEnough = "enough";
+  const auto first = [&, lines = ManifestLines(path.string(), visitor)](std::string_view line, int64_t number,
+                                                               int64_t offset) -> Status {
+    BIFRONS_RETURN_IF_ERROR(lines(line, number, offset));
+    return Failure(kEnough);
+  };
+  const Status read = ReadLinesBeneath(path.parent_path().string(), path.filename().string(), first);
+  if (!read.ok() && !header) return read.error();
+  return header;
 }
 
-const ManifestRecord* FinishedWork::Find(const std::string& key, int64_t number) const {
-  const auto job = records_.find(key);
-  if (job == records_.end()) return nullptr;
-  const auto it = job->second.find(number);
-  return it == job->second.end() ? nullptr : &it->second;
-}
+}  // namespace
 
-const ManifestRecord* FinishedWork::FindAny(const std::string& key) const {
-  const auto job = records_.find(key);
-  return job == records_.end() ? nullptr : &job->second.begin()->second;
-}
-
-const std::string* FinishedWork::OwnerOf(const std::string& file) const {
-  const auto it = owners_.find(file);
-  return it == owners_.end() ? nullptr : &it->second;
+Result<uint64_t> FixSeeds(const std::string& folder, const std::string& name, ManifestHeader header) {
+  BIFRONS_TRY(std::vector<std::string> paths, FindManifests(folder));
+  const auto is_own = [&](const std::string& path) { return fs::path(path).filename() == name; };
+  std::stable_partition(paths.begin(), paths.end(), is_own);  // its own comes first
+  std::optional<ManifestHeader> found;
+  bool begun = false;
+  for (const std::string& path : paths) {
+    if (found) break;
+    BIFRONS_TRY(found, FirstHeader(path));
+    begun |= is_own(path) && found;
+  }
+  if (begun) return found->seed_base;
+  std::random_device random;
+  header.seed_base =
+      found ? found->seed_base : (uint64_t{random()} << 21 ^ random()) & static_cast<uint64_t>(kMaxSeed);
+  const std::string path = (fs::path(folder) / name).string();
+  const ManifestVisitor nothing{[](const ManifestHeader&) {}, {}};
+  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, ManifestLines(path, nothing)));
+  BIFRONS_RETURN_IF_ERROR(file.AppendAndSync(HeaderLine(header)));
+  return header.seed_base;
 }
 
 Result<Manifest> Manifest::Open(const std::string& folder, const std::string& name) {
   const std::string path = (fs::path(folder) / name).string();
-  FinishedWork finished;
-  std::optional<ManifestHeader> last, other;
-  const auto record = [&](ManifestRecord r, std::string_view) { finished.Add(std::move(r)); };
+  FinishedWork finished(folder);
+  std::optional<ManifestHeader> last;
+  const auto record = [&](const ManifestRecord& r, std::string_view, int64_t offset) {
+    finished.Add(r, offset);
+  };
   const ManifestVisitor mine{[&](ManifestHeader h) { last = std::move(h); }, record};
-  const ManifestVisitor others{[&](ManifestHeader h) {
-                                 if (!other) other = std::move(h);
-                               },
-                               record};
+  const ManifestVisitor others{[](const ManifestHeader&) {}, record};
+  finished.BeginManifest(name);
   BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, ManifestLines(path, mine)));
   BIFRONS_TRY(const auto paths, FindManifests(folder));
   for (const std::string& p : paths) {
-    if (fs::path(p).filename() != name) BIFRONS_RETURN_IF_ERROR(ReadLines(p, ManifestLines(p, others)));
+    const std::string other = fs::path(p).filename().string();
+    if (other == name) continue;
+    finished.BeginManifest(other);
+    BIFRONS_RETURN_IF_ERROR(ReadLinesBeneath(folder, other, ManifestLines(p, others)));
   }
   Manifest manifest(std::move(file), std::move(finished));
-  // Processes that share a folder give jobs without a seed the same ones, so that a list dealt anew stays as
-  // it is.
-  std::random_device random;
-  manifest.seed_base_ = last    ? last->seed_base
-                        : other ? other->seed_base
-                                : (uint64_t{random()} << 21 ^ random()) & static_cast<uint64_t>(kMaxSeed);
   manifest.last_header_ = std::move(last);
   return manifest;
 }
 
-Status Manifest::Begin(ManifestHeader header) {
-  header.seed_base = seed_base_;
-  if (last_header_ == header) return {};
+Status Manifest::Begin(const ManifestHeader& header) {
+  const auto same_run = [](ManifestHeader a, const ManifestHeader& b) {
+    a.jobs = b.jobs, a.results = b.results, a.list = b.list, a.provisional = b.provisional;
+    return a == b;
+  };
+  const bool known =
+      last_header_ && (header.provisional ? same_run(*last_header_, header) : *last_header_ == header);
+  if (known) return {};
   BIFRONS_RETURN_IF_ERROR(file_.AppendAndSync(HeaderLine(header)));
-  last_header_ = std::move(header);
+  last_header_ = header;
   return {};
 }
 

@@ -7,17 +7,16 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "src/base/line_file.h"
 #include "src/base/result.h"
 #include "src/engine/metadata.h"
+#include "src/jobs/finished_work.h"
 
 namespace bifrons {
 
@@ -29,7 +28,8 @@ struct ManifestHeader {
   std::string list;                // hash of the whole list's keys; "" of a stream
   std::string shard = "0/1";
   std::string model, model_hash, version;
-  nlohmann::json defaults;  // of the command line, where they decide pictures
+  nlohmann::json defaults;   // of the command line, where they decide pictures
+  bool provisional = false;  // the list is still being read: jobs, results and list follow in another header
   bool operator==(const ManifestHeader&) const = default;
 };
 
@@ -44,6 +44,7 @@ struct ManifestRecord {
   // A picture:
   std::string file, sha256;  // relative to the folder; of its bytes
   int64_t bytes = 0;
+  std::optional<int64_t> mtime_ns;  // when the file was last written, since 1970; none: not told
   // An answer, where `file` is "":
   std::string text;
   bool complete = false;
@@ -65,32 +66,24 @@ std::string AnswerLine(const ManifestRecord& record, const PictureSettings& mode
 std::string KeptLine(const ManifestRecord& record);
 std::string HeaderLine(const ManifestHeader& header);
 
-/// Told about the lines of a manifest.
+/// Told about the lines of a manifest. What they hold is checked: numbers are within their bounds, and files
+/// are names below the folder.
 struct ManifestVisitor {
   std::function<void(ManifestHeader)> header;
-  std::function<void(ManifestRecord, std::string_view line)> record;
+  std::function<void(ManifestRecord, std::string_view line, int64_t offset)> record;
 };
 /// For ReadLines and LineFile::Open. Errors (kBadData): a line that is no manifest's, by its number.
 LineVisitor ManifestLines(const std::string& path, const ManifestVisitor& visitor);
+/// One line about a picture or an answer. Errors (kBadData): what is wrong with it, without a place.
+Result<ManifestRecord> ParseManifestRecord(std::string_view line);
 
 /// The folder's manifest*.jsonl, sorted. Errors: the folder cannot be read.
 Result<std::vector<std::string>> FindManifests(const std::string& folder);
 
-/// Finished work by job, and by file.
-class FinishedWork {
- public:
-  void Add(ManifestRecord record);
-  /// The latest line about this picture; null if there is none.
-  const ManifestRecord* Find(const std::string& key, int64_t number) const;
-  /// The latest line about the job's first picture that has one; null if none has.
-  const ManifestRecord* FindAny(const std::string& key) const;
-  /// The key of the job whose picture the file holds; null if nothing is known of it.
-  const std::string* OwnerOf(const std::string& file) const;
-
- private:
-  std::unordered_map<std::string, std::map<int64_t, ManifestRecord>> records_;  // by key, number
-  std::unordered_map<std::string, std::string> owners_;                         // key by file
-};
+/// Which seeds the jobs without one get in this folder: what its manifests say. Where they say nothing, it is
+/// made up, and `name` gets the header with it, so that every other process takes the same: to be called by
+/// one process at a time. Errors: Manifest::Open's.
+Result<uint64_t> FixSeeds(const std::string& folder, const std::string& name, ManifestHeader header);
 
 /// This process's manifest.
 class Manifest {
@@ -100,9 +93,8 @@ class Manifest {
   static Result<Manifest> Open(const std::string& folder, const std::string& name);
 
   const FinishedWork& finished() const { return finished_; }
-  uint64_t seed_base() const { return seed_base_; }
-  /// Writes a header if it differs from the last one. Takes the seed base from Open's.
-  Status Begin(ManifestHeader header);
+  /// Writes a header if it differs from the last one, for which a provisional one need not be.
+  Status Begin(const ManifestHeader& header);
   /// On the disk when this returns.
   Status Append(const std::string& line) { return file_.AppendAndSync(line); }
 
@@ -110,7 +102,6 @@ class Manifest {
   Manifest(LineFile file, FinishedWork finished) : file_(std::move(file)), finished_(std::move(finished)) {}
   LineFile file_;
   FinishedWork finished_;
-  uint64_t seed_base_ = 0;
   std::optional<ManifestHeader> last_header_;
 };
 

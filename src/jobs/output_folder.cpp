@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "src/base/atomic_file.h"
-#include "src/base/file_hash.h"
+#include "src/base/file_beneath.h"
 #include "src/base/stop.h"
 
 namespace bifrons {
@@ -47,24 +47,25 @@ class OutputFolder::Lock {
   const int fd_;
 };
 
-OutputFolder::OutputFolder(std::string folder, std::string suffix, std::unique_ptr<Lock> opening,
-                           Manifest manifest, FailedFile failed)
+OutputFolder::OutputFolder(std::string folder, std::string suffix, uint64_t seed_base, Manifest manifest,
+                           FailedFile failed)
     : folder_(std::move(folder)),
       suffix_(std::move(suffix)),
-      opening_(std::move(opening)),
+      seed_base_(seed_base),
       manifest_(std::move(manifest)),
       failed_(std::move(failed)) {}
 
 OutputFolder::~OutputFolder() = default;
 
 Status OutputFolder::Begin(ManifestHeader header) {
-  const Status begun = manifest_.Begin(std::move(header));
-  opening_.reset();
-  return begun;
+  header.seed_base = seed_base_;
+  const std::lock_guard lock(mutex_);
+  return manifest_.Begin(header);
 }
 
 Result<std::unique_ptr<OutputFolder>> OutputFolder::Open(const std::string& folder,
-                                                         const std::string& manifest) {
+                                                         const std::string& manifest,
+                                                         const ManifestHeader& header) {
   if (!manifest.starts_with(kManifest) || !manifest.ends_with(".jsonl") ||
       manifest.find('/') != std::string::npos) {
     return UsageError("a manifest's name begins with manifest and ends in .jsonl, unlike " + manifest);
@@ -72,13 +73,17 @@ Result<std::unique_ptr<OutputFolder>> OutputFolder::Open(const std::string& fold
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return Failure(folder + ": cannot make this folder: " + error.message());
-  auto opening = std::make_unique<Lock>(folder);
-  BIFRONS_RETURN_IF_ERROR(opening->Wait());
+  uint64_t seed_base = 0;
+  {
+    const Lock lock(folder);
+    BIFRONS_RETURN_IF_ERROR(lock.Wait());
+    BIFRONS_TRY(seed_base, FixSeeds(folder, manifest, header));
+  }
   BIFRONS_TRY(Manifest opened, Manifest::Open(folder, manifest));
   const std::string suffix = manifest.substr(kManifest.size());
   BIFRONS_TRY(FailedFile failed, FailedFile::Open((fs::path(folder) / ("failed" + suffix)).string()));
   return std::unique_ptr<OutputFolder>(
-      new OutputFolder(folder, suffix, std::move(opening), std::move(opened), std::move(failed)));
+      new OutputFolder(folder, suffix, seed_base, std::move(opened), std::move(failed)));
 }
 
 Status OutputFolder::OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep) {
@@ -91,12 +96,24 @@ std::string OutputFolder::PathOf(const std::string& file) const {
   return (fs::path(folder_) / file).string();
 }
 
-bool OutputFolder::Holds(const ManifestRecord& record) const {
-  const std::string path = PathOf(record.file);
-  std::error_code error;
-  if (fs::file_size(path, error) != static_cast<uintmax_t>(record.bytes) || error) return false;
-  const auto hash = Sha256OfFile(path);
-  return hash.ok() && *hash == record.sha256;
+OutputFolder::Held OutputFolder::Compare(const ManifestRecord& record) const {
+  const auto file = FileBeneath::Open(folder_, record.file);
+  if (!file.ok() || file->bytes() != record.bytes) return Held::kNo;
+  return file->mtime_ns() == record.mtime_ns ? Held::kYes : Held::kUnsure;
+}
+
+bool OutputFolder::Verify(const ManifestRecord& record) const {
+  const auto file = FileBeneath::Open(folder_, record.file);
+  if (!file.ok() || file->bytes() != record.bytes) return false;
+  const auto hash = file->Sha256();
+  if (!hash.ok() || *hash != record.sha256) return false;
+  if (record.mtime_ns && *record.mtime_ns != file->mtime_ns()) file->SetTime(*record.mtime_ns);
+  return true;
+}
+
+std::optional<int64_t> OutputFolder::TimeOf(const std::string& file) const {
+  const auto opened = FileBeneath::Open(folder_, file);
+  return opened.ok() ? std::optional(opened->mtime_ns()) : std::nullopt;
 }
 
 std::optional<OutputFolder::WriteError> OutputFolder::WriteFile(const std::string& file,

@@ -22,27 +22,37 @@ namespace bifrons {
 class OutputFolder {
  public:
   /// Makes `folder` if it is not there and owns its `manifest` (a name: manifest*.jsonl; failed and output
-  /// files are named alike). Errors: Manifest::Open's, a folder that cannot be made or written,
+  /// files are named alike). A manifest that is new begins with `header`, whose seed base is the folder's.
+  /// Other processes wait only for that. Errors: Manifest::Open's, a folder that cannot be made or written,
   /// Interrupted().
-  static Result<std::unique_ptr<OutputFolder>> Open(const std::string& folder, const std::string& manifest);
+  static Result<std::unique_ptr<OutputFolder>> Open(const std::string& folder, const std::string& manifest,
+                                                    const ManifestHeader& header);
   ~OutputFolder();
 
   const FinishedWork& finished() const { return manifest_.finished(); }
-  uint64_t seed_base() const { return manifest_.seed_base(); }
-  /// Until this is called, other processes wait in Open: the first header that a folder gets fixes its seeds.
-  Status Begin(ManifestHeader header);
+  /// Fixed by the first header that any of the folder's manifests got.
+  uint64_t seed_base() const { return seed_base_; }
   /// Keeps the answers of a batch, of requests for which `keep` says so.
   Status OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep);
 
   std::string PathOf(const std::string& file) const;
   /// What this process's own files have behind their names, as its manifest: "" or "-000-of-004".
   std::string suffix() const { return suffix_.substr(0, suffix_.rfind('.')); }
-  /// Whether the folder still holds what the record says, byte for byte. False tells nothing once a stop is
-  /// requested.
-  bool Holds(const ManifestRecord& record) const;
 
   // The rest may be called from any thread. Errors of these are the folder's, not the job's: nothing more can
   // be kept in it.
+
+  /// Whether the folder still has the file that the record tells of: surely, by its size and time; surely
+  /// not; or its contents have to tell.
+  enum class Held { kYes, kNo, kUnsure };
+  Held Compare(const ManifestRecord& record) const;
+  /// Whether the file's contents are those that the record tells of. They get the recorded time back: a copy
+  /// is not to be read at every start. False also when a stop is requested meanwhile.
+  bool Verify(const ManifestRecord& record) const;
+  /// When the file was last written; none where that cannot be told.
+  std::optional<int64_t> TimeOf(const std::string& file) const;
+  /// Manifest::Begin, with the folder's seed base.
+  Status Begin(ManifestHeader header);
 
   /// Why a file could not be written: the folder's fault, or the job's own (a name that cannot be).
   struct WriteError {
@@ -58,13 +68,13 @@ class OutputFolder {
 
  private:
   class Lock;
-  OutputFolder(std::string folder, std::string suffix, std::unique_ptr<Lock> opening, Manifest manifest,
+  OutputFolder(std::string folder, std::string suffix, uint64_t seed_base, Manifest manifest,
                FailedFile failed);
   Error Gone() const;
 
   const std::string folder_;
-  const std::string suffix_;       // what follows "manifest" in the manifest's name
-  std::unique_ptr<Lock> opening_;  // until Begin
+  const std::string suffix_;  // what follows "manifest" in the manifest's name
+  const uint64_t seed_base_;
   std::mutex mutex_;
   Manifest manifest_;
   FailedFile failed_;

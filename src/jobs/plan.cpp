@@ -34,15 +34,6 @@ void AddSettings(const DrawSettings& s, json* out) {
   (*out)["top_k"] = OrNull(s.top_k), (*out)["top_p"] = OrNull(s.top_p), (*out)["min_p"] = OrNull(s.min_p);
 }
 
-std::optional<PictureFormat> FormatOfName(const std::string& file) {
-  std::string extension = fs::path(file).extension().string();
-  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-  if (extension == ".png") return PictureFormat::kPng;
-  if (extension == ".jpg" || extension == ".jpeg") return PictureFormat::kJpeg;
-  if (extension == ".webp") return PictureFormat::kWebp;
-  return std::nullopt;
-}
-
 std::string WithExtension(const std::string& file, PictureFormat format) {
   const auto named = FormatOfName(file);
   if (named == format) return file;
@@ -91,6 +82,15 @@ Sampling SamplingOf(const DrawSettings& settings, float guidance) {
 }
 
 }  // namespace
+
+std::optional<PictureFormat> FormatOfName(const std::string& file) {
+  std::string extension = fs::path(file).extension().string();
+  for (char& c : extension) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
+  if (extension == ".png") return PictureFormat::kPng;
+  if (extension == ".jpg" || extension == ".jpeg") return PictureFormat::kJpeg;
+  if (extension == ".webp") return PictureFormat::kWebp;
+  return std::nullopt;
+}
 
 DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults) {
   Prefer(settings.guidance, defaults.guidance);

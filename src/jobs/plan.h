@@ -73,6 +73,9 @@ Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, J
 /// The job's own seed or the defaults'; none: it is to be derived.
 std::optional<uint64_t> GivenSeed(const Job& job, const JobDefaults& defaults);
 
+/// The format that a file's extension asks for; none if it is no picture's.
+std::optional<PictureFormat> FormatOfName(const std::string& file);
+
 /// Where a job's contact sheet stands: beside its first picture.
 std::string SheetFile(const PlannedJob& planned, JobFormat format);
 /// GenEval's tree: "00012".

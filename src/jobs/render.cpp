@@ -6,7 +6,6 @@
 #include <filesystem>
 
 #include "src/base/mapped_file.h"
-#include "src/base/sha256.h"
 #include "src/jobs/job_sheet.h"
 #include "src/jobs/openai_batch.h"
 #include "vision/png.h"
@@ -16,7 +15,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr double kTick = 0.1;  // seconds between looks at `stop`
+constexpr double kTick = 0.1;             // seconds between looks at `stop`
+constexpr double kCountingSeconds = 0.5;  // that the first picture waits for the list's count
+constexpr size_t kVerifyAtOnce = 64;      // jobs whose finished pictures are read at a time
 
 double Seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -24,34 +25,7 @@ std::span<const uint8_t> Bytes(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
 
-/// Whether the list can be read twice.
-bool IsFile(const std::string& jobs) {
-  std::error_code error;
-  return jobs != "-" && fs::is_regular_file(jobs, error);
-}
-
 }  // namespace
-
-Result<ModelParts> PartsForJobs(const std::string& jobs, JobFormat format) {
-  ModelParts parts;
-  if (format != JobFormat::kOpenAi) return parts;  // others hold pictures only
-  if (!IsFile(jobs)) {
-    parts.understanding = true;
-    return parts;
-  }
-  bool pictures = false, answers = false;
-  BIFRONS_TRY(const auto reader, JobReader::Open(jobs));
-  for (;;) {
-    BIFRONS_TRY(const auto entry, reader->Next());
-    if (!entry || (pictures && answers)) break;
-    const Job* const job = std::get_if<Job>(&*entry);
-    pictures |= job && job->picture;
-    answers |= job && job->answer;
-  }
-  if (answers && !pictures) return kUnderstandingParts;
-  parts.understanding = answers;
-  return parts;
-}
 
 Renderer::Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOptions options,
                    RenderListener& listener)
@@ -66,42 +40,51 @@ Renderer::Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOption
 Status Renderer::Open() {
   BIFRONS_TRY(model_, DescribeModel(janus_));
   plan_model_ = {model_.model_hash, janus_.config().guidance_default, model_.width, model_.height};
-  BIFRONS_TRY(folder_, OutputFolder::Open(options_.folder, options_.manifest));
-  ManifestHeader header;
-  header.shard = options_.shard.ToString();
-  header.model = model_.model, header.model_hash = model_.model_hash, header.version = model_.version;
-  header.defaults = ToJson(options_.defaults);
-  std::set<std::string> unfinished;  // custom ids whose earlier answer is not to these requests
-  if (IsFile(options_.jobs)) BIFRONS_RETURN_IF_ERROR(ReadAhead(&header, &unfinished));
-  BIFRONS_RETURN_IF_ERROR(folder_->Begin(std::move(header)));
-  if (format_ != JobFormat::kOpenAi) return {};
-  return folder_->OpenBatchOutput([&](const std::string& id) { return !unfinished.contains(id); });
+  header_.shard = options_.shard.ToString();
+  header_.model = model_.model, header_.model_hash = model_.model_hash, header_.version = model_.version;
+  header_.defaults = ToJson(options_.defaults);
+  if (IsListFile(options_.jobs)) {
+    counter_ = std::make_unique<ListCounter>(ListKeys{options_.jobs, options_.defaults, model_.model_hash},
+                                             options_.shard);
+    header_.provisional = true;
+    // Short lists are counted before anything else is written. For others nobody waits.
+    if (counter_->WaitFor(kCountingSeconds)) TakeCount();
+  }
+  BIFRONS_TRY(folder_, OutputFolder::Open(options_.folder, options_.manifest, header_));
+  BIFRONS_RETURN_IF_ERROR(folder_->Begin(header_));
+  return format_ == JobFormat::kOpenAi ? OpenBatchOutput() : Status();
 }
 
-Status Renderer::ReadAhead(ManifestHeader* header, std::set<std::string>* unfinished) {
-  BIFRONS_TRY(const auto reader, JobReader::Open(options_.jobs));
-  KeyCounter keys;
-  Sha256 list;
-  int64_t position = 0, results = 0, expected = 0;
-  for (;; position++) {
-    BIFRONS_TRY(const auto entry, reader->Next());
-    if (!entry) break;
-    const Job* const job = std::get_if<Job>(&*entry);
-    const std::string key =
-        job ? keys.Unique(ContentKey(*job, options_.defaults, format_, model_.model_hash)) : "no job";
-    list.Update(Bytes(key + "\n"));
-    if (!job) continue;
-    const int64_t count = job->picture ? PictureCount(*job, options_.defaults, format_) : 1;
-    results += count;
-    if (!options_.shard.Holds(position)) continue;
-    expected += count;
-    for (int64_t k = 0; !job->custom_id.empty() && k < count; k++)
-      if (!folder_->finished().Find(key, k)) unfinished->insert(job->custom_id);
-  }
-  header->jobs = position, header->results = results;
-  header->list = list.Finish().substr(0, 32);
-  summary_.progress.expected = expected;
-  return {};
+// Answers of earlier runs count, unless their custom_id has another request now. Only where there are any,
+// the list is looked through for such.
+Status Renderer::OpenBatchOutput() {
+  const ListKeys keys{options_.jobs, options_.defaults, model_.model_hash};
+  std::optional<DigestSet> unfinished;  // custom ids
+  Status read;
+  const auto look = [&](const ListKeys::Entry& entry) {
+    if (!entry.job || !options_.shard.Holds(entry.position)) return true;
+    bool whole = true;
+    for (int64_t k = 0; k < entry.results && whole; k++) whole = folder_->finished().Has(entry.key, k);
+    if (!whole) unfinished->Insert(DigestOf(entry.job->custom_id), {});
+    return true;
+  };
+  BIFRONS_RETURN_IF_ERROR(folder_->OpenBatchOutput([&](const std::string& id) {
+    if (!unfinished) {
+      unfinished.emplace();
+      if (IsListFile(options_.jobs)) read = keys.Visit(look);
+    }
+    return !read.ok() || !unfinished->Contains(DigestOf(id));
+  }));
+  return read;
+}
+
+void Renderer::TakeCount() {
+  const auto count = std::exchange(counter_, nullptr)->Get();
+  if (!count.ok()) return;  // who feeds meets the same
+  header_.jobs = count->jobs, header_.results = count->results, header_.list = count->list;
+  header_.provisional = false;
+  const std::lock_guard lock(mutex_);
+  summary_.progress.expected = count->expected;
 }
 
 // ---- feeding
@@ -114,6 +97,11 @@ Status Renderer::Run(const std::function<bool()>& stop) {
   Status read = Feed(stop);
   WaitForTheRest(stop);
   scheduler_->WaitUntilIdle();
+  while (counter_ && !stop() && !IsAbandoned()) {
+    counter_->WaitFor(kTick);
+    ReportProgress();
+  }
+  counter_.reset();
   if (read.ok() && !stop() && !IsAbandoned()) WriteListSheets();
   summary_.stats = scheduler_->stats();
   scheduler_.reset();
@@ -148,9 +136,11 @@ void Renderer::WaitForTheRest(const Stop& stop) {
 Status Renderer::Feed(const Stop& stop) {
   EntryQueue queue(std::move(reader_));
   while (WaitForRoom(stop)) {
-    EntryQueue::Item item = queue.Pop(kTick);
-    if (const auto* end = std::get_if<EntryQueue::End>(&item)) {
-      // The reader has heard of it first, which is no error of the list's.
+    EntryQueue::Item item = queue.Pop(waiting_.empty() ? kTick : 0);
+    const auto* const end = std::get_if<EntryQueue::End>(&item);
+    if (end || std::holds_alternative<std::monostate>(item)) VerifyWaiting(stop);
+    if (end) {
+      // The reader has heard of a stop first, which is no error of the list's.
       if (!end->status.ok() && stop()) continue;
       return end->status;
     }
@@ -171,18 +161,25 @@ void Renderer::Take(const Job& job, const Stop& stop) {
   const std::string key = keys_.Unique(ContentKey(job, defaults, format_, model_.model_hash));
   if (!options_.shard.Holds(position_++)) return;
   const int64_t count = PictureCount(job, defaults, format_);
-  const FinishedWork& finished = folder_->finished();
-  const ManifestRecord* const any = finished.FindAny(key);
+  Known known;
+  const ManifestRecord* any = nullptr;
+  for (int64_t k = 0; k < std::max<int64_t>(count, 1); k++)
+    known.records.push_back(folder_->finished().Find(key, k));
+  for (const auto& record : known.records)
+    if (record && !any) any = &*record;
   std::optional<uint64_t> seed = GivenSeed(job, defaults);
   // Where a list was dealt anew, another manifest fixed it.
-  if (!seed && any) seed = any->seed - static_cast<uint64_t>(defaults.plot.empty() ? any->number : 0);
+  if (!seed && any) {
+    const auto counted = static_cast<uint64_t>(defaults.plot.empty() ? any->number : 0);
+    if (any->seed >= counted) seed = any->seed - counted;
+  }
   if (!seed) seed = DerivedSeed(folder_->seed_base(), key, std::max<int64_t>(count, 1));
 
   auto planned = Plan(job, key, defaults, format_, plan_model_, options_.names, *seed);
   if (!planned.ok()) return Fail(FailedOf(job, key, planned.error()));
-  if (const Status claimed = ClaimNames(*planned); !claimed.ok())
+  if (const Status claimed = ClaimNames(*planned, known.records); !claimed.ok())
     return Fail(FailedOf(job, key, claimed.error()));
-  const auto live = std::make_shared<Live>();
+  const auto live = known.live = std::make_shared<Live>();
   live->plan = std::move(*planned);
 
   if (job.answer) {
@@ -195,12 +192,50 @@ void Renderer::Take(const Job& job, const Stop& stop) {
     return SubmitAnswer(live, *seed);
   }
   if (!WriteGenEvalMetadata(job)) return;
+  using Held = OutputFolder::Held;
+  for (const auto& record : known.records) {
+    Held held = record ? folder_->Compare(*record) : Held::kNo;
+    if (options_.verify && held == Held::kYes) held = Held::kUnsure;
+    known.held.push_back(held);
+  }
+  const auto has = [&](Held held) { return std::ranges::count(known.held, held) > 0; };
+  const bool draws = has(Held::kNo), waits = has(Held::kUnsure) || !waiting_.empty();
+  if (!waits) return Continue(known, stop);
+  waiting_.push_back(std::move(known));
+  if (draws || waiting_.size() >= kVerifyAtOnce) VerifyWaiting(stop);
+}
+
+// Reads the pictures whose time does not tell, on all cores.
+void Renderer::VerifyWaiting(const Stop& stop) {
+  using Held = OutputFolder::Held;
+  std::vector<std::pair<const ManifestRecord*, Held*>> unsure;
+  for (Known& known : waiting_) {
+    for (size_t k = 0; k < known.held.size(); k++)
+      if (known.held[k] == Held::kUnsure) unsure.emplace_back(&*known.records[k], &known.held[k]);
+  }
+  if (unsure.size() > 1 && !verifiers_) verifiers_ = std::make_unique<ThreadPool>(AvailableThreads());
+  const auto verify = [&](int64_t begin, int64_t end, int) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); i++)
+      *unsure[i].second = folder_->Verify(*unsure[i].first) ? Held::kYes : Held::kNo;
+  };
+  if (unsure.size() > 1) {
+    verifiers_->ParallelFor(static_cast<int64_t>(unsure.size()), verify);
+  } else {
+    verify(0, static_cast<int64_t>(unsure.size()), 0);
+  }
+  for (const Known& known : std::exchange(waiting_, {})) {
+    if (stop()) return;  // what is not held may be what there was no time to read
+    Continue(known, stop);
+  }
+}
+
+void Renderer::Continue(const Known& known, const Stop& stop) {
+  const std::shared_ptr<Live>& live = known.live;
   std::vector<size_t> missing;
   for (size_t k = 0; k < live->plan.pictures.size(); k++) {
     if (stop() || IsAbandoned()) return;
-    const ManifestRecord* const record = finished.Find(key, static_cast<int64_t>(k));
-    if (record && folder_->Holds(*record)) {
-      Kept(*record, job);
+    if (known.held[k] == OutputFolder::Held::kYes) {
+      Kept(*known.records[k], live->plan.job);
     } else {
       missing.push_back(k);
     }
@@ -233,23 +268,22 @@ bool Renderer::WriteGenEvalMetadata(const Job& job) {
 
 // Finished pictures keep the names they have. No other job may write over one of this run, or of the
 // manifests.
-Status Renderer::ClaimNames(PlannedJob& planned) {
-  const FinishedWork& finished = folder_->finished();
+Status Renderer::ClaimNames(PlannedJob& planned, const std::vector<std::optional<ManifestRecord>>& records) {
   for (PlannedPicture& picture : planned.pictures) {
-    const ManifestRecord* const record = finished.Find(planned.key, picture.number);
+    const auto& record = records[static_cast<size_t>(picture.number)];
     if (record) picture.file = record->file;
     picture.file = fs::path(picture.file).lexically_normal().string();
-    const auto [claim, fresh] = claims_.emplace(picture.file, planned.job.index);
+    const auto [claim, fresh] = claims_.Insert(DigestOf(CanonicalName(picture.file)), planned.job.index);
     if (!fresh) {
       return UsageError("its file " + picture.file + " is that of " +
-                        (claim->second == planned.job.index
-                             ? "another of its pictures"
-                             : "the job with index " + std::to_string(claim->second)) +
+                        (*claim == planned.job.index ? "another of its pictures"
+                                                     : "the job with index " + std::to_string(*claim)) +
                         " already; a name with {index} and {number} tells them apart");
     }
     std::error_code error;
-    const std::string* const owner = finished.OwnerOf(picture.file);
-    if (!record && owner && *owner != planned.key && fs::exists(folder_->PathOf(picture.file), error)) {
+    const auto owner = folder_->finished().OwnerOf(picture.file);
+    const bool others = owner && *owner != FinishedWork::MarkOf(planned.key);
+    if (!record && others && fs::exists(folder_->PathOf(picture.file), error)) {
       return UsageError("its file " + picture.file +
                         " holds a picture of another job or of other settings; take "
                         "another folder or name, or remove that file");
@@ -341,6 +375,10 @@ void Renderer::ReportProgress() {
   const auto now = Clock::now();
   if (Seconds(now - reported_) < kTick) return;
   reported_ = now;
+  if (counter_ && counter_->WaitFor(0)) {
+    TakeCount();
+    Keep(folder_->Begin(header_));
+  }
   const double tokens = static_cast<double>(scheduler_->stats().image_tokens);
   const std::lock_guard lock(mutex_);
   RenderProgress& progress = summary_.progress;

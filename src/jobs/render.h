@@ -13,19 +13,21 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "src/base/digest_map.h"
 #include "src/base/result.h"
+#include "src/base/thread_pool.h"
 #include "src/engine/metadata.h"
 #include "src/engine/scheduler.h"
+#include "src/jobs/content_key.h"
 #include "src/jobs/entry_queue.h"
 #include "src/jobs/job_reader.h"
 #include "src/jobs/job_sheet.h"
+#include "src/jobs/list_counter.h"
 #include "src/jobs/output_folder.h"
-#include "src/jobs/content_key.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
 #include "src/model/janus.h"
@@ -42,6 +44,7 @@ struct RenderOptions {
   Shard shard;
   bool sheets = false;    // contact sheets: of every job with several pictures, and of all that have one
   int sheet_columns = 0;  // 0 = about as many as rows
+  bool verify = false;    // read every finished picture, also where size and time are as recorded
   ImageOptions images;    // how those that are asked about are read
   SchedulerOptions scheduler;
 };
@@ -80,10 +83,6 @@ class RenderListener {
   virtual void OnProgress(const RenderProgress& progress) = 0;
 };
 
-/// What of the model the list takes; read from a file's entries, and by the format alone where it is a
-/// stream.
-Result<ModelParts> PartsForJobs(const std::string& jobs, JobFormat format);
-
 class Renderer {
  public:
   /// `reader` stands at the list's beginning. `janus` and `listener` must outlive the renderer.
@@ -109,6 +108,12 @@ class Renderer {
     bool fresh = false;     // some of it is drawn now
     ManifestRecord answer;  // once it is there
   };
+  /// A job of which some may be finished, and what the manifests and the folder say of each picture.
+  struct Known {
+    std::shared_ptr<Live> live;
+    std::vector<std::optional<ManifestRecord>> records;
+    std::vector<OutputFolder::Held> held;
+  };
   /// A picture or an answer that the scheduler has.
   struct Request {
     int64_t number = 0;  // its key in requests_
@@ -120,12 +125,15 @@ class Renderer {
 
   // ---- render.cpp: the caller's thread
   Status Open();
-  Status ReadAhead(ManifestHeader* header, std::set<std::string>* unfinished);
+  Status OpenBatchOutput();
+  void TakeCount();
   Status Feed(const Stop& stop);
   void WaitForTheRest(const Stop& stop);
   void Take(const Job& job, const Stop& stop);
+  void VerifyWaiting(const Stop& stop);
+  void Continue(const Known& known, const Stop& stop);
   bool WriteGenEvalMetadata(const Job& job);
-  Status ClaimNames(PlannedJob& planned);
+  Status ClaimNames(PlannedJob& planned, const std::vector<std::optional<ManifestRecord>>& records);
   void SubmitPicture(const std::shared_ptr<Live>& live, size_t k);
   void SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed);
   std::shared_ptr<Request> Enter(bool picture);
@@ -164,8 +172,12 @@ class Renderer {
   PlanModel plan_model_;
   std::unique_ptr<OutputFolder> folder_;
   KeyCounter keys_;
-  int64_t position_ = 0;                             // in the list
-  std::unordered_map<std::string, int64_t> claims_;  // the index of the job that a file name belongs to
+  int64_t position_ = 0;                  // in the list
+  DigestMap<int64_t> claims_;             // the index of the job that a file's name belongs to
+  ManifestHeader header_;                 // of this run
+  std::unique_ptr<ListCounter> counter_;  // until it has told
+  std::vector<Known> waiting_;            // for their contents to be looked at
+  std::unique_ptr<ThreadPool> verifiers_;
   Clock::time_point start_, reported_;
 
   std::mutex mutex_;  // of what follows, and of the listener

@@ -60,6 +60,7 @@ Status Renderer::WritePicture(const Live& live, const PlannedPicture& picture, c
   record.number = picture.number, record.seed = picture.seed;
   record.file = picture.file, record.bytes = static_cast<int64_t>(bytes.size());
   record.sha256 = Sha256::Hex(bytes);
+  record.mtime_ns = folder_->TimeOf(picture.file);
   details.file_seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   const std::string line = PictureLine(record, details);
   if (const Status recorded = folder_->Record(line); !recorded.ok()) {
