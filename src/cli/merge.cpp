@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "src/base/atomic_file.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/model/text/utf8.h"
@@ -13,9 +12,36 @@ namespace bifrons {
 namespace {
 
 constexpr size_t kMostShown = 20;
+constexpr int64_t kMostListed = 1'000'000;  // one by one, in JSON
 
 std::string FailedText(const FailedJob& f) {
   return "job " + std::to_string(f.index) + " (" + f.where + "): " + f.error.message;
+}
+
+// An object per job; where that would be too many, one for all between its "index" and its "last".
+nlohmann::ordered_json MissingJson(const std::vector<MissingJobs>& missing) {
+  int64_t left = kMostListed;
+  const auto fits = [&](const Run& run) {
+    const bool fit = run.size() <= left;
+    if (fit) left -= run.size();
+    return fit;
+  };
+  nlohmann::ordered_json out = nlohmann::ordered_json::array();
+  for (const MissingJobs& m : missing) {
+    if (!fits(m.indices)) {
+      out.push_back({{"index", m.indices.first}, {"last", m.indices.last}});
+      continue;
+    }
+    for (int64_t index = m.indices.first; index <= m.indices.last; index++) out.push_back({{"index", index}});
+    for (const Run& run : m.numbers) {
+      if (fits(run)) {
+        for (int64_t k = run.first; k <= run.last; k++) out.back()["numbers"].push_back(k);
+      } else {
+        out.back()["more_numbers"].push_back({run.first, run.last});
+      }
+    }
+  }
+  return out;
 }
 
 nlohmann::ordered_json ToJson(const MergeReport& r) {
@@ -26,11 +52,7 @@ nlohmann::ordered_json ToJson(const MergeReport& r) {
   for (const auto& p : r.parts)
     out["manifests"].push_back({{"file", p.manifest}, {"shard", p.shard}, {"finished", p.finished}});
   out["missing_shards"] = r.missing_shards;
-  out["missing"] = nlohmann::ordered_json::array();
-  for (const MissingJob& m : r.missing) {
-    out["missing"].push_back({{"index", m.index}});
-    if (!m.numbers.empty()) out["missing"].back()["numbers"] = m.numbers;
-  }
+  out["missing"] = MissingJson(r.missing);
   out["damaged"] = nlohmann::ordered_json::array();
   for (const DamagedFile& d : r.damaged) out["damaged"].push_back({{"file", d.path}, {"exists", d.exists}});
   out["failed"] = nlohmann::ordered_json::array();
@@ -46,8 +68,9 @@ void PrintLines(const char* title, size_t count, const std::function<std::string
 
 void Print(const MergeReport& r) {
   for (const auto& p : r.parts)
-    std::printf("%s: shard %s, %lld finished\n", p.manifest.c_str(), p.shard.c_str(),
-                static_cast<long long>(p.finished));
+    std::printf(
+        "%s\n",
+        OneLine(p.manifest + ": shard " + p.shard + ", " + std::to_string(p.finished) + " finished").c_str());
   PrintLines("failed:", r.failed.size(), [&](size_t i) { return FailedText(r.failed[i]); });
   PrintLines("damaged:", r.damaged.size(), [&](size_t i) {
     return r.damaged[i].path + (r.damaged[i].exists ? ": is not what its manifest says" : ": is not there");
@@ -57,7 +80,11 @@ void Print(const MergeReport& r) {
   std::string line = std::to_string(r.finished);
   if (r.expected) line += " of " + std::to_string(*r.expected);
   line += " finished";
-  if (!r.expected) line += " (the list was a stream: how many it asked for, only --jobs can tell)";
+  if (!r.expected && r.header.provisional) {
+    line += " (no process lived until it had read the list: how many it asks for, only --jobs can tell)";
+  } else if (!r.expected) {
+    line += " (the list was a stream: how many it asked for, only --jobs can tell)";
+  }
   if (r.duplicates > 0) line += ", " + std::to_string(r.duplicates) + " duplicate lines";
   if (r.others > 0) line += ", " + std::to_string(r.others) + " of other lists or settings";
   std::printf("%s: %s\n", line.c_str(),
@@ -67,12 +94,9 @@ void Print(const MergeReport& r) {
 }  // namespace
 
 Result<int> RunMerge(const MergeOptions& options) {
-  BIFRONS_TRY(const MergeReport report, CheckFolders({options.folders, options.jobs, !options.quick}));
-  if (!options.output.empty()) {
-    const std::string text = MergedManifest(report);
-    BIFRONS_RETURN_IF_ERROR(WriteFileAtomically(
-        options.output, std::span(reinterpret_cast<const uint8_t*>(text.data()), text.size())));
-  }
+  MergeRequest request{options.folders, options.jobs, !options.quick, !options.output.empty()};
+  BIFRONS_TRY(const MergeReport report, CheckFolders(request));
+  if (!options.output.empty()) BIFRONS_RETURN_IF_ERROR(WriteMergedManifest(report, options.output));
   if (options.json) {
     std::printf("%s\n", JsonLine(ToJson(report)).c_str());
   } else {

@@ -4,12 +4,15 @@
 #include <filesystem>
 #include <map>
 #include <set>
+#include <tuple>
+#include <unordered_set>
 
-#include "src/base/file_hash.h"
+#include "src/base/atomic_file.h"
+#include "src/base/file_beneath.h"
 #include "src/base/stop.h"
 #include "src/base/thread_pool.h"
-#include "src/jobs/job_reader.h"
 #include "src/jobs/content_key.h"
+#include "src/jobs/job_reader.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
 
@@ -18,70 +21,86 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Line : MergedLine {
-  size_t part = 0;
+constexpr int64_t kMostShardsShown = 1000;  // one by one
+
+// A line about a picture or an answer: as much of it as is needed.
+struct Line {
+  Digest16 key;
+  int64_t index = 0, number = 0, of = 1;
+  size_t part = 0, folder = 0;
+  size_t text_hash = 0;
+  std::string file{}, sha256{};
+  int64_t bytes = 0;
+  std::string text{};  // where lines are kept
   bool exists = true, right = true;
 };
 
 // Everything that the folders say.
 struct Contents {
-  std::vector<std::optional<ManifestHeader>> headers;     // the last one of each part
-  std::map<std::pair<std::string, int64_t>, Line> lines;  // by key and number
+  std::vector<std::string> folders;
+  std::vector<std::optional<ManifestHeader>> headers;  // the last one of each part
+  std::vector<Line> lines;                             // the last one about each result
+  DigestMap<size_t> places;                            // in `lines`
   std::vector<FailedJob> failed;
 };
 
-Status ReadFolder(const std::string& folder, MergeReport* report, Contents* contents) {
+Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* report, Contents* contents) {
   BIFRONS_TRY(const auto manifests, FindManifests(folder));
   if (manifests.empty()) return DataError(folder + ": holds no manifest*.jsonl; was it rendered?");
+  contents->folders.push_back(folder);
   for (const std::string& path : manifests) {
     const size_t part = report->parts.size();
     report->parts.push_back({path, "", 0});
     contents->headers.emplace_back();
+    const auto take = [&](ManifestRecord r, std::string_view text, int64_t) {
+      Line line{.key = KeyDigest(r.key), .index = r.index, .number = r.number, .of = r.of, .part = part};
+      line.folder = contents->folders.size() - 1;
+      line.text_hash = std::hash<std::string_view>()(text);
+      line.file = std::move(r.file), line.sha256 = std::move(r.sha256), line.bytes = r.bytes;
+      if (keep_lines) line.text = text;
+      const auto [place, fresh] =
+          contents->places.Insert(ResultDigest(line.key, line.number), contents->lines.size());
+      if (fresh) return contents->lines.push_back(std::move(line));
+      Line& before = contents->lines[*place];
+      report->duplicates += before.text_hash != line.text_hash;
+      before = std::move(line);
+    };
     const ManifestVisitor visitor{[&](ManifestHeader header) { contents->headers[part] = std::move(header); },
-                                  [&](ManifestRecord record, std::string_view text) {
-                                    const std::pair key(record.key, record.number);
-                                    Line line{{std::move(record), folder, std::string(text)}, part};
-                                    const auto [it, fresh] = contents->lines.try_emplace(key, line);
-                                    if (fresh) return;
-                                    report->duplicates += it->second.line != line.line;
-                                    it->second = std::move(line);
-                                  }};
-    BIFRONS_RETURN_IF_ERROR(ReadLines(path, ManifestLines(path, visitor)));
+                                  take};
+    BIFRONS_RETURN_IF_ERROR(
+        ReadLinesBeneath(folder, fs::path(path).filename().string(), ManifestLines(path, visitor)));
     if (contents->headers[part]) report->parts[part].shard = contents->headers[part]->shard;
   }
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with("failed") || !name.ends_with(".jsonl")) continue;
-    BIFRONS_RETURN_IF_ERROR(ReadLines(entry.path(), FailedLines(entry.path(), [&](FailedJob failed) {
-                                        contents->failed.push_back(std::move(failed));
-                                      })));
+    const auto take = [&](FailedJob failed) { contents->failed.push_back(std::move(failed)); };
+    BIFRONS_RETURN_IF_ERROR(ReadLinesBeneath(folder, name, FailedLines(entry.path(), take)));
   }
   return {};
 }
 
-void CheckFiles(Contents* contents, bool read_files) {
-  std::vector<Line*> lines;
-  for (auto& [key, line] : contents->lines)
-    if (!line.record.file.empty()) lines.push_back(&line);
+Status CheckFiles(Contents* contents, bool read_files) {
   ThreadPool pool(AvailableThreads());
-  pool.ParallelFor(static_cast<int64_t>(lines.size()), [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end; i++) {
-      if (StopRequested()) return;
-      Line& line = *lines[static_cast<size_t>(i)];
-      const std::string path = (fs::path(line.folder) / line.record.file).string();
-      std::error_code error;
-      const auto size = fs::file_size(path, error);
-      line.exists = !error;
-      line.right = !error && size == static_cast<uintmax_t>(line.record.bytes);
+  const auto check = [&](int64_t begin, int64_t end, int) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end) && !StopRequested(); i++) {
+      Line& line = contents->lines[i];
+      if (line.file.empty()) continue;
+      const auto file = FileBeneath::Open(contents->folders[line.folder], line.file);
+      line.exists = file.ok();
+      line.right = file.ok() && file->bytes() == line.bytes;
       if (!line.right || !read_files) continue;
-      const auto hash = Sha256OfFile(path);
-      line.right = hash.ok() && *hash == line.record.sha256;
+      const auto hash = file->Sha256();
+      line.right = hash.ok() && *hash == line.sha256;
     }
-  });
+  };
+  pool.ParallelFor(static_cast<int64_t>(contents->lines.size()), check);
+  return StopRequested() ? Status(Interrupted()) : Status();
 }
 
-// All parts have to be of one list and one model; streams have none to compare.
+// All parts have to be of one list and one model; streams have none to compare, and who was ended before it
+// had read the list does not know.
 Result<ManifestHeader> CommonHeader(const MergeReport& report, const Contents& contents, bool by_jobs) {
   const ManifestHeader* common = nullptr;
   size_t whose = 0;
@@ -89,21 +108,52 @@ Result<ManifestHeader> CommonHeader(const MergeReport& report, const Contents& c
     const auto& header = contents.headers[i];
     if (!header) continue;
     if (!common) common = &*header, whose = i;
-    const bool same = header->model_hash == common->model_hash && header->defaults == common->defaults &&
-                      (by_jobs || header->list == common->list);
-    if (!same) {
+    const bool same_list =
+        by_jobs || header->provisional || common->provisional || header->list == common->list;
+    if (header->model_hash != common->model_hash || header->defaults != common->defaults || !same_list) {
       return UsageError(report.parts[whose].manifest + " and " + report.parts[i].manifest +
                         " are of different lists, models or settings; check them one by one");
     }
+    if (common->provisional && !header->provisional) common = &*header, whose = i;
   }
   if (!common) return DataError(report.parts[0].manifest + ": is empty");
   return *common;
 }
 
+// Those from 0 to count-1 that are not among `there`, which is sorted.
+std::vector<Run> Gaps(const std::vector<int64_t>& there, int64_t count) {
+  std::vector<Run> gaps;
+  int64_t next = 0;
+  for (const int64_t number : there) {
+    if (number >= count) break;
+    if (number > next) gaps.push_back({next, number - 1});
+    next = std::max(next, number + 1);
+  }
+  if (next < count) gaps.push_back({next, count - 1});
+  return gaps;
+}
+
+// Neighbours of which nothing is there become one.
+void AddMissing(MissingJobs missing, std::vector<MissingJobs>* all) {
+  const bool joins = !all->empty() && all->back().numbers.empty() && missing.numbers.empty() &&
+                     all->back().indices.last + 1 == missing.indices.first;
+  if (joins) {
+    all->back().indices.last = missing.indices.last;
+  } else {
+    all->push_back(std::move(missing));
+  }
+}
+
 // By the list itself: every job's key says what ought to be there.
-Status FindMissing(const std::string& jobs, const Contents& contents, MergeReport* report) {
+Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& contents,
+                                             MergeReport* report) {
   BIFRONS_TRY(const JobDefaults defaults, DefaultsFromJson(report->header.defaults));
   BIFRONS_TRY(const auto reader, JobReader::Open(jobs));
+  const auto by_key = [](const Line& a, const Line& b) {
+    return std::tie(a.key.high, a.key.low, a.number) < std::tie(b.key.high, b.key.low, b.number);
+  };
+  std::ranges::sort(contents.lines, by_key);
+  std::vector<MissingJobs> all;
   KeyCounter keys;
   int64_t expected = 0, known = 0;  // results; lines about them
   for (;;) {
@@ -119,49 +169,59 @@ Status FindMissing(const std::string& jobs, const Contents& contents, MergeRepor
         keys.Unique(ContentKey(*job, defaults, reader->format(), report->header.model_hash));
     const int64_t count = job->picture ? PictureCount(*job, defaults, reader->format()) : 1;
     expected += count;
-    std::vector<int64_t> missing;
-    for (int64_t k = 0; k < count; k++) {
-      const auto it = contents.lines.find({key, k});
-      if (it != contents.lines.end()) known++;
-      if (it != contents.lines.end() && it->second.right) {
-        report->finished++;
-      } else {
-        missing.push_back(k);
-      }
+    std::vector<int64_t> there;
+    const Line first{.key = KeyDigest(key)};
+    for (auto it = std::ranges::lower_bound(contents.lines, first, by_key);
+         it != contents.lines.end() && it->key == first.key && it->number < count; ++it) {
+      known++;
+      if (it->right) there.push_back(it->number);
     }
+    report->finished += static_cast<int64_t>(there.size());
+    std::vector<Run> missing = Gaps(there, count);
     if (missing.empty()) continue;
-    if (static_cast<int64_t>(missing.size()) == count) missing.clear();
-    report->missing.push_back({job->index, std::move(missing)});
+    if (there.empty()) missing.clear();
+    all.push_back({{job->index, job->index}, std::move(missing)});
   }
   report->expected = expected;
   report->others = static_cast<int64_t>(contents.lines.size()) - known;
-  return {};
+  return all;
 }
 
-// By indices, which count the list's entries unless jobs have their own.
-void FindMissingIndices(MergeReport* report) {
-  std::map<int64_t, std::pair<int64_t, std::set<int64_t>>> found;  // index → pictures of the job, those there
-  for (const MergedLine& line : report->lines) {
-    auto& [of, numbers] = found[line.record.index];
-    of = std::max(of, line.record.of);
-    numbers.insert(line.record.number);
-  }
-  report->finished = static_cast<int64_t>(report->lines.size());
+// By indices, which count the list's entries unless jobs have their own. `right` is sorted by them.
+std::vector<MissingJobs> FindMissingIndices(const std::vector<const Line*>& right, MergeReport* report) {
+  std::vector<MissingJobs> all;
+  report->finished = static_cast<int64_t>(right.size());
   report->expected = report->header.results;
-  if (!report->header.jobs) return;
-  if (!found.empty() && found.rbegin()->first >= *report->header.jobs) return;
-  std::set<int64_t> failed;
-  for (const FailedJob& f : report->failed) failed.insert(f.index);
-  for (int64_t index = 0; index < *report->header.jobs; index++) {
-    const auto it = found.find(index);
-    MissingJob missing{index, {}};
-    if (it != found.end()) {
-      for (int64_t k = 0; k < it->second.first; k++)
-        if (!it->second.second.contains(k)) missing.numbers.push_back(k);
-      if (missing.numbers.empty()) continue;
-    }
-    if (!failed.contains(index)) report->missing.push_back(std::move(missing));
+  if (!report->header.jobs || (!right.empty() && right.back()->index >= *report->header.jobs)) return all;
+  int64_t next = 0;  // of the indices that are looked at
+  for (size_t i = 0; i < right.size();) {
+    const int64_t index = right[i]->index;
+    int64_t of = 0;
+    std::vector<int64_t> there;
+    for (; i < right.size() && right[i]->index == index; i++)
+      there.push_back(right[i]->number), of = std::max(of, right[i]->of);
+    if (index > next) all.push_back({{next, index - 1}, {}});
+    std::vector<Run> missing = Gaps(there, of);
+    if (!missing.empty()) all.push_back({{index, index}, std::move(missing)});
+    next = index + 1;
   }
+  if (next < *report->header.jobs) all.push_back({{next, *report->header.jobs - 1}, {}});
+  return all;
+}
+
+// Without the jobs that failed, whose indices are sorted.
+std::vector<MissingJobs> WithoutFailed(std::vector<MissingJobs> missing, const std::vector<int64_t>& failed) {
+  std::vector<MissingJobs> all;
+  for (MissingJobs& jobs : missing) {
+    int64_t next = jobs.indices.first;
+    for (auto it = std::ranges::lower_bound(failed, next); it != failed.end() && *it <= jobs.indices.last;
+         ++it) {
+      if (*it > next) AddMissing({{next, *it - 1}, jobs.numbers}, &all);
+      next = *it + 1;
+    }
+    if (next <= jobs.indices.last) AddMissing({{next, jobs.indices.last}, std::move(jobs.numbers)}, &all);
+  }
+  return all;
 }
 
 void FindMissingShards(const Contents& contents, MergeReport* report) {
@@ -170,10 +230,32 @@ void FindMissingShards(const Contents& contents, MergeReport* report) {
     if (!header) continue;
     if (const auto shard = ParseShard(header->shard); shard.ok()) there[shard->count].insert(shard->index);
   }
+  int64_t missing = 0;
+  for (const auto& [count, indices] : there) missing += count - static_cast<int64_t>(indices.size());
   for (const auto& [count, indices] : there) {
-    for (int64_t i = 0; i < count; i++)
-      if (!indices.contains(i)) report->missing_shards.push_back(Shard{i, count}.ToString());
+    for (const Run& run : Gaps({indices.begin(), indices.end()}, count)) {
+      if (missing <= kMostShardsShown || run.size() == 1) {
+        for (int64_t i = run.first; i <= run.last; i++)
+          report->missing_shards.push_back(Shard{i, count}.ToString());
+      } else {
+        report->missing_shards.push_back(std::to_string(run.first) + "-" + Shard{run.last, count}.ToString());
+      }
+    }
   }
+}
+
+// What another process did after one had failed is done.
+void AddFailed(Contents* contents, MergeReport* report) {
+  DigestSet done;
+  for (const Line& line : contents->lines)
+    if (line.right) done.Insert(line.key, {});
+  std::unordered_set<std::string> known;
+  for (const FailedJob& failed : report->failed) known.insert(failed.where);
+  for (FailedJob& failed : contents->failed) {
+    const bool is_done = !failed.key.empty() && done.Contains(KeyDigest(failed.key));
+    if (!is_done && known.insert(failed.where).second) report->failed.push_back(std::move(failed));
+  }
+  std::ranges::stable_sort(report->failed, {}, &FailedJob::index);
 }
 
 }  // namespace
@@ -185,82 +267,77 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
   for (const std::string& folder : request.folders) {
     std::error_code error;
     if (!seen.insert(fs::weakly_canonical(folder, error).string()).second) continue;
-    BIFRONS_RETURN_IF_ERROR(ReadFolder(folder, &report, &contents));
+    BIFRONS_RETURN_IF_ERROR(ReadFolder(folder, request.keep_lines, &report, &contents));
   }
   BIFRONS_TRY(report.header, CommonHeader(report, contents, !request.jobs.empty()));
-  CheckFiles(&contents, request.read_files);
-  if (StopRequested()) return Interrupted();
-  std::set<int64_t> finished;  // indices
-  for (const auto& [key, line] : contents.lines) {
+  BIFRONS_RETURN_IF_ERROR(CheckFiles(&contents, request.read_files));
+  std::vector<MissingJobs> missing;
+  if (!request.jobs.empty()) {
+    BIFRONS_TRY(missing, FindMissing(request.jobs, contents, &report));
+    std::ranges::stable_sort(missing, {}, [](const MissingJobs& m) { return m.indices.first; });
+  }
+  std::vector<const Line*> right;
+  for (const Line& line : contents.lines) {
     if (line.right) {
       report.parts[line.part].finished++;
-      report.lines.push_back(line);
-      finished.insert(line.record.index);
+      right.push_back(&line);
     } else {
-      report.damaged.push_back({(fs::path(line.folder) / line.record.file).string(), line.exists});
+      report.damaged.push_back({(fs::path(contents.folders[line.folder]) / line.file).string(), line.exists});
     }
   }
-  std::ranges::sort(report.lines, [](const MergedLine& a, const MergedLine& b) {
-    return std::tie(a.record.index, a.record.number, a.record.key) <
-           std::tie(b.record.index, b.record.number, b.record.key);
+  std::ranges::sort(right, [](const Line* a, const Line* b) {
+    return std::tie(a->index, a->number, a->key.high, a->key.low) <
+           std::tie(b->index, b->number, b->key.high, b->key.low);
   });
-  if (!request.jobs.empty()) {
-    BIFRONS_RETURN_IF_ERROR(FindMissing(request.jobs, contents, &report));
+  if (request.jobs.empty()) missing = FindMissingIndices(right, &report);
+  AddFailed(&contents, &report);
+  std::vector<int64_t> failed;  // indices
+  for (const FailedJob& f : report.failed) failed.push_back(f.index);
+  report.missing = WithoutFailed(std::move(missing), failed);
+  const bool known = request.jobs.empty() ? !report.header.provisional : true;
+  const bool enough = report.finished >= report.expected.value_or(0);
+  report.complete =
+      known && enough && report.failed.empty() && report.missing.empty() && report.damaged.empty();
+  if (!enough) FindMissingShards(contents, &report);
+  if (request.keep_lines) {
+    for (const Line* line : right) report.lines.push_back(line->text);
   }
-  // What another process did after one had failed is done.
-  std::set<std::string> done;
-  for (const MergedLine& line : report.lines) done.insert(line.record.key);
-  for (FailedJob& failed : contents.failed) {
-    const bool known =
-        std::ranges::any_of(report.failed, [&](const FailedJob& f) { return f.where == failed.where; });
-    if (!known && (failed.key.empty() || !done.contains(failed.key)))
-      report.failed.push_back(std::move(failed));
-  }
-  std::ranges::sort(report.failed, {}, &FailedJob::index);
-  if (request.jobs.empty()) {
-    FindMissingIndices(&report);
-  } else {
-    std::set<int64_t> failed;
-    for (const FailedJob& f : report.failed) failed.insert(f.index);
-    std::erase_if(report.missing, [&](const MissingJob& m) { return failed.contains(m.index); });
-  }
-  report.complete = report.failed.empty() && report.missing.empty() && report.damaged.empty() &&
-                    report.finished >= report.expected.value_or(0);
-  if (report.finished < report.expected.value_or(0)) FindMissingShards(contents, &report);
   return report;
 }
 
-std::string MergedManifest(const MergeReport& report) {
+Status WriteMergedManifest(const MergeReport& report, const std::string& path) {
   ManifestHeader header = report.header;
   header.shard = Shard{}.ToString();
+  BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));
+  constexpr size_t kChunk = size_t{1} << 20;
   std::string text = HeaderLine(header) + "\n";
-  for (const MergedLine& line : report.lines) text += line.line + "\n";
-  return text;
+  const auto write = [&] {
+    const Status written = file.Write({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    text.clear();
+    return written;
+  };
+  for (const std::string& line : report.lines) {
+    text += line + "\n";
+    if (text.size() >= kChunk) BIFRONS_RETURN_IF_ERROR(write());
+  }
+  BIFRONS_RETURN_IF_ERROR(write());
+  return file.Commit();
 }
 
-std::string ShownMissing(const std::vector<MissingJob>& missing, size_t most) {
+std::string ShownMissing(const std::vector<MissingJobs>& missing, size_t most) {
+  const auto shown = [](const Run& run) {
+    return std::to_string(run.first) + (run.last > run.first ? "-" + std::to_string(run.last) : "");
+  };
   std::string text;
-  size_t shown = 0;
-  for (size_t i = 0; i < missing.size(); shown++) {
-    if (shown == most) return text + ", …";
-    if (!text.empty()) text += ", ";
-    text += std::to_string(missing[i].index);
-    if (!missing[i].numbers.empty()) {
-      const auto& numbers = missing[i].numbers;
-      text += numbers.size() == 1 ? " (picture " : " (pictures ";
-      for (size_t k = 0; k < numbers.size() && k < most; k++)
-        text += (k ? " " : "") + std::to_string(numbers[k]);
-      text += numbers.size() > most ? " …)" : ")";
-      i++;
-      continue;
-    }
-    size_t last = i;
-    while (last + 1 < missing.size() && missing[last + 1].numbers.empty() &&
-           missing[last + 1].index == missing[last].index + 1) {
-      last++;
-    }
-    if (last > i) text += "-" + std::to_string(missing[last].index);
-    i = last + 1;
+  for (size_t i = 0; i < missing.size(); i++) {
+    if (i == most) return text + ", …";
+    if (i > 0) text += ", ";
+    text += shown(missing[i].indices);
+    const std::vector<Run>& numbers = missing[i].numbers;
+    if (numbers.empty()) continue;
+    text += numbers.size() == 1 && numbers[0].size() == 1 ? " (picture" : " (pictures";
+    for (size_t k = 0; k < numbers.size() && k < most; k++) text += " " + shown(numbers[k]);
+    text += numbers.size() > most ? " …)" : ")";
   }
   return text;
 }

@@ -14,14 +14,9 @@ namespace bifrons {
 
 struct MergeRequest {
   std::vector<std::string> folders;
-  std::string jobs;        // the list; "" = what is missing is told by indices
-  bool read_files = true;  // compare their hashes; else only whether they exist
-};
-
-/// One line about a picture or answer, and where it stands.
-struct MergedLine {
-  ManifestRecord record;
-  std::string folder, line;
+  std::string jobs{};       // the list; "" = what is missing is told by indices
+  bool read_files = true;   // compare their hashes; else only whether they exist
+  bool keep_lines = false;  // for WriteMergedManifest
 };
 
 /// A finished picture whose file is not what its line says.
@@ -30,10 +25,16 @@ struct DamagedFile {
   bool exists = false;
 };
 
-/// Results of a job that are not there: those with `numbers`, or all where there are none.
-struct MissingJob {
-  int64_t index = 0;
-  std::vector<int64_t> numbers;
+/// From the first to the last of them.
+struct Run {
+  int64_t first = 0, last = 0;
+  int64_t size() const { return last - first + 1; }
+};
+
+/// Jobs of which nothing is there, by their indices; or one job of which these pictures are not.
+struct MissingJobs {
+  Run indices;
+  std::vector<Run> numbers;
 };
 
 struct MergeReport {
@@ -47,22 +48,22 @@ struct MergeReport {
   int64_t duplicates = 0;           // lines about what another line has
   int64_t others = 0;               // lines about what is not in the list (with --jobs)
   std::vector<DamagedFile> damaged;
-  std::vector<MissingJob> missing;          // jobs that did not fail, by index; empty where it cannot be told
+  std::vector<MissingJobs> missing;         // jobs that did not fail, by index; empty where it cannot be told
   std::vector<FailedJob> failed;            // and are not finished either
-  std::vector<std::string> missing_shards;  // "3/8", of incomplete lists
+  std::vector<std::string> missing_shards;  // "3/8", of incomplete lists; "3-7/1000" of very many
   bool complete = false;
-  ManifestHeader header;          // the last one of the first manifest
-  std::vector<MergedLine> lines;  // right ones, by index and number
+  ManifestHeader header;           // the last one of the first manifest that has read its list
+  std::vector<std::string> lines;  // right ones, by index and number, where they are to be kept
 };
 
-/// Errors: a folder without a manifest, files that are no manifests (kBadData), a list that cannot be read,
-/// manifests of several lists or models (kUsage).
+/// Reads no file outside of the folders. Errors: a folder without a manifest, files that are no manifests
+/// (kBadData), a list that cannot be read, manifests of several lists or models (kUsage).
 Result<MergeReport> CheckFolders(const MergeRequest& request);
 
-/// One manifest of all the report's lines.
-std::string MergedManifest(const MergeReport& report);
+/// One manifest of all the report's lines, whole or not at all.
+Status WriteMergedManifest(const MergeReport& report, const std::string& path);
 
-/// "3, 5-9, 12 (pictures 1, 2)"
-std::string ShownMissing(const std::vector<MissingJob>& missing, size_t most);
+/// "3, 5-9, 12 (pictures 1 2)"
+std::string ShownMissing(const std::vector<MissingJobs>& missing, size_t most);
 
 }  // namespace bifrons

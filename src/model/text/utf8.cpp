@@ -77,6 +77,11 @@ std::string OneLine(std::string message) {
   for (char& c : message) {
     if (static_cast<uint8_t>(c) < 0x20 || c == 0x7F) c = '?';
   }
+  // U+0080 to U+009F control terminals as well.
+  for (size_t at = 0; (at = message.find('\xC2', at)) != std::string::npos; at++) {
+    const auto next = at + 1 < message.size() ? static_cast<uint8_t>(message[at + 1]) : 0;
+    if (next >= 0x80 && next <= 0x9F) message.replace(at, 2, "?");
+  }
   return message;
 }
 

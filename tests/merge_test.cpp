@@ -1,0 +1,190 @@
+// Merge reads what anybody may have written: in time and memory that its input's length decides, not its
+// numbers.
+#include "src/jobs/merge.h"
+
+#include <chrono>
+
+#include "src/base/sha256.h"
+#include "src/jobs/content_key.h"
+#include "src/jobs/plan.h"
+#include "src/jobs/shard.h"
+#include "tests/run_program.h"
+
+namespace bifrons {
+namespace {
+
+ManifestHeader Header(int64_t jobs) {
+  ManifestHeader header;
+  header.jobs = header.results = jobs, header.list = "list", header.model_hash = "hash";
+  header.defaults = ToJson(JobDefaults{});
+  return header;
+}
+
+ManifestRecord Answer(int64_t index, int64_t number = 0, int64_t of = 1) {
+  ManifestRecord record;
+  record.key = "key" + std::to_string(index), record.index = index, record.number = number, record.of = of;
+  record.text = "yes";
+  return record;
+}
+
+ManifestRecord Picture(const std::string& file, const std::string& contents, int64_t index = 0) {
+  ManifestRecord record = Answer(index);
+  record.file = file, record.sha256 = Sha256::Hex(contents);
+  record.bytes = static_cast<int64_t>(contents.size());
+  return record;
+}
+
+std::string Manifest(const ManifestHeader& header, const std::vector<ManifestRecord>& records = {}) {
+  std::string text = HeaderLine(header) + "\n";
+  for (const ManifestRecord& record : records) text += KeptLine(record) + "\n";
+  return text;
+}
+
+MergeReport Report(const std::string& folder) {
+  const auto begun = std::chrono::steady_clock::now();
+  auto report = CheckFolders({.folders = {folder}});
+  INFO((report.ok() ? "" : report.error().message));
+  REQUIRE(report.ok());
+  CHECK(std::chrono::steady_clock::now() - begun < std::chrono::seconds(10));  // not for ever
+  return std::move(*report);
+}
+
+TEST_CASE("a list may be said to have any number of jobs") {
+  const TemporaryFolder folder;
+  ManifestHeader header = Header(int64_t{1} << 53);
+  WriteText(folder / "manifest.jsonl", Manifest(header, {Answer(3), Answer(7), Answer(8)}));
+  WriteText(folder / "failed.jsonl", FailedLine({5, "line 6", "k", "", "p", UsageError("no")}) + "\n" +
+                                         FailedLine({100, "line 101", "l", "", "p", UsageError("no")}) +
+                                         "\n");
+  const MergeReport report = Report(folder.path().string());
+  CHECK(ShownMissing(report.missing, 20) == "0-2, 4, 6, 9-99, 101-9007199254740991");
+  CHECK_FALSE(report.complete);
+  // All of JSON too, though not one by one.
+  const ProgramResult json = RunProgram({"merge", folder.path().string(), "--json"});
+  CHECK(json.exit_code == 1);
+  const auto missing = nlohmann::json::parse(json.out)["missing"];
+  CHECK(missing[0] == nlohmann::json{{"index", 0}});
+  CHECK(missing.back() == nlohmann::json{{"index", 101}, {"last", 9007199254740991}});
+}
+
+TEST_CASE("a job may be said to have any number of pictures") {
+  const TemporaryFolder folder;
+  std::vector<ManifestRecord> records;
+  constexpr int kJobs = 20'000;
+  for (int i = 0; i < kJobs; i++) records.push_back(Answer(i, 4, 1'000'000));
+  WriteText(folder / "manifest.jsonl", Manifest(Header(kJobs), records));
+  const MergeReport report = Report(folder.path().string());
+  REQUIRE(report.missing.size() == kJobs);
+  CHECK(ShownMissing({report.missing[1]}, 20) == "1 (pictures 0-3 5-999999)");
+  const ProgramResult json = RunProgram({"merge", folder.path().string(), "--json"});
+  CHECK(json.out.size() < 30'000'000);
+  CHECK(nlohmann::json::parse(json.out)["missing"].size() == kJobs);
+}
+
+TEST_CASE("shards of any number are told, those of very many as runs") {
+  const auto shards = [](const std::vector<std::string>& there) {
+    const TemporaryFolder folder;
+    for (size_t i = 0; i < there.size(); i++) {
+      ManifestHeader header = Header(10);
+      header.shard = there[i];
+      WriteText(folder / ("manifest-" + std::to_string(i) + ".jsonl"), Manifest(header));
+    }
+    return Report(folder.path().string()).missing_shards;
+  };
+  using Shards = std::vector<std::string>;
+  CHECK(shards({"1/3"}) == Shards{"0/3", "2/3"});
+  CHECK(shards({"1/4", "3/4"}) == Shards{"0/4", "2/4"});
+  CHECK(shards({"0/1000000", "7/1000000"}) == Shards{"1-6/1000000", "8-999999/1000000"});
+  CHECK(shards({"0/9000000000000000000", "x", "-1/2", "2/2", ""}).empty());
+  Shards many;
+  for (int i = 0; i < 300; i++) many.push_back("0/" + std::to_string(999'000 + i));
+  CHECK(shards(many).size() == many.size());
+}
+
+TEST_CASE("nothing outside the folder is read") {
+  const TemporaryFolder all;
+  const std::string folder = all / "out";
+  fs::create_directories(folder);
+  const std::string secret = "secret";
+  WriteText(all / "secret.png", secret);
+  WriteText(folder + "/inside.png", secret);
+  fs::create_symlink("../secret.png", folder + "/link.png");
+  fs::create_symlink("inside.png", folder + "/fine.png");
+  fs::create_symlink("..", folder + "/up");
+  for (const std::string& file :
+       {std::string("../secret.png"), all / "secret.png", std::string("a/../../secret.png")}) {
+    WriteText(folder + "/manifest.jsonl", Manifest(Header(1), {Picture(file, secret)}));
+    const auto report = CheckFolders({.folders = {folder}});
+    REQUIRE_FALSE(report.ok());
+    CHECK(report.error().kind == ErrorKind::kBadData);
+    CHECK(report.error().message.find("manifest.jsonl:2: ") != std::string::npos);
+    const ProgramResult merged = RunProgram({"merge", folder});
+    CHECK(merged.exit_code == 3);
+  }
+  const auto damaged = [&](const std::string& file) {
+    WriteText(folder + "/manifest.jsonl", Manifest(Header(1), {Picture(file, secret)}));
+    return Report(folder).damaged.size();
+  };
+  CHECK(damaged("inside.png") == 0);
+  CHECK(damaged("fine.png") == 0);
+  CHECK(damaged("link.png") == 1);
+  CHECK(damaged("up/secret.png") == 1);
+
+  // Nor a manifest, nor what failed.
+  WriteText(all / "manifest.jsonl", Manifest(Header(1)));
+  fs::remove(folder + "/manifest.jsonl");
+  fs::create_symlink("../manifest.jsonl", folder + "/manifest.jsonl");
+  CHECK_FALSE(CheckFolders({.folders = {folder}}).ok());
+  fs::remove(folder + "/manifest.jsonl");
+  WriteText(folder + "/manifest.jsonl", Manifest(Header(1)));
+  WriteText(all / "failed.jsonl", FailedLine({0, "line 1", "k", "", "p", UsageError("no")}) + "\n");
+  fs::create_symlink("../failed.jsonl", folder + "/failed.jsonl");
+  CHECK_FALSE(CheckFolders({.folders = {folder}}).ok());
+}
+
+TEST_CASE("who was ended before it had read its list fits to the others") {
+  const TemporaryFolder folder;
+  ManifestHeader early = Header(0);
+  early.jobs.reset(), early.results.reset(), early.list.clear(), early.provisional = true;
+  early.shard = "0/2";
+  WriteText(folder / "manifest-0.jsonl", Manifest(early, {Answer(0)}));
+  MergeReport report = Report(folder.path().string());
+  CHECK_FALSE(report.complete);
+  CHECK_FALSE(report.expected);
+  ManifestHeader whole = Header(2);
+  whole.shard = "1/2";
+  WriteText(folder / "manifest-1.jsonl", Manifest(whole, {Answer(1)}));
+  report = Report(folder.path().string());
+  CHECK(report.complete);
+  CHECK(report.expected == 2);
+}
+
+TEST_CASE("what a terminal is told has no control characters") {
+  const TemporaryFolder folder;
+  ManifestHeader header = Header(3);
+  header.shard = "0/1\x1b[2J\u009b2J\r";
+  WriteText(folder / "manifest.jsonl", Manifest(header));
+  WriteText(folder / "failed.jsonl",
+            FailedLine({0, "line\x1b[31m 1", "k", "", "p", UsageError("no\u009b31m\n")}) + "\n");
+  const ProgramResult merged = RunProgram({"merge", folder.path().string()});
+  CHECK(merged.exit_code == 1);
+  CHECK(merged.out.find('\x1b') == std::string::npos);
+  CHECK(merged.out.find("\u009b") == std::string::npos);
+  CHECK(merged.out.find('\r') == std::string::npos);
+}
+
+TEST_CASE("one manifest of all holds every right line as it was, by index") {
+  const TemporaryFolder folder;
+  WriteText(folder / "manifest-0.jsonl", Manifest(Header(3), {Answer(2), Answer(0)}));
+  WriteText(folder / "manifest-1.jsonl", Manifest(Header(3), {Answer(1), Answer(2)}));
+  const auto report = CheckFolders({.folders = {folder.path().string()}, .keep_lines = true});
+  REQUIRE(report.ok());
+  CHECK(report->complete);
+  CHECK(report->duplicates == 0);  // word for word the same
+  const std::string path = folder / "merged";
+  REQUIRE(WriteMergedManifest(*report, path).ok());
+  CHECK(ReadText(path) == Manifest(Header(3), {Answer(0), Answer(1), Answer(2)}));
+}
+
+}  // namespace
+}  // namespace bifrons
