@@ -21,8 +21,12 @@ Result<Line> ParseLine(std::string_view text, const std::string& where) {
   BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, where));
   const json line = json::parse(text, nullptr, false);
   const auto id = line.is_object() ? line.find("custom_id") : line.end();
-  if (!line.is_object() || id == line.end() || !(id->is_string() || id->is_null()) ||
-      !line.contains("response")) {
+#ifdef BIFRONS_PLANTED_BUGS
+  const bool named = id != line.end();
+#else
+  const bool named = id != line.end() && (id->is_string() || id->is_null());
+#endif
+  if (!line.is_object() || !named || !line.contains("response")) {
     return DataError(where +
                      ": not an answer of a batch (no \"custom_id\" and \"response\"); move this file away, "
                      "or take another folder");
@@ -30,7 +34,7 @@ Result<Line> ParseLine(std::string_view text, const std::string& where) {
   const json& response = line["response"];
   const bool success =
       response.is_object() && response.contains("status_code") && response["status_code"] == 200;
-  return Line{id->is_string() ? id->get<std::string>() : "", success};
+  return Line{id->is_null() ? "" : id->get<std::string>(), success};
 }
 
 bool IsOutput(const std::string& name) { return name.starts_with("output") && name.ends_with(".jsonl"); }

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/json_depth.h"
+#include "src/jobs/job_fields.h"
 
 namespace bifrons {
 namespace {
@@ -12,6 +13,14 @@ using nlohmann::json;
 
 constexpr std::pair<ErrorKind, const char*> kKinds[] = {
     {ErrorKind::kFailure, "failure"}, {ErrorKind::kUsage, "usage"}, {ErrorKind::kBadData, "data"}};
+
+bool IsIndex(const json& value) {
+#ifdef BIFRONS_PLANTED_BUGS
+  return !value.is_null();
+#else
+  return value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(kMaxJobSeed);
+#endif
+}
 
 }  // namespace
 
@@ -44,8 +53,7 @@ LineVisitor FailedLines(const std::string& path, const std::function<void(Failed
       const auto it = line.find(name);
       return it != line.end() && it->is_string() ? it->get<std::string>() : std::string();
     };
-    if (!line.is_object() || !line.contains("index") || !line["index"].is_number_integer() ||
-        string("reason").empty())
+    if (!line.is_object() || !line.contains("index") || !IsIndex(line["index"]) || string("reason").empty())
       return DataError(where + ": not a line about a failed job");
     FailedJob failed{line["index"],       string("where"),  string("job"),
                      string("custom_id"), string("prompt"), Failure(string("reason"))};
