@@ -47,13 +47,14 @@ job = next(d for d in yaml.safe_load_all(open(sys.argv[1])) if d["kind"] == "Job
 [container] = job["template"]["spec"]["containers"]
 args = [arg.replace("/data", sys.argv[2]) for arg in container["args"]]
 args[args.index("--threads") + 1] = "1"
-env = {e["name"]: e["value"] for e in container["env"]}
+env = {e["name"]: e["value"].replace("/data", sys.argv[2]) for e in container["env"]}
 assert env["BIFRONS_SHARD_COUNT"] == str(job["completions"]), "as many shards as completions"
 assert job["completionMode"] == "Indexed" and job["parallelism"] <= job["completions"]
 [rule] = [r for r in job["podFailurePolicy"]["rules"] if "onExitCodes" in r]
 assert rule["onExitCodes"]["containerName"] == container["name"]
 [mount] = container["volumeMounts"]
 assert mount["mountPath"] == "/data"
+assert env["XDG_CACHE_HOME"].startswith(sys.argv[2] + "/"), "pods hash the model again and again"
 print("pods=" + str(job["completions"]))
 print("args=(" + shlex.join(args) + ")")
 print("env=(" + shlex.join(f"{name}={value}" for name, value in env.items()) + ")")
@@ -82,5 +83,8 @@ for pod in 0 1 2 3; do
   name=pod$pod
   wait "${!name}" || fail "pod $pod ended with $?"
 done
+# The model was hashed once for all pods and their successors.
+hashes=("$work/data/cache/bifrons"/sha256-*)
+[ -s "${hashes[0]}" ] || fail "no pod left the model's hash on the volume"
 "$program" merge "$out"
 check_pictures "$out" "$work/single" $total
