@@ -5,17 +5,24 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <utility>
 
+#include "src/base/temporary_file.h"
+
 namespace bifrons {
 namespace {
 
-std::string Folder(const std::string& path) {
-  const std::string folder = std::filesystem::path(path).parent_path();
-  return folder.empty() ? "." : folder;
+namespace fs = std::filesystem;
+
+constexpr int kMostLinks = 40;  // as many as the kernel follows
+
+int OpenFolder(int at, const char* path) {
+  const int folder = ::openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  // A folder that cannot be listed can be written all the same.
+  return folder < 0 && errno == EACCES ? ::openat(at, path, O_PATH | O_DIRECTORY | O_CLOEXEC) : folder;
 }
 
 }  // namespace
@@ -24,56 +31,122 @@ Error AtomicFile::SystemError(const char* what) const {
   return Failure(path_ + ": cannot " + what + ": " + std::strerror(errno));
 }
 
+Error AtomicFile::IsThere() const {
+  return UsageError(path_ + ": cannot write: something came under this name meanwhile, and is left as it is");
+}
+
 Result<AtomicFile> AtomicFile::Create(const std::string& path) {
-  namespace fs = std::filesystem;
-  AtomicFile file;
   std::error_code error;
+  fs::path target = path;
+  for (int links = 0; fs::is_symlink(target, error) && links < kMostLinks; links++)
+    target = target.parent_path() / fs::read_symlink(target, error);
+  const std::string parent = target.parent_path().string();
+  const int folder = OpenFolder(AT_FDCWD, parent.empty() ? "." : parent.c_str());
+  if (folder < 0) return Failure(path + ": cannot write: " + std::strerror(errno));
+  auto file = CreateIn(folder, target.filename().string(), path, {});
+  ::close(folder);
+  return file;
+}
+
+Result<AtomicFile> AtomicFile::CreateIn(int folder, const std::string& name, const std::string& path,
+                                        AtomicFileOptions options) {
+  AtomicFile file;
+  file.path_ = path, file.name_ = name, file.options_ = options;
   // A rename would replace a link instead of what it points to, and must never replace a folder or a device.
-  file.path_ = fs::is_symlink(path, error) ? fs::weakly_canonical(path, error).string() : path;
-  const fs::file_status status = fs::status(file.path_, error);
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
+  struct stat there {};
+  const bool found = ::fstatat(folder, name.c_str(), &there, AT_SYMLINK_NOFOLLOW) == 0;
+  if (name.empty() || (found && !S_ISREG(there.st_mode))) {
     return Failure(path + ": cannot write: not a regular file");
   }
-  // A nameless file vanishes with a process that is killed. Not every filesystem has them, and naming one
-  // takes /proc.
-  if (::access("/proc/self/fd", X_OK) == 0)
-    file.fd_ = ::open(Folder(file.path_).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+  file.folder_ = OpenFolder(folder, ".");
+  if (file.folder_ < 0) return file.SystemError("write");
+  // A nameless file vanishes with a process that is killed. Naming one takes /proc.
+  if (options.nameless && ::access("/proc/self/fd", X_OK) == 0)
+    file.fd_ = ::openat(folder, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
   if (file.fd_ < 0) BIFRONS_RETURN_IF_ERROR(file.MakeNamed());
   return file;
 }
 
 Status AtomicFile::MakeNamed() {
-  std::string name = path_ + ".XXXXXX.tmp";
-  fd_ = ::mkostemps(name.data(), 4, O_CLOEXEC);
-  if (fd_ < 0) return SystemError("write");
-  temporary_ = name;
-  const mode_t mask = ::umask(0);  // mkostemps makes 0600; a result should have the usual permissions
-  ::umask(mask);
-  ::fchmod(fd_, 0666 & ~mask);
+  for (int attempt = 0; attempt < 100; attempt++) {
+    const std::string name = TemporaryName();
+    const int fd = ::openat(folder_, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0 && errno == EEXIST) continue;
+    if (fd < 0) return SystemError("write");
+    MarkAsAlive(fd);
+    struct stat status {};
+    if (::fstat(fd, &status) == 0 && status.st_nlink > 0) {
+      fd_ = fd;
+      temporary_ = name;
+      return {};
+    }
+    ::close(fd);  // who swept the folder came before the mark
+  }
+  errno = EEXIST;
+  return SystemError("write");
+}
+
+// Links the nameless file under `name`. A link replaces nothing.
+Status AtomicFile::LinkAt(const std::string& name, bool* taken) const {
+  const std::string source = "/proc/self/fd/" + std::to_string(fd_);
+  *taken = ::linkat(AT_FDCWD, source.c_str(), folder_, name.c_str(), AT_SYMLINK_FOLLOW) != 0;
+  return *taken && errno != EEXIST ? Status(SystemError("name")) : Status();
+}
+
+Status AtomicFile::GiveName() {
+  bool taken = false;
+  BIFRONS_RETURN_IF_ERROR(LinkAt(name_, &taken));
+  if (!taken) return {};
+  if (!options_.replace) return IsThere();
+  MarkAsAlive(fd_);
+  for (int attempt = 0; taken && attempt < 100; attempt++) {
+    const std::string name = TemporaryName();
+    BIFRONS_RETURN_IF_ERROR(LinkAt(name, &taken));
+    if (!taken) temporary_ = name;
+  }
+  return taken ? Status(IsThere()) : Replace();
+}
+
+Status AtomicFile::Replace() {
+  if (::renameat(folder_, temporary_.c_str(), folder_, name_.c_str()) != 0) return SystemError("rename");
+  temporary_.clear();
   return {};
 }
 
-// Links the nameless file at `path_` where nothing is there, else at a temporary name: a link replaces
-// nothing.
-Status AtomicFile::GiveName() {
-  const std::string source = "/proc/self/fd/" + std::to_string(fd_);
-  if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, path_.c_str(), AT_SYMLINK_FOLLOW) == 0) return {};
-  for (int attempt = 0; errno == EEXIST && attempt < 100; attempt++) {
-    const std::string name =
-        path_ + "." + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".tmp";
-    if (::linkat(AT_FDCWD, source.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW) != 0) continue;
-    temporary_ = name;
+// The temporary file gets its name unless something has it.
+Status AtomicFile::TakeName() {
+  if (::renameat2(folder_, temporary_.c_str(), folder_, name_.c_str(), RENAME_NOREPLACE) == 0) {
+    temporary_.clear();
     return {};
   }
-  return SystemError("name");
+  if (errno == EEXIST) return IsThere();
+  // NFS cannot do that, but has hard links.
+  if (::linkat(folder_, temporary_.c_str(), folder_, name_.c_str(), 0) == 0) {
+    ::unlinkat(folder_, std::exchange(temporary_, {}).c_str(), 0);
+    return {};
+  }
+  if (errno == EEXIST) return IsThere();
+  // Object stores behind FUSE have neither: an empty file of our own takes the name first.
+  const int placeholder = ::openat(folder_, name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (placeholder < 0) return errno == EEXIST ? Status(IsThere()) : Status(SystemError("name"));
+  ::close(placeholder);
+  const Status replaced = Replace();
+  if (!replaced.ok()) ::unlinkat(folder_, name_.c_str(), 0);
+  return replaced;
 }
 
 AtomicFile::AtomicFile(AtomicFile&& o) noexcept
-    : path_(std::move(o.path_)), temporary_(std::exchange(o.temporary_, {})), fd_(std::exchange(o.fd_, -1)) {}
+    : path_(std::move(o.path_)),
+      name_(std::move(o.name_)),
+      temporary_(std::exchange(o.temporary_, {})),
+      options_(o.options_),
+      folder_(std::exchange(o.folder_, -1)),
+      fd_(std::exchange(o.fd_, -1)) {}
 
 AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlinkat(folder_, temporary_.c_str(), 0);
   if (fd_ >= 0) ::close(fd_);
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (folder_ >= 0) ::close(folder_);
 }
 
 Status AtomicFile::Write(std::span<const uint8_t> bytes) {
@@ -88,14 +161,14 @@ Status AtomicFile::Write(std::span<const uint8_t> bytes) {
 
 Status AtomicFile::Commit() {
   if (::fsync(fd_) != 0) return SystemError("sync");
-  if (temporary_.empty()) BIFRONS_RETURN_IF_ERROR(GiveName());
-  if (::close(std::exchange(fd_, -1)) != 0) return SystemError("close");
-  if (!temporary_.empty() && ::rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError("rename");
-  temporary_.clear();
-  if (const int fd = ::open(Folder(path_).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); fd >= 0) {
-    ::fsync(fd);  // best effort: some filesystems refuse to sync a folder
-    ::close(fd);
+  if (temporary_.empty()) {
+    BIFRONS_RETURN_IF_ERROR(GiveName());
+  } else {
+    BIFRONS_RETURN_IF_ERROR(options_.replace ? Replace() : TakeName());
   }
+  // Only now, as the lock on a temporary name ends with it.
+  if (::close(std::exchange(fd_, -1)) != 0) return SystemError("close");
+  ::fsync(folder_);  // best effort: some file systems refuse to sync a folder
   return {};
 }
 
