@@ -18,6 +18,33 @@ namespace bifrons {
 namespace {
 
 constexpr size_t kChunk = size_t{1} << 20;
+constexpr size_t kMaxLine = size_t{1} << 30;  // an answer of many large pictures takes some 100 MB
+
+// Of regular files alone; with O_NOFOLLOW of no link either.
+Result<int> OpenLines(const std::string& path, int flags) {
+  struct stat status {};
+  if ((flags & O_NOFOLLOW) && ::lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode)) {
+    return Failure(
+        path + ": is a symbolic link, which is not followed; move it away, or take another name or folder");
+  }
+  auto opened = OpenRegularFile(path, flags, 0666);
+  if (!opened.ok()) return Failure(opened.error().message);
+  return opened;
+}
+
+// Whether a text that ends within a line can be what is left of one of this kind. A whole value lacks no more
+// than its line break, and is looked at as closely as any line.
+bool CanBe(const LineKind& kind, const std::string& torn) {
+  if (kind.beginning.starts_with(torn)) return true;
+  return torn.starts_with(kind.beginning) && (!torn.ends_with('}') || kind.check(torn, 1, 0).ok());
+}
+
+std::string ReadAll(int fd, size_t size) {
+  std::string text(size, '\0');
+  const ssize_t n = ::pread(fd, text.data(), size, 0);
+  text.resize(static_cast<size_t>(std::max<ssize_t>(n, 0)));
+  return text;
+}
 
 // Visits what `fd` holds from its beginning; the length of the whole lines. Read, not mapped: the owner may
 // cut the file off meanwhile.
@@ -42,6 +69,10 @@ Result<off_t> Visit(int fd, const std::string& path, const LineVisitor& visit) {
       begin = end + 1;
     }
     text.erase(0, begin);
+    if (text.size() > kMaxLine) {
+      return DataError(path + ":" + std::to_string(number) + ": a line of more than " +
+                       std::to_string(kMaxLine) + " bytes; move this file away");
+    }
     whole += static_cast<off_t>(begin);
   }
 }
@@ -49,9 +80,7 @@ Result<off_t> Visit(int fd, const std::string& path, const LineVisitor& visit) {
 }  // namespace
 
 Status ReadLines(const std::string& path, const LineVisitor& visit) {
-  const auto opened = OpenRegularFile(path, O_RDONLY);
-  if (!opened.ok()) return Failure(opened.error().message);
-  const int fd = *opened;
+  BIFRONS_TRY(const int fd, OpenLines(path, O_RDONLY));
   const auto read = Visit(fd, path, visit);
   ::close(fd);
   return read.ok() ? Status() : Status(read.error());
@@ -74,22 +103,34 @@ LineFile::~LineFile() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<LineFile> LineFile::Open(const std::string& path, Mode mode, const LineVisitor& visit) {
+Result<LineFile> LineFile::Open(const std::string& path, Mode mode, const LineVisitor& visit,
+                                const LineKind& kind) {
   LineFile file;
   file.path_ = path;
-  const int empty = mode == Mode::kEmpty ? O_TRUNC : 0;
-  const auto opened = OpenRegularFile(path, O_RDWR | O_CREAT | O_APPEND | empty, 0666);
-  if (!opened.ok()) return Failure(opened.error().message);
-  file.fd_ = *opened;
-  if (mode == Mode::kOwn && ::flock(file.fd_, LOCK_EX | LOCK_NB) != 0) {
+  const bool own = mode == Mode::kOwn || mode == Mode::kNew;
+  const int flags = (own ? O_NOFOLLOW : 0) | (mode == Mode::kNew ? O_EXCL : 0);
+  BIFRONS_TRY(file.fd_, OpenLines(path, O_RDWR | O_CREAT | O_APPEND | flags));
+  if (own && ::flock(file.fd_, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return UsageError(path + ": another process is writing it");
     return Failure(path + ": cannot lock: " + std::strerror(errno));
   }
-  BIFRONS_TRY(const off_t whole, Visit(file.fd_, path, visit));
+  if (mode == Mode::kEmpty && ::ftruncate(file.fd_, 0) != 0)
+    return Failure(path + ": cannot empty: " + std::strerror(errno));
+  int64_t lines = 0;
+  const auto count = [&](std::string_view line, int64_t number, int64_t offset) {
+    lines++;
+    return visit(line, number, offset);
+  };
+  BIFRONS_TRY(const off_t whole, Visit(file.fd_, path, count));
   struct stat status {};
-  if (::fstat(file.fd_, &status) == 0 && status.st_size > whole && ::ftruncate(file.fd_, whole) != 0) {
-    return Failure(path + ": cannot cut off its torn last line: " + std::strerror(errno));
+  if (::fstat(file.fd_, &status) != 0 || status.st_size <= whole) return file;
+  if (lines == 0 && (whole > 0 || !CanBe(kind, ReadAll(file.fd_, static_cast<size_t>(status.st_size))))) {
+    return DataError(path +
+                     ": holds something that bifrons did not write; move it away, or take another "
+                     "name or folder");
   }
+  if (::ftruncate(file.fd_, whole) != 0)
+    return Failure(path + ": cannot cut off its torn last line: " + std::strerror(errno));
   return file;
 }
 

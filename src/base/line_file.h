@@ -36,8 +36,16 @@ class LineVisitor {
   std::function<Status(std::string_view line, int64_t number, int64_t offset)> visit_;
 };
 
+/// By what the lines of a kind of file are known: how each begins (as "{\"index\":"), and what takes a whole
+/// one and keeps nothing of it.
+struct LineKind {
+  std::string_view beginning;
+  LineVisitor check;
+};
+
 /// Visits the whole lines of a file that another process may be appending to; a torn last one and empty ones
-/// are skipped. Errors: cannot be read or is no regular file (kFailure), Interrupted(), the visitor's.
+/// are skipped. Errors: cannot be read or is no regular file (kFailure), a line of more than 1 GiB (kBadData),
+/// Interrupted(), the visitor's.
 Status ReadLines(const std::string& path, const LineVisitor& visit);
 
 /// The same of a file below a folder, where no link leads out of it. Errors: OpenBeneath's, besides.
@@ -48,12 +56,16 @@ class LineFile {
   enum class Mode {
     kKeep,   // append to what is there
     kEmpty,  // begin anew
-    kOwn,    // append, and keep other processes that use kOwn out while this object lives
+    kOwn,  // append, and keep other processes that use kOwn out while this object lives; no link is followed
+    kNew,  // the same for a file that is not there yet
   };
 
-  /// Opens or creates `path` and visits its lines; only then is a torn last line cut off. Errors: not
-  /// writable or no regular file (kFailure), owned by another process (kUsage), Interrupted(), the visitor's.
-  static Result<LineFile> Open(const std::string& path, Mode mode, const LineVisitor& visit);
+  /// Opens or creates `path` and visits its lines; only then is a torn last line cut off. Where that is all
+  /// there is, only if it can be one of this `kind`: it may be anybody's. Errors: not writable, or there
+  /// although kNew, or no regular file (kFailure); owned by another process (kUsage); a torn line of somebody else (kBadData);
+  /// Interrupted(); the visitor's.
+  static Result<LineFile> Open(const std::string& path, Mode mode, const LineVisitor& visit,
+                               const LineKind& kind);
   LineFile(LineFile&& o) noexcept;
   LineFile& operator=(LineFile&&) = delete;
   ~LineFile();

@@ -79,7 +79,7 @@ Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sourc
 
 Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrite) {
   Done done;
-  const auto read = [&](std::string_view line, int64_t number) -> Status {
+  const auto parse = [path](std::string_view line, int64_t number, Done* found) -> Status {
     const std::string where = path + ":" + std::to_string(number);
     BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(line, where));
     const auto json = nlohmann::json::parse(line, nullptr, false);
@@ -89,11 +89,17 @@ Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrit
                        ": not a result of caption (no \"file\" and \"question\"); give --jsonl another "
                        "file, or --overwrite to empty this one");
     }
-    done.emplace(json["file"], json["question"]);
+    found->emplace(json["file"], json["question"]);
     return {};
   };
+  // JSON's fields come sorted.
+  const LineKind kind{"{\"complete\":", [&](std::string_view line, int64_t number) {
+                        Done ignored;
+                        return parse(line, number, &ignored);
+                      }};
   const auto mode = overwrite ? LineFile::Mode::kEmpty : LineFile::Mode::kKeep;
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, mode, read));
+  const auto read = [&](std::string_view line, int64_t number) { return parse(line, number, &done); };
+  BIFRONS_TRY(LineFile file, LineFile::Open(path, mode, read, kind));
   return JsonLinesFile(std::move(file), std::move(done));
 }
 

@@ -14,7 +14,8 @@ class BatchOutput {
  public:
   /// Opens `name` in `folder`. Requests count as answered if any output*.jsonl of the folder has a success
   /// for them and `keep` says so; other lines of this file (errors, and answers that `keep` refuses) are
-  /// dropped, as their requests are tried again. Errors: kBadData where a line is no answer, kFailure.
+  /// dropped, as their requests are tried again. Errors: kBadData where a line is no answer, or in this file
+  /// not one that was written here: it stays as it is; kFailure.
   static Result<BatchOutput> Open(const std::string& folder, const std::string& name,
                                   const std::function<bool(const std::string& custom_id)>& keep);
 

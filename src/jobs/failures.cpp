@@ -11,6 +11,11 @@ namespace {
 
 using nlohmann::json;
 
+// Of lines of ours; keeps none.
+LineKind KindOfLines(const std::string& path) {
+  return {"{\"index\":", FailedLines(path, [](const FailedJob&) {})};
+}
+
 constexpr std::pair<ErrorKind, const char*> kKinds[] = {
     {ErrorKind::kFailure, "failure"}, {ErrorKind::kUsage, "usage"}, {ErrorKind::kBadData, "data"}};
 
@@ -54,7 +59,8 @@ LineVisitor FailedLines(const std::string& path, const std::function<void(Failed
       return it != line.end() && it->is_string() ? it->get<std::string>() : std::string();
     };
     if (!line.is_object() || !line.contains("index") || !IsIndex(line["index"]) || string("reason").empty())
-      return DataError(where + ": not a line about a failed job");
+      return DataError(where +
+                       ": not a line about a failed job; move this file away, or take another folder");
     FailedJob failed{line["index"],       string("where"),  string("job"),
                      string("custom_id"), string("prompt"), Failure(string("reason"))};
     failed.error.field = string("field");
@@ -67,19 +73,20 @@ LineVisitor FailedLines(const std::string& path, const std::function<void(Failed
 }
 
 Result<FailedFile> FailedFile::Open(const std::string& path) {
+  namespace fs = std::filesystem;
   std::error_code error;
-  const std::filesystem::file_status there = std::filesystem::symlink_status(path, error);
-  if (std::filesystem::exists(there) && !std::filesystem::is_regular_file(there) &&
-      !std::filesystem::is_symlink(there))
-    return Failure(path + ": not a regular file; move it away, or take another folder");
-  std::filesystem::remove(path, error);
+  if (fs::symlink_status(path, error).type() == fs::file_type::not_found) return FailedFile(path);
+  const LineKind kind = KindOfLines(path);
+  const auto left = LineFile::Open(path, LineFile::Mode::kOwn, kind.check, kind);
+  if (!left.ok()) return left.error();
+  fs::remove(path, error);
   if (error) return Failure(path + ": cannot remove what an earlier run left: " + error.message());
   return FailedFile(path);
 }
 
 Status FailedFile::Append(const FailedJob& failed) {
   if (!file_) {
-    BIFRONS_TRY(LineFile file, LineFile::Open(path_, LineFile::Mode::kEmpty, {}));
+    BIFRONS_TRY(LineFile file, LineFile::Open(path_, LineFile::Mode::kNew, {}, KindOfLines(path_)));
     file_.emplace(std::move(file));
   }
   return file_->Append(FailedLine(failed));

@@ -31,7 +31,8 @@ LineVisitor FailedLines(const std::string& path, const std::function<void(Failed
 
 class FailedFile {
  public:
-  /// Removes what an earlier run left; the file is there when the first job has failed.
+  /// Removes what an earlier run left; the file is there when the first job has failed. Errors: kBadData
+  /// where what is there is no such file, and stays; kFailure.
   static Result<FailedFile> Open(const std::string& path);
   Status Append(const FailedJob& failed);
 

@@ -256,13 +256,19 @@ Result<std::vector<std::string>> FindManifests(const std::string& folder) {
 
 namespace {
 
+LineKind KindOfManifestLines(const std::string& path) {
+  const ManifestVisitor nothing{[](const ManifestHeader&) {},
+                                [](const ManifestRecord&, std::string_view, int64_t) {}};
+  return {"{\"bifrons_manifest\":", ManifestLines(path, nothing)};
+}
+
 // The header of a manifest's first line, if that much of it is there.
 Result<std::optional<ManifestHeader>> FirstHeader(const fs::path& path) {
   std::optional<ManifestHeader> header;
   const ManifestVisitor visitor{[&](ManifestHeader h) { header = std::move(h); }, {}};
   constexpr const char* kEnough = "enough";
   const auto first = [&, lines = ManifestLines(path.string(), visitor)](std::string_view line, int64_t number,
-                                                               int64_t offset) -> Status {
+                                                                        int64_t offset) -> Status {
     BIFRONS_RETURN_IF_ERROR(lines(line, number, offset));
     return Failure(kEnough);
   };
@@ -289,8 +295,8 @@ Result<uint64_t> FixSeeds(const std::string& folder, const std::string& name, Ma
   header.seed_base =
       found ? found->seed_base : (uint64_t{random()} << 21 ^ random()) & static_cast<uint64_t>(kMaxSeed);
   const std::string path = (fs::path(folder) / name).string();
-  const ManifestVisitor nothing{[](const ManifestHeader&) {}, {}};
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, ManifestLines(path, nothing)));
+  const LineKind kind = KindOfManifestLines(path);
+  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, kind.check, kind));
   BIFRONS_RETURN_IF_ERROR(file.AppendAndSync(HeaderLine(header)));
   return header.seed_base;
 }
@@ -305,7 +311,8 @@ Result<Manifest> Manifest::Open(const std::string& folder, const std::string& na
   const ManifestVisitor mine{[&](ManifestHeader h) { last = std::move(h); }, record};
   const ManifestVisitor others{[](const ManifestHeader&) {}, record};
   finished.BeginManifest(name);
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, ManifestLines(path, mine)));
+  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, ManifestLines(path, mine),
+                                            KindOfManifestLines(path)));
   BIFRONS_TRY(const auto paths, FindManifests(folder));
   for (const std::string& p : paths) {
     const std::string other = fs::path(p).filename().string();

@@ -31,7 +31,7 @@ std::string Id(const std::string& kind, const std::string& custom_id) {
 
 std::string Line(const std::string& custom_id, int status, Json body) {
   Json line;
-  line["id"] = Id("batch_req_", custom_id);
+  line["id"] = BatchRequestId(custom_id);
   line["custom_id"] = custom_id;
   line["response"]["status_code"] = status;
   line["response"]["request_id"] = Id("req_", custom_id);
@@ -41,6 +41,8 @@ std::string Line(const std::string& custom_id, int status, Json body) {
 }
 
 }  // namespace
+
+std::string BatchRequestId(const std::string& custom_id) { return Id("batch_req_", custom_id); }
 
 std::string ImagesLine(const Job& job, int64_t created, const std::string& format,
                        std::span<const AnswerPicture> pictures) {

@@ -18,6 +18,9 @@ struct AnswerPicture {
 
 // The lines carry no line break. Their ids are derived from the custom_id, so that a run repeats them.
 
+/// The id of the line about a request.
+std::string BatchRequestId(const std::string& custom_id);
+
 /// The answer to /v1/images/generations. `created`: seconds since 1970. `format`: "png", "jpg", "webp".
 std::string ImagesLine(const Job& job, int64_t created, const std::string& format,
                        std::span<const AnswerPicture> pictures);
