@@ -22,20 +22,27 @@ struct Measures {
   int64_t font_size;  // readable beside pictures of 96 pixels, in proportion beside larger ones
 };
 
-Measures Measure(const Sheet& sheet) {
+// Of cells of which the largest picture has these sides.
+Measures Measure(const Sheet& sheet, int64_t width, int64_t height) {
   Measures m{};
+  m.cell_width = width, m.cell_height = height;
   const auto cells = static_cast<int64_t>(sheet.cells.size());
   m.columns = sheet.column_labels.empty() ? std::clamp<int64_t>(cells, 1, sheet.columns) : sheet.columns;
   m.rows = (cells + m.columns - 1) / m.columns;
-  for (const SheetCell& cell : sheet.cells) {
-    m.cell_width = std::max(m.cell_width, cell.image.width);
-    m.cell_height = std::max(m.cell_height, cell.image.height);
-  }
   m.gap = std::max<int64_t>(m.cell_width / 16, 6);
   m.text_gap = std::max<int64_t>(m.gap / 3, 2);
   m.font_size = std::max<int64_t>(m.cell_width / 24, 11);
   m.label_gap = m.font_size * 3 / 4;
   return m;
+}
+
+Measures Measure(const Sheet& sheet) {
+  int64_t width = 0, height = 0;
+  for (const SheetCell& cell : sheet.cells) {
+    width = std::max(width, cell.image.width);
+    height = std::max(height, cell.image.height);
+  }
+  return Measure(sheet, width, height);
 }
 
 Status CheckSize(int64_t width, int64_t height, size_t pictures) {
@@ -127,6 +134,11 @@ Status CheckFonts() {
   return typesetter.ok() ? Status() : typesetter.error();
 }
 
+Status CheckSheetSize(const Sheet& sheet, int64_t width, int64_t height) {
+  const Measures m = Measure(sheet, width, height);
+  return CheckSize(SheetWidth(m, {}), m.gap + m.rows * (m.cell_height + m.gap), sheet.cells.size());
+}
+
 Result<Image> DrawSheet(const Sheet& sheet) {
   const Measures m = Measure(sheet);
   BIFRONS_CHECK(sheet.columns > 0);
@@ -135,7 +147,7 @@ Result<Image> DrawSheet(const Sheet& sheet) {
   if (m.cell_width == 0) return UsageError("a sheet needs at least one picture");
   // First without text, whose setting takes longest.
   const size_t count = sheet.cells.size();
-  BIFRONS_RETURN_IF_ERROR(CheckSize(SheetWidth(m, {}), m.gap + m.rows * (m.cell_height + m.gap), count));
+  BIFRONS_RETURN_IF_ERROR(CheckSheetSize(sheet, m.cell_width, m.cell_height));
   BIFRONS_TRY(const Texts texts, SetTexts(sheet, m));
 
   const auto below = [](int64_t height, int64_t distance) { return height > 0 ? height + distance : 0; };

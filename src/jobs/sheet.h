@@ -34,6 +34,10 @@ constexpr int64_t kMaxSheetSide = 32'767, kMaxSheetPixels = 178'956'970;
 /// no font (kFailure). A sheet without any text needs no font.
 Result<Image> DrawSheet(const Sheet& sheet);
 
+/// The first of DrawSheet's errors, for who wants to know before the pictures are in memory: whether the
+/// sheet's cells would fit if the largest picture had these sides. Its texts take more.
+Status CheckSheetSize(const Sheet& sheet, int64_t width, int64_t height);
+
 /// Whether text can be set, for who wants to know before the pictures are drawn: the second of DrawSheet's
 /// errors.
 Status CheckFonts();
