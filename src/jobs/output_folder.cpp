@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <filesystem>
 
-#include "src/base/atomic_file.h"
 #include "src/base/file_beneath.h"
 #include "src/base/stop.h"
 
@@ -47,11 +46,12 @@ class OutputFolder::Lock {
   const int fd_;
 };
 
-OutputFolder::OutputFolder(std::string folder, std::string suffix, uint64_t seed_base, Manifest manifest,
-                           FailedFile failed)
+OutputFolder::OutputFolder(std::string folder, std::string suffix, uint64_t seed_base, OutputFiles files,
+                           Manifest manifest, FailedFile failed)
     : folder_(std::move(folder)),
       suffix_(std::move(suffix)),
       seed_base_(seed_base),
+      files_(std::move(files)),
       manifest_(std::move(manifest)),
       failed_(std::move(failed)) {}
 
@@ -79,11 +79,12 @@ Result<std::unique_ptr<OutputFolder>> OutputFolder::Open(const std::string& fold
     BIFRONS_RETURN_IF_ERROR(lock.Wait());
     BIFRONS_TRY(seed_base, FixSeeds(folder, manifest, header));
   }
+  BIFRONS_TRY(OutputFiles files, OutputFiles::Open(folder));
   BIFRONS_TRY(Manifest opened, Manifest::Open(folder, manifest));
   const std::string suffix = manifest.substr(kManifest.size());
   BIFRONS_TRY(FailedFile failed, FailedFile::Open((fs::path(folder) / ("failed" + suffix)).string()));
   return std::unique_ptr<OutputFolder>(
-      new OutputFolder(folder, suffix, seed_base, std::move(opened), std::move(failed)));
+      new OutputFolder(folder, suffix, seed_base, std::move(files), std::move(opened), std::move(failed)));
 }
 
 Status OutputFolder::OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep) {
@@ -116,31 +117,28 @@ std::optional<int64_t> OutputFolder::TimeOf(const std::string& file) const {
   return opened.ok() ? std::optional(opened->mtime_ns()) : std::nullopt;
 }
 
-std::optional<OutputFolder::WriteError> OutputFolder::WriteFile(const std::string& file,
-                                                                std::span<const uint8_t> bytes) const {
-  std::error_code error;
-  if (!fs::is_directory(folder_, error)) return WriteError{Gone(), true};
-  const std::string path = PathOf(file);
-  const Status written = [&]() -> Status {
-    // One by one: the output folder itself is never made anew.
-    fs::path parent = folder_;
-    for (const fs::path& name : fs::path(file).parent_path()) {
-      fs::create_directory(parent /= name, error);
-      if (error) return Failure(path + ": cannot make its folder: " + error.message());
-    }
-    // What is there is an unrecorded or damaged picture. In its place a new file would need a temporary name
-    // first, which a killed process leaves behind.
-    if (fs::is_regular_file(fs::symlink_status(path, error))) fs::remove(path, error);
-    return WriteFileAtomically(path, bytes);
-  }();
-  if (written.ok()) return std::nullopt;
-  if (!fs::is_directory(folder_, error)) return WriteError{Gone(), true};
-  // Another file of this size in the folder's top tells whose fault it is. It is never given its name.
-  const Status other = [&]() -> Status {
-    BIFRONS_TRY(AtomicFile probe, AtomicFile::Create(PathOf("probe" + suffix_)));
-    return probe.Write(bytes);
-  }();
-  return WriteError{written.error(), !other.ok()};
+// Another file of this size in the folder's top tells whose fault it is.
+OutputFolder::WriteError OutputFolder::Blamed(const Error& error, std::span<const uint8_t> bytes) const {
+  if (!files_.IsThere()) return {Gone(), true};
+  return {error, !files_.Probe(bytes).ok()};
+}
+
+std::optional<OutputFolder::WriteError> OutputFolder::Look(const std::string& file,
+                                                           std::optional<OutputFiles::Found>* found) {
+  if (!files_.IsThere()) return WriteError{Gone(), true};
+  auto looked = files_.Look(file);
+  constexpr uint8_t kSome[] = {0};
+  if (!looked.ok()) return Blamed(looked.error(), kSome);
+  *found = *looked;
+  return std::nullopt;
+}
+
+std::optional<OutputFolder::WriteError> OutputFolder::WriteFile(
+    const std::string& file, std::span<const uint8_t> bytes, const std::optional<OutputFiles::Found>& over) {
+  if (!files_.IsThere()) return WriteError{Gone(), true};
+  const Status written = files_.Write(file, bytes, over);
+  if (!written.ok()) return Blamed(written.error(), bytes);
+  return std::nullopt;
 }
 
 Error OutputFolder::Gone() const { return Failure(folder_ + ": cannot write: this folder was removed"); }
@@ -152,8 +150,7 @@ Status OutputFolder::Record(const std::string& line) {
 
 Status OutputFolder::RecordFailure(const FailedJob& failed) {
   const std::lock_guard lock(mutex_);
-  std::error_code error;
-  if (!fs::is_directory(folder_, error)) return Gone();
+  if (!files_.IsThere()) return Gone();
   return failed_.Append(failed);
 }
 

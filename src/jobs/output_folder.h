@@ -15,6 +15,7 @@
 #include "src/jobs/batch_output.h"
 #include "src/jobs/failures.h"
 #include "src/jobs/manifest.h"
+#include "src/jobs/output_files.h"
 #include "src/jobs/plan.h"
 
 namespace bifrons {
@@ -59,8 +60,11 @@ class OutputFolder {
     Error error;
     bool folder = false;
   };
-  /// Writes a file and the folders on its way.
-  std::optional<WriteError> WriteFile(const std::string& file, std::span<const uint8_t> bytes) const;
+  /// Tells what stands under a file's name before it is drawn: OutputFiles::Look.
+  std::optional<WriteError> Look(const std::string& file, std::optional<OutputFiles::Found>* found);
+  /// Writes a file and the folders on its way, over `over` or where nothing is: OutputFiles::Write.
+  std::optional<WriteError> WriteFile(const std::string& file, std::span<const uint8_t> bytes,
+                                      const std::optional<OutputFiles::Found>& over);
   Status Record(const std::string& line);
   Status RecordFailure(const FailedJob& failed);
   bool IsAnswered(const std::string& custom_id) const { return batch_ && batch_->IsAnswered(custom_id); }
@@ -68,13 +72,15 @@ class OutputFolder {
 
  private:
   class Lock;
-  OutputFolder(std::string folder, std::string suffix, uint64_t seed_base, Manifest manifest,
-               FailedFile failed);
+  OutputFolder(std::string folder, std::string suffix, uint64_t seed_base, OutputFiles files,
+               Manifest manifest, FailedFile failed);
   Error Gone() const;
+  WriteError Blamed(const Error& error, std::span<const uint8_t> bytes) const;
 
   const std::string folder_;
   const std::string suffix_;  // what follows "manifest" in the manifest's name
   const uint64_t seed_base_;
+  OutputFiles files_;
   std::mutex mutex_;
   Manifest manifest_;
   FailedFile failed_;

@@ -177,10 +177,10 @@ void Renderer::Take(const Job& job, const Stop& stop) {
 
   auto planned = Plan(job, key, defaults, format_, plan_model_, options_.names, *seed);
   if (!planned.ok()) return Fail(FailedOf(job, key, planned.error()));
-  if (const Status claimed = ClaimNames(*planned, known.records); !claimed.ok())
-    return Fail(FailedOf(job, key, claimed.error()));
   const auto live = known.live = std::make_shared<Live>();
   live->plan = std::move(*planned);
+  if (const Status claimed = ClaimNames(*live, known.records); !claimed.ok())
+    return Fail(*live, claimed.error());
 
   if (job.answer) {
     if (any) {
@@ -191,7 +191,7 @@ void Renderer::Take(const Job& job, const Stop& stop) {
     live->remaining = 1;
     return SubmitAnswer(live, *seed);
   }
-  if (!WriteGenEvalMetadata(job)) return;
+  if (!WriteGenEvalMetadata(*live)) return;
   using Held = OutputFolder::Held;
   for (const auto& record : known.records) {
     Held held = record ? folder_->Compare(*record) : Held::kNo;
@@ -235,14 +235,15 @@ void Renderer::Continue(const Known& known, const Stop& stop) {
   for (size_t k = 0; k < live->plan.pictures.size(); k++) {
     if (stop() || IsAbandoned()) return;
     if (known.held[k] == OutputFolder::Held::kYes) {
+      live->hashes[k] = known.records[k]->sha256;
       Kept(*known.records[k], live->plan.job);
     } else {
+      if (!MayDraw(*live, k, known.records[k])) return;
       missing.push_back(k);
     }
   }
   if (stop()) return;  // what seems to be missing may be what Holds had no time for
   live->remaining = static_cast<int64_t>(missing.size());
-  live->fresh = !missing.empty();
   if (missing.empty()) return FinishJob(*live);
   for (const size_t k : missing) {
     if (!WaitForRoom(stop)) return;
@@ -251,35 +252,69 @@ void Renderer::Continue(const Known& known, const Stop& stop) {
 }
 
 // GenEval's tree: what was asked for stands beside its samples. Whether it does.
-bool Renderer::WriteGenEvalMetadata(const Job& job) {
+bool Renderer::WriteGenEvalMetadata(Live& live) {
   if (format_ != JobFormat::kGenEval) return true;
+  const Job& job = live.plan.job;
   const std::string file = GenEvalFolder(job.index) + "/metadata.jsonl", text = job.geneval_metadata + "\n";
+  std::optional<OutputFiles::Found> found;
+  auto error = folder_->Look(file, &found);
+  if (!error && !found) error = folder_->WriteFile(file, Bytes(text), found);
+  if (error) {
+    Refuse(live, *error);
+    return false;
+  }
   const auto there = MappedFile::Open(folder_->PathOf(file));
   if (there.ok() && std::ranges::equal(there->bytes(), Bytes(text))) return true;
-  const auto error = folder_->WriteFile(file, Bytes(text));
-  if (!error) return true;
-  if (error->folder) {
-    Abandon(error->error);
-  } else {
-    Fail(FailedOf(job, "", error->error));
-  }
+  Fail(live,
+       UsageError("its file " + file + " is there already and says something else; move it away, or take " +
+                  "another folder"));
   return false;
 }
 
-// Finished pictures keep the names they have. No other job may write over one of this run, or of the
-// manifests.
-Status Renderer::ClaimNames(PlannedJob& planned, const std::vector<std::optional<ManifestRecord>>& records) {
+// ---- names
+
+namespace {
+
+// Whether the folder's manifests, failed and output files would come to be folders.
+bool IsBelowLineFile(const std::string& file) {
+  const size_t slash = file.find('/');
+  const std::string_view first = std::string_view(file).substr(0, slash);
+  return slash != std::string::npos && first.ends_with(".jsonl") &&
+         (first.starts_with("manifest") || first.starts_with("failed") || first.starts_with("output"));
+}
+
+}  // namespace
+
+Status Renderer::ClaimName(const std::string& file, Claim claim) {
+  const auto [there, fresh] = claims_.Insert(DigestOf(CanonicalName(file)), claim);
+  if (fresh) return {};
+  const Claim& other = *there;
+  const std::string whose =
+      other.job == claim.job ? "another of its pictures" : "the job with index " + std::to_string(other.job);
+  if (claim.sheet) return UsageError(file + " is a file of " + whose + " already; give that another name");
+  return UsageError("its file " + file + " is that of " + (other.sheet ? "the sheet of " : "") + whose +
+                    " already; a name with {index} and {number} tells them apart");
+}
+
+Status Renderer::ClaimSheet(const std::string& file, int64_t job) {
+  BIFRONS_RETURN_IF_ERROR(ClaimName(file, {job, true}));
+  if (!folder_->finished().OwnerOf(file)) return {};
+  return UsageError(file + " is the picture of a job; take another folder or name");
+}
+
+// Finished pictures keep the names they have. No other job, and no sheet, may write over one of this run, or
+// of the manifests.
+Status Renderer::ClaimNames(Live& live, const std::vector<std::optional<ManifestRecord>>& records) {
+  PlannedJob& planned = live.plan;
+  const int64_t index = planned.job.index;
   for (PlannedPicture& picture : planned.pictures) {
     const auto& record = records[static_cast<size_t>(picture.number)];
     if (record) picture.file = record->file;
     picture.file = fs::path(picture.file).lexically_normal().string();
-    const auto [claim, fresh] = claims_.Insert(DigestOf(CanonicalName(picture.file)), planned.job.index);
-    if (!fresh) {
-      return UsageError("its file " + picture.file + " is that of " +
-                        (*claim == planned.job.index ? "another of its pictures"
-                                                     : "the job with index " + std::to_string(*claim)) +
-                        " already; a name with {index} and {number} tells them apart");
-    }
+    if (IsBelowLineFile(picture.file))
+      return UsageError("its file " + picture.file +
+                        " is below a name of the folder's own files; take another");
+    BIFRONS_RETURN_IF_ERROR(ClaimName(picture.file, {index, false}));
     std::error_code error;
     const auto owner = folder_->finished().OwnerOf(picture.file);
     const bool others = owner && *owner != FinishedWork::MarkOf(planned.key);
@@ -289,7 +324,35 @@ Status Renderer::ClaimNames(PlannedJob& planned, const std::vector<std::optional
                         "another folder or name, or remove that file");
     }
   }
+  const size_t count = planned.pictures.size();
+  live.over.resize(count), live.hashes.resize(count);
+  if (count > 1 && (options_.sheets || !options_.defaults.plot.empty())) {
+    live.sheet = fs::path(SheetFile(planned, format_)).lexically_normal().string();
+    live.sheet_claim = ClaimSheet(live.sheet, index);
+  }
   return {};
+}
+
+// What has the picture's name already has to be this very picture: the manifests say so, or its own metadata
+// where a process was killed before it could record it.
+bool Renderer::MayDraw(Live& live, size_t k, const std::optional<ManifestRecord>& record) {
+  const PlannedPicture& picture = live.plan.pictures[k];
+  std::optional<OutputFiles::Found>& found = live.over[k];
+  if (const auto error = folder_->Look(picture.file, &found)) {
+    Refuse(live, *error);
+    return false;
+  }
+  if (!found) return true;
+  const auto owner = folder_->finished().OwnerOf(picture.file);
+  if (record && owner && *owner == FinishedWork::MarkOf(live.plan.key)) return true;
+  if (found->bytes() <= ImageOptions().max_file_bytes) {
+    const auto parameters = ReadPictureParameters(folder_->PathOf(picture.file));
+    if (parameters.ok() && *parameters == FormatParameters(SettingsOf(picture))) return true;
+  }
+  Fail(live, UsageError("its file " + picture.file +
+                        " is there already and is not this picture; move it away, or take another folder or "
+                        "name"));
+  return false;
 }
 
 void Renderer::SubmitPicture(const std::shared_ptr<Live>& live, size_t k) {

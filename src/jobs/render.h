@@ -105,8 +105,16 @@ class Renderer {
     PlannedJob plan;
     int64_t remaining = 0;  // pictures, or 1 for an answer
     bool failed = false;
-    bool fresh = false;     // some of it is drawn now
-    ManifestRecord answer;  // once it is there
+    std::vector<std::optional<OutputFiles::Found>> over;  // what each picture takes the place of
+    std::vector<std::string> hashes;                      // of the pictures that are there
+    std::string sheet;                                    // its file; "": none
+    Status sheet_claim;                                   // whether the sheet may have that name
+    ManifestRecord answer;                                // once it is there
+  };
+  /// Who has a file's name.
+  struct Claim {
+    int64_t job = 0;  // its index
+    bool sheet = false;
   };
   /// A job of which some may be finished, and what the manifests and the folder say of each picture.
   struct Known {
@@ -132,8 +140,11 @@ class Renderer {
   void Take(const Job& job, const Stop& stop);
   void VerifyWaiting(const Stop& stop);
   void Continue(const Known& known, const Stop& stop);
-  bool WriteGenEvalMetadata(const Job& job);
-  Status ClaimNames(PlannedJob& planned, const std::vector<std::optional<ManifestRecord>>& records);
+  bool WriteGenEvalMetadata(Live& live);
+  Status ClaimNames(Live& live, const std::vector<std::optional<ManifestRecord>>& records);
+  Status ClaimName(const std::string& file, Claim claim);
+  Status ClaimSheet(const std::string& file, int64_t job);
+  bool MayDraw(Live& live, size_t k, const std::optional<ManifestRecord>& record);
   void SubmitPicture(const std::shared_ptr<Live>& live, size_t k);
   void SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed);
   std::shared_ptr<Request> Enter(bool picture);
@@ -146,16 +157,22 @@ class Renderer {
   void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request);
   void Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
                const Request& request);
-  Status WritePicture(const Live& live, const PlannedPicture& picture, const DrawnPicture& drawn,
-                      const Request& request);
+  PictureSettings SettingsOf(const PlannedPicture& picture) const;
+  Status WritePicture(Live& live, size_t k, const DrawnPicture& drawn, const Request& request);
   void Leave(const Request& request);
   void FinishOne(Live& live);
   void FinishJob(Live& live);
   void WriteBatchAnswer(Live& live);
-  void WriteSheet(Live& live);
+  void WriteSheet(const std::string& file, const PlannedSheet& sheet, FailedJob whose);
   void WriteListSheets();
   void Fail(Live& live, const Error& error);
   void Fail(const FailedJob& failed);
+  void FailSheet(FailedJob whose, const Error& error);
+  void CountFailed(const FailedJob& failed);
+  /// The job's fault, or the folder's.
+  void Refuse(Live& live, const OutputFolder::WriteError& error) {
+    error.folder ? Abandon(error.error) : Fail(live, error.error);
+  }
   /// The folder can take no more: everything ends.
   void Abandon(const Error& error);
   void Keep(const Status& status) {
@@ -173,7 +190,7 @@ class Renderer {
   std::unique_ptr<OutputFolder> folder_;
   KeyCounter keys_;
   int64_t position_ = 0;                  // in the list
-  DigestMap<int64_t> claims_;             // the index of the job that a file's name belongs to
+  DigestMap<Claim> claims_;               // every name that the run writes
   ManifestHeader header_;                 // of this run
   std::unique_ptr<ListCounter> counter_;  // until it has told
   std::vector<Known> waiting_;            // for their contents to be looked at

@@ -17,6 +17,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int64_t kNoJob = -1;  // whose sheet a list's is
+
+bool HoldsFile(const std::string& path, const Result<std::vector<uint8_t>>& bytes) {
+  const auto file = MappedFile::Open(path);
+  return bytes.ok() && file.ok() && std::ranges::equal(file->bytes(), *bytes);
+}
+
 ManifestRecord RecordOf(const PlannedJob& plan) {
   ManifestRecord record;
   record.key = plan.key;
@@ -30,28 +37,32 @@ ManifestRecord RecordOf(const PlannedJob& plan) {
 
 void Renderer::Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request) {
   if (IsAbandoned() || (!drawn.ok() && Scheduler::IsCancelled(drawn.error()))) return;
-  const Status written =
-      drawn.ok() ? WritePicture(live, live.plan.pictures[k], *drawn, request) : drawn.error();
+  const Status written = drawn.ok() ? WritePicture(live, k, *drawn, request) : drawn.error();
   if (!written.ok()) Fail(live, written.error());
   FinishOne(live);
 }
 
+PictureSettings Renderer::SettingsOf(const PlannedPicture& picture) const {
+  PictureSettings settings = model_;
+  settings.prompt = picture.prompt, settings.seed = picture.seed;
+  settings.sampling = picture.sampling;
+  settings.upscale = options_.defaults.upscale;
+  return settings;
+}
+
 // An error is the job's own; the folder's end everything.
-Status Renderer::WritePicture(const Live& live, const PlannedPicture& picture, const DrawnPicture& drawn,
-                              const Request& request) {
+Status Renderer::WritePicture(Live& live, size_t k, const DrawnPicture& drawn, const Request& request) {
   const auto begun = Clock::now();
+  const PlannedPicture& picture = live.plan.pictures[k];
   PictureDetails details;
-  details.settings = model_;
-  details.settings.prompt = picture.prompt, details.settings.seed = picture.seed;
-  details.settings.sampling = picture.sampling;
-  details.settings.upscale = options_.defaults.upscale;
+  details.settings = SettingsOf(picture);
   details.format = NameOf(live.plan.format);
   details.drawing_seconds = std::chrono::duration<double>(begun - request.begun).count();
 
   Image image{model_.width, model_.height, ToRgb8(drawn.pixels.view())};
   if (details.settings.upscale > 1) image = Upscale(image, details.settings.upscale);
   BIFRONS_TRY(const auto bytes, EncodePicture(image, live.plan.format, FormatParameters(details.settings)));
-  if (const auto error = folder_->WriteFile(picture.file, bytes)) {
+  if (const auto error = folder_->WriteFile(picture.file, bytes, live.over[k])) {
     if (!error->folder) return error->error;
     Abandon(error->error);
     return {};
@@ -59,7 +70,7 @@ Status Renderer::WritePicture(const Live& live, const PlannedPicture& picture, c
   ManifestRecord record = RecordOf(live.plan);
   record.number = picture.number, record.seed = picture.seed;
   record.file = picture.file, record.bytes = static_cast<int64_t>(bytes.size());
-  record.sha256 = Sha256::Hex(bytes);
+  record.sha256 = live.hashes[k] = Sha256::Hex(bytes);
   record.mtime_ns = folder_->TimeOf(picture.file);
   details.file_seconds = std::chrono::duration<double>(Clock::now() - begun).count();
   const std::string line = PictureLine(record, details);
@@ -118,43 +129,68 @@ void Renderer::FinishJob(Live& live) {
     if (live.failed || abandoned_) return;
   }
   if (format_ == JobFormat::kOpenAi && !folder_->IsAnswered(live.plan.job.custom_id)) WriteBatchAnswer(live);
-  const bool plot = !options_.defaults.plot.empty();
-  if ((plot || options_.sheets) && live.plan.pictures.size() > 1) WriteSheet(live);
-  if (options_.sheets && live.plan.pictures.size() == 1) {
+  const Job& job = live.plan.job;
+  if (!live.sheet.empty()) {
+    FailedJob whose = FailedOf(job, live.plan.key, {});
+    if (!live.sheet_claim.ok()) return FailSheet(std::move(whose), live.sheet_claim.error());
+    WriteSheet(live.sheet, PlanSheet(live.plan, live.hashes, options_.defaults.plot, options_.sheet_columns),
+               std::move(whose));
+  } else if (options_.sheets && live.plan.pictures.size() == 1) {
     const PlannedPicture& picture = live.plan.pictures[0];
     const std::lock_guard lock(mutex_);
-    singles_[live.plan.job.index] = {picture.file, picture.prompt, picture.seed, live.fresh};
+    singles_[job.index] = {picture.file, live.hashes[0], picture.prompt, picture.seed};
   }
 }
 
-// At the end, as a sheet holds pictures that are finished in any order. One that shows nothing new stays.
+// At the end, as a sheet holds pictures that are finished in any order.
 void Renderer::WriteListSheets() {
   std::vector<SinglePicture> all;
   for (auto& [index, single] : singles_) all.push_back(std::move(single));
   const auto size = static_cast<size_t>(ListSheetPictures(options_.sheet_columns));
   const PictureFormat format = options_.defaults.format.value_or(PictureFormat::kPng);
-  for (size_t first = 0; first < all.size() && all.size() > 1; first += size) {
+  for (size_t first = 0; first < all.size() && all.size() > 1 && !IsAbandoned(); first += size) {
     const auto some = std::span(all).subspan(first, std::min(size, all.size() - first));
     char name[64];
     std::snprintf(name, sizeof name, "contact_sheet%s_%03zu.%s", folder_->suffix().c_str(), first / size + 1,
                   NameOf(format));
-    const std::string path = folder_->PathOf(name);
-    std::error_code error;
-    const bool news = std::any_of(some.begin(), some.end(), [](const SinglePicture& s) { return s.fresh; });
-    if (!news && fs::exists(path, error)) continue;
-    const auto sheet = MakeListSheet(some, options_.sheet_columns, format,
-                                     [&](const std::string& picture) { return folder_->PathOf(picture); });
-    const auto failed = sheet.ok() ? folder_->WriteFile(name, *sheet)
-                                   : std::optional(OutputFolder::WriteError{sheet.error(), false});
-    if (failed && failed->folder) return Abandon(failed->error);
-    if (failed) {
-      Fail({0, name, "", "", "", failed->error});
-      continue;
+    const FailedJob whose{0, name, "", "", "", {}};
+    if (const Status claimed = ClaimSheet(name, kNoJob); !claimed.ok()) {
+      FailSheet(whose, claimed.error());
+    } else {
+      WriteSheet(name, PlanListSheet(some, options_.sheet_columns, format), whose);
     }
-    const std::lock_guard lock(mutex_);
-    summary_.sheets++;
-    listener_.OnSheet(path);
   }
+}
+
+// One that is up to date stays, an older one is drawn anew, and anything else is not written over.
+void Renderer::WriteSheet(const std::string& file, const PlannedSheet& sheet, FailedJob whose) {
+  const std::string path = folder_->PathOf(file), text = SheetText(sheet);
+  const auto make = [&](const std::string& with) {
+    return MakeSheet(
+        sheet, [this](const std::string& picture) { return folder_->PathOf(picture); }, with);
+  };
+  std::optional<OutputFiles::Found> found;
+  auto error = folder_->Look(file, &found);
+  if (!error && found) {
+    const auto there = ReadPictureParameters(path);
+    if (there.ok() && *there == text) return;
+    // Version 0.1 wrote no text.
+    const bool ours = there.ok() ? IsSheetText(*there) : HoldsFile(path, make(""));
+    if (!ours) {
+      return FailSheet(std::move(whose),
+                       UsageError(file + " is there already and is no sheet of bifrons; move "
+                                         "it away, or take another folder or name"));
+    }
+  }
+  if (!error) {
+    const auto bytes = make(text);
+    if (!bytes.ok()) return FailSheet(std::move(whose), bytes.error());
+    error = folder_->WriteFile(file, *bytes, found);
+  }
+  if (error) return error->folder ? Abandon(error->error) : FailSheet(std::move(whose), error->error);
+  const std::lock_guard lock(mutex_);
+  summary_.sheets++;
+  listener_.OnSheet(path);
 }
 
 void Renderer::WriteBatchAnswer(Live& live) {
@@ -180,20 +216,6 @@ void Renderer::WriteBatchAnswer(Live& live) {
   Keep(folder_->RecordBatchAnswer(ImagesLine(job, now, NameOf(live.plan.format), pictures)));
 }
 
-void Renderer::WriteSheet(Live& live) {
-  const std::string file = SheetFile(live.plan, format_), path = folder_->PathOf(file);
-  std::error_code error;
-  if (fs::exists(path, error)) return;
-  const auto sheet = MakeSheet(live.plan, options_.defaults.plot, options_.sheet_columns,
-                               [&](const std::string& picture) { return folder_->PathOf(picture); });
-  if (!sheet.ok()) return Fail(live, {sheet.error().kind, "its sheet: " + sheet.error().message});
-  if (const auto failed = folder_->WriteFile(file, *sheet))
-    return failed->folder ? Abandon(failed->error) : Fail(live, failed->error);
-  const std::lock_guard lock(mutex_);
-  summary_.sheets++;
-  listener_.OnSheet(path);
-}
-
 void Renderer::Fail(Live& live, const Error& error) {
   {
     const std::lock_guard lock(mutex_);
@@ -203,10 +225,20 @@ void Renderer::Fail(Live& live, const Error& error) {
 }
 
 void Renderer::Fail(const FailedJob& failed) {
-  Keep(folder_->RecordFailure(failed));
   // An entry that is no job is a line of its own, even under the custom_id of a good one.
   if (format_ == JobFormat::kOpenAi && (failed.key.empty() || !folder_->IsAnswered(failed.custom_id)))
     Keep(folder_->RecordBatchAnswer(ErrorLine(failed.custom_id, failed.error)));
+  CountFailed(failed);
+}
+
+// The job itself is done, and a batch has its answer.
+void Renderer::FailSheet(FailedJob whose, const Error& error) {
+  whose.error = {error.kind, "its sheet: " + error.message};
+  CountFailed(whose);
+}
+
+void Renderer::CountFailed(const FailedJob& failed) {
+  Keep(folder_->RecordFailure(failed));
   const std::lock_guard lock(mutex_);
   summary_.progress.failed++;
   listener_.OnFailed(failed);
