@@ -109,5 +109,48 @@ TEST_CASE("names of jobs' own") {
   CHECK(!CheckFileName(deep).ok());
 }
 
+TEST_CASE("names that Windows cannot hold") {
+  for (const std::string bad :
+       {"CON",      "con.png", "nul.tar.gz", "a/Aux/b.png", "COM1.txt",  "lpt9",  "COM\u00B2.png",
+        "con .png", "CONIN$",  "prn",        "a.",          "a /b.png",  "a..",   "a:b.png",
+        "a<b",      "a>b",     "a\"b",       "a|b",         "what?.png", "*.png", "a\\b"}) {
+    INFO(bad);
+    CHECK(CheckFileName(bad).ok());  // an earlier version may have written it
+    CHECK(!CheckNewName(bad).ok());
+    // Templates and slugs never make one.
+    const std::string name = Fill(bad, {});
+    INFO(name);
+    CHECK(name != bad);
+    CHECK(CheckNewName(name).ok());
+    CHECK(Fill(bad, {}) == name);
+  }
+  for (const std::string good : {"COM.png", "COM10", "COM0.png", "console.png", "a.con", "nul_.png", " a",
+                                 ".a", "LPT", "a b.png", "CONS/x.y.z", "…"}) {
+    INFO(good);
+    CHECK(CheckNewName(good).ok());
+    CHECK(Fill(good, {}) == good);
+  }
+  CHECK(Fill("{slug}", {.prompt = "Con!"}) == "Con_");
+  CHECK(Fill("{slug}.png", {.prompt = "nul"}) == "nul_.png");
+  CHECK(Fill("{index}: {slug}", {.index = 3, .prompt = "x"}) == "00003- x");
+  CHECK(Fill("{slug}./x", {.prompt = "a"}) == "a_/x");
+  CHECK(!CheckNewName("../a").ok());
+}
+
+TEST_CASE("names that some file systems take for one") {
+  const auto same = [](const std::string& a, const std::string& b) {
+    return CanonicalName(a) == CanonicalName(b);
+  };
+  CHECK(same("A Cat.PNG", "a cat.png"));
+  CHECK(same("KÄSE", "käse"));
+  CHECK(same("ka\u0308se", "k\u00E4se"));  // composed and not
+  CHECK(same("ДОМ/a", "дом/A"));
+  CHECK(!same("a_1", "a-1"));
+  CHECK(!same("strasse", "stra\u00DFe"));
+  CHECK(!same("a/b", "a\\b"));
+  CHECK(same("\xFF.PNG", "\xFF.png"));
+  CHECK(CanonicalName("").empty());
+}
+
 }  // namespace
 }  // namespace bifrons

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
+#include <cstdlib>
 #include <limits>
+#include <memory>
 #include <string_view>
 
 #include "src/base/printable.h"
@@ -74,7 +75,86 @@ std::string Shortest(float value) {
   return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
 
+constexpr std::string_view kNotInWindows = "<>:\"|?*\\";
+
+// The first name of a part that Windows keeps for a device, whatever follows behind a dot; "" if there is
+// none.
+std::string_view DeviceName(std::string_view part) {
+  std::string_view name = part.substr(0, part.find('.'));
+  name = name.substr(0, name.find_last_not_of(' ') + 1);
+  std::string upper(name);
+  for (char& c : upper) c = static_cast<char>(c >= 'a' && c <= 'z' ? c - 'a' + 'A' : c);
+  constexpr std::string_view kDevices[] = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"};
+  if (std::find(std::begin(kDevices), std::end(kDevices), upper) != std::end(kDevices)) return name;
+  if (!upper.starts_with("COM") && !upper.starts_with("LPT")) return "";
+  constexpr std::string_view kPorts[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9", "¹", "²", "³"};
+  return std::find(std::begin(kPorts), std::end(kPorts), upper.substr(3)) != std::end(kPorts) ? name : "";
+}
+
+bool EndsBadly(std::string_view part) { return part.ends_with('.') || part.ends_with(' '); }
+
+// Calls `use` with every part between slashes.
+template <class Use>
+void ForParts(std::string_view name, const Use& use) {
+  for (size_t at = 0; at <= name.size();) {
+    const size_t end = std::min(name.find('/', at), name.size());
+    use(name.substr(at, end - at));
+    at = end + 1;
+  }
+}
+
+std::string FitForWindows(const std::string& name) {
+  std::string fit;
+  ForParts(name, [&](std::string_view part) {
+    if (part.data() != name.data()) fit += '/';
+    if (part == "." || part == "..") return void(fit += part);  // CheckFileName refuses them
+    std::string altered(part);
+    for (char& c : altered) c = kNotInWindows.find(c) == std::string_view::npos ? c : '-';
+    for (size_t i = altered.size(); i > 0 && EndsBadly(altered.substr(0, i)); i--) altered[i - 1] = '_';
+    altered.insert(DeviceName(altered).size(), DeviceName(altered).empty() ? "" : "_");
+    fit += altered;
+  });
+  return fit;
+}
+
 }  // namespace
+
+Status CheckNewName(const std::string& name) {
+  BIFRONS_RETURN_IF_ERROR(CheckFileName(name));
+  if (const size_t at = name.find_first_of(kNotInWindows); at != std::string::npos)
+    return DataError(std::string("has a ") + name[at] + ", which no file's name has on Windows");
+  Status status;
+  ForParts(name, [&](std::string_view part) {
+    if (!status.ok()) return;
+    if (EndsBadly(part))
+      status = DataError("has a part that ends with a dot or a space, which Windows drops");
+    if (const std::string_view device = DeviceName(part); !device.empty())
+      status = DataError("has a part that is called " + std::string(device) + ", as a device is on Windows");
+  });
+  return status;
+}
+
+std::string CanonicalName(const std::string& name) {
+  const auto lower = [](char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); };
+  std::string canonical(name);
+  std::transform(name.begin(), name.end(), canonical.begin(), lower);
+  if (std::all_of(name.begin(), name.end(), [](char c) { return (c & 0x80) == 0; })) return canonical;
+  utf8proc_uint8_t* mapped = nullptr;
+  const auto size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(name.data()),
+                                 static_cast<utf8proc_ssize_t>(name.size()), &mapped,
+                                 static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(mapped, &std::free);
+  if (size < 0) return canonical;  // no UTF-8
+  canonical.clear();
+  for (std::string_view rest(reinterpret_cast<const char*>(mapped), static_cast<size_t>(size));
+       !rest.empty();) {
+    const CodePoint c = DecodeUtf8(rest);
+    rest.remove_prefix(static_cast<size_t>(c.bytes));
+    const auto upper = utf8proc_toupper(static_cast<utf8proc_int32_t>(c.value));
+    AppendUtf8(static_cast<char32_t>(utf8proc_tolower(upper)), canonical);
+  }
+  return canonical;
+}
 
 Status CheckFileName(const std::string& name) {
   if (name.empty()) return DataError("is empty");
@@ -98,10 +178,6 @@ Status CheckFileName(const std::string& name) {
       return DataError("has a part longer than " + std::to_string(kMaxNameBytes) + " bytes");
   }
   return {};
-}
-
-std::string CanonicalName(const std::string& name) {
-  return std::filesystem::path(name).lexically_normal().string();
 }
 
 Result<NameTemplate> NameTemplate::Parse(const std::string& text) {
@@ -186,7 +262,7 @@ std::string NameTemplate::Fill(const NameFields& fields) const {
     constexpr size_t kRoom = kMaxNameBytes - kReservedBytes;
     name += Slug(fields.prompt, std::max<size_t>(used < kRoom ? (kRoom - used) / slugs : 0, 1));
   }
-  return name;
+  return FitForWindows(name);
 }
 
 }  // namespace bifrons

@@ -26,6 +26,8 @@ class NameTemplate {
   static Result<NameTemplate> Parse(const std::string& text);
   /// Path relative to the output folder, '/' between folders; never empty, absolute, or with a "..". A slug
   /// is "picture" where the prompt has no letter or digit, and shorter where the name would become too long.
+  /// What CheckNewName would refuse is altered: - in place of a character, _ in place of a dot or space at
+  /// the end of a part, and behind the name of a device (con_.png).
   std::string Fill(const NameFields& fields) const;
 
  private:
@@ -40,7 +42,11 @@ class NameTemplate {
 /// Whether a job's own file name stays in the output folder; the reason if not ("is an absolute path; …").
 Status CheckFileName(const std::string& name);
 
-/// The same for all spellings of one file's name: names with the same one cannot both be given.
+/// The same for a file that is not there yet, which Windows has to be able to hold too: no character of
+/// <>:"|?*\, no part that ends with a dot or a space or is called like a device (CON, nul.txt, COM1).
+Status CheckNewName(const std::string& name);
+
+/// Equal for names that some file systems take for one: they differ in case, or in how accents are composed.
 std::string CanonicalName(const std::string& name);
 
 }  // namespace bifrons

@@ -7,7 +7,6 @@
 
 #include "src/base/beneath.h"
 #include "src/jobs/content_key.h"
-#include "src/jobs/file_name.h"
 #include "src/jobs/manifest.h"
 
 namespace bifrons {
@@ -31,7 +30,7 @@ void FinishedWork::Add(const ManifestRecord& record, int64_t offset) {
   *lines_.Insert(ResultDigest(key, record.number), place).first = place;
   if (!record.file.empty()) {
     const uint64_t mark = MarkOf(record.key);
-    *owners_.Insert(DigestOf(CanonicalName(record.file)), mark).first = mark;
+    *owners_.Insert(DigestOf(record.file), mark).first = mark;
   }
 }
 
@@ -50,7 +49,7 @@ uint64_t FinishedWork::MarkOf(const std::string& key) {
 }
 
 std::optional<uint64_t> FinishedWork::OwnerOf(const std::string& file) const {
-  const uint64_t* const mark = owners_.Find(DigestOf(CanonicalName(file)));
+  const uint64_t* const mark = owners_.Find(DigestOf(file));
   return mark ? std::optional(*mark) : std::nullopt;
 }
 
