@@ -5,6 +5,7 @@
 
 #include "src/base/json_depth.h"
 #include "src/jobs/job_fields.h"
+#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -15,6 +16,8 @@ using nlohmann::json;
 LineKind KindOfLines(const std::string& path) {
   return {"{\"index\":", FailedLines(path, [](const FailedJob&) {})};
 }
+// Of a prompt that may be the reason, as memory did not suffice for it.
+constexpr size_t kMaxShownPrompt = 10'000;
 
 constexpr std::pair<ErrorKind, const char*> kKinds[] = {
     {ErrorKind::kFailure, "failure"}, {ErrorKind::kUsage, "usage"}, {ErrorKind::kBadData, "data"}};
@@ -30,9 +33,11 @@ bool IsIndex(const json& value) {
 }  // namespace
 
 FailedJob FailedOf(const Job& job, const std::string& key, const Error& error) {
-  std::string prompt;
-  if (job.picture) prompt = job.picture->prompt;
-  if (job.answer && !job.answer->turns.empty()) prompt = job.answer->turns.back().question;
+  std::string_view text;
+  if (job.picture) text = job.picture->prompt;
+  if (job.answer && !job.answer->turns.empty()) text = job.answer->turns.back().question;
+  std::string prompt(text.substr(0, kMaxShownPrompt));
+  if (prompt.size() < text.size()) prompt = ReplaceInvalidUtf8(prompt) + "...";
   return {job.index, job.where, key, job.custom_id, prompt, error};
 }
 
