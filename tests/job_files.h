@@ -13,6 +13,7 @@ namespace bifrons {
 struct ReadJobs {
   JobFormat format = JobFormat::kLines;
   std::vector<JobReader::Entry> entries;
+  int64_t passed_over = 0;
 
   const Job& job(size_t i) const {
     REQUIRE(i < entries.size());
@@ -34,10 +35,11 @@ struct ReadJobs {
   }
 };
 
-inline ReadJobs ReadJobFile(const std::string& text, const std::string& name = "jobs") {
+inline ReadJobs ReadJobFile(const std::string& text, const std::string& name = "jobs",
+                            const std::string& comments = "") {
   const TemporaryFolder folder;
   WriteText(folder / name, text);
-  auto reader = JobReader::Open(folder / name);
+  auto reader = JobReader::Open(folder / name, comments);
   INFO((reader.ok() ? "" : reader.error().message));
   REQUIRE(reader.ok());
   ReadJobs jobs;
@@ -45,6 +47,7 @@ inline ReadJobs ReadJobFile(const std::string& text, const std::string& name = "
   for (;;) {
     auto entry = (*reader)->Next();
     REQUIRE(entry.ok());
+    jobs.passed_over = (*reader)->passed_over();
     if (!*entry) return jobs;
     jobs.entries.push_back(std::move(**entry));
   }

@@ -111,14 +111,26 @@ TEST_CASE("a broken line says whose it is, where that can be read") {
 }
 
 TEST_CASE("a custom_id that is given twice") {
-  const std::string line = Request("same", "/v1/images/generations", R"({"prompt": "x"})");
-  const ReadJobs jobs =
-      ReadJobFile(line + Request("other", "/v1/images/generations", R"({"prompt": "x"})") + line);
+  const auto line = [](const std::string& id, const std::string& body) {
+    return Request(id, "/v1/images/generations", body);
+  };
+  const std::string good = R"({"prompt": "x"})", bad = R"({"prompt": 3})";
+  const ReadJobs jobs = ReadJobFile(line("same", good) + line("other", good) + line("same", good) +
+                                    line("same", bad) + R"({"custom_id": "same", )" + "\n");
   CHECK(jobs.job(0).custom_id == "same");
   CHECK(jobs.job(1).custom_id == "other");
-  CHECK(jobs.bad(2).custom_id == "same");
-  CHECK(jobs.bad(2).error.field == "custom_id");
-  CHECK_THAT(jobs.bad(2).error.message, Catch::Contains("line 1"));
+  for (size_t i : {2u, 3u, 4u}) {
+    CHECK(jobs.bad(i).custom_id == "same");
+    CHECK(jobs.bad(i).duplicate);
+    CHECK_THAT(jobs.bad(i).error.message,
+               Catch::Contains(i == 4 ? "not valid JSON" : "an earlier request has"));
+  }
+  // A request that cannot be done leaves its name to one that can.
+  const ReadJobs later = ReadJobFile(line("same", bad) + line("same", bad) + line("same", good));
+  CHECK(later.bad(0).error.field == "body.prompt");
+  CHECK(!later.bad(0).duplicate);
+  CHECK(!later.bad(1).duplicate);
+  CHECK(later.job(2).custom_id == "same");
 }
 
 TEST_CASE("conversations") {

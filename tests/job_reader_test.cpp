@@ -18,10 +18,10 @@ std::string OpenError(const std::string& text, const std::string& name, ErrorKin
 }
 
 TEST_CASE("prompts, one per line") {
-  const ReadJobs jobs =
-      ReadJobFile("# a list\n\na cat\r\n  a dog, prompt {red|blue} \n \t\n#no\nein Käse 猫");
+  const ReadJobs jobs = ReadJobFile("\na cat\r\n \t\n  a dog, prompt {red|blue} \n\nein Käse 猫");
   CHECK(jobs.format == JobFormat::kLines);
   REQUIRE(jobs.entries.size() == 3);
+  CHECK(jobs.passed_over == 0);
   CHECK(jobs.picture(0).prompt == "a cat");
   CHECK(jobs.picture(1).prompt == "a dog, prompt {red|blue}");
   CHECK(jobs.picture(2).prompt == "ein Käse 猫");
@@ -44,6 +44,9 @@ TEST_CASE("a byte order mark is not part of the first line") {
 }
 
 TEST_CASE("files that are no job files") {
+  CHECK_THAT(OpenError("PK\x03\x04\x14xl/workbook", "jobs.xlsx", ErrorKind::kBadData),
+             Catch::Contains("ZIP archive"));
+  CHECK_THAT(OpenError("\x1F\x8B\x08", "jobs.jsonl.gz", ErrorKind::kBadData), Catch::Contains("gzip"));
   CHECK_THAT(OpenError(std::string("\xFF\xFE", 2) + std::string("a\0\n\0", 4), "jobs", ErrorKind::kBadData),
              Catch::Contains("UTF-16"));
   CHECK_THAT(OpenError("text,seed\na,1\n", "jobs.csv", ErrorKind::kBadData), Catch::Contains("prompt"));
@@ -178,14 +181,51 @@ TEST_CASE("wrong JSON lines") {
            "nested deeper");
 }
 
-TEST_CASE("comments do not hide the format, and formats do not mix") {
+TEST_CASE("a line that begins with # is a prompt") {
+  const ReadJobs jobs = ReadJobFile("#1 dad mug\na cat\n# {\"prompt\"}\n#\n");
+  CHECK(jobs.format == JobFormat::kLines);
+  REQUIRE(jobs.entries.size() == 4);
+  CHECK(jobs.picture(0).prompt == "#1 dad mug");
+  CHECK(jobs.picture(2).prompt == "# {\"prompt\"}");
+  CHECK(jobs.picture(3).prompt == "#");
+  CHECK(jobs.passed_over == 0);
+  CHECK(ReadJobFile("prompt,seed\n#1 dad mug,3\n").picture(0).prompt == "#1 dad mug");
+}
+
+TEST_CASE("comments, where they are asked for") {
+  const ReadJobs jobs = ReadJobFile("# a list\n\na cat\n \t# no\na #dog\n//x\n", "jobs", "#");
+  REQUIRE(jobs.entries.size() == 3);
+  CHECK(jobs.picture(1).prompt == "a #dog");
+  CHECK(jobs.picture(2).prompt == "//x");
+  CHECK(jobs.passed_over == 2);
+  CHECK(ReadJobFile("//x\na\n", "jobs", "//").entries.size() == 1);
+  // They hide no format.
   const std::string line = "{\"prompt\": \"a\"}\n";
-  const ReadJobs jobs = ReadJobFile("# with a comment\n\n" + line);
-  CHECK(jobs.format == JobFormat::kJson);
-  CHECK(jobs.picture(0).prompt == "a");
+  const ReadJobs lines = ReadJobFile("# with a comment\n\n" + line + "# another\n" + line, "jobs", "#");
+  CHECK(lines.format == JobFormat::kJson);
+  CHECK(lines.picture(1).prompt == "a");
+  CHECK(lines.passed_over == 2);
+  const ReadJobs array = ReadJobFile("# with a comment\n[" + line + "]", "jobs", "#");
+  CHECK(array.picture(0).prompt == "a");
+  const ReadJobs csv = ReadJobFile("#\nprompt,seed\n#one,1\n\"two\n# lines\",2\n", "jobs", "#");
+  CHECK(csv.format == JobFormat::kCsv);
+  REQUIRE(csv.entries.size() == 1);
+  CHECK(csv.picture(0).prompt == "two\n# lines");
+  CHECK(csv.passed_over == 2);
+  CHECK(ReadJobFile("#\n# nothing\n", "jobs", "#").passed_over == 2);
+}
+
+TEST_CASE("formats do not mix") {
+  const std::string line = "{\"prompt\": \"a\"}\n";
   const ReadJobs mixed = ReadJobFile("a cat\n" + line);
   CHECK(mixed.format == JobFormat::kLines);
   CHECK_THAT(mixed.bad(1).error.message, Catch::Contains("JSON"));
+  // Nobody wants a picture of a bracket.
+  for (const char* json : {"[", "]", "{", "},", "  }", "\"prompt\": \"a cat\",", "[]", "{}"})
+    CHECK_THAT(ReadJobFile("a cat\n" + std::string(json) + "\n").bad(1).error.message,
+               Catch::Contains("JSON"));
+  CHECK(ReadJobFile("a cat\n\"a dog\"\n[a:b:0.5]\n{a|b}\n").picture(3).prompt == "{a|b}");
+  CHECK(ReadJobFile("\"HOPE\": a poster\n").picture(0).prompt == "\"HOPE\": a poster");
 }
 
 TEST_CASE("the entries after a wrong one are read") {
@@ -194,6 +234,7 @@ TEST_CASE("the entries after a wrong one are read") {
   CHECK(jobs.bad(1).index == 1);
   CHECK_THAT(jobs.bad(1).where, Catch::EndsWith("line 2"));
   CHECK_THAT(jobs.bad(2).error.message, Catch::Contains("not a JSON object"));
+  CHECK_THAT(jobs.bad(2).where, Catch::EndsWith("line 3"));
   CHECK(jobs.picture(3).prompt == "b");
   CHECK(jobs.job(3).index == 3);
 }
@@ -243,6 +284,32 @@ TEST_CASE("CSV's other separators") {
   CHECK(ReadJobFile("prompt,top_p\n\"\"\"a\"\" b\",0.5\n").picture(0).prompt == "\"a\" b");
 }
 
+TEST_CASE("CSV as spreadsheets write it") {
+  // Rows without contents, at the end and between others, and Excel's line about the separator.
+  const ReadJobs jobs =
+      ReadJobFile("sep=;\r\nprompt;seed;\r\na, b;3;\r\n;;\r\n ;\"\";\r\n;;;;\r\nc;4;x\r\n;;\r\n");
+  CHECK(jobs.format == JobFormat::kCsv);
+  REQUIRE(jobs.entries.size() == 2);
+  CHECK(jobs.picture(0).prompt == "a, b");
+  CHECK_THAT(jobs.job(1).where, Catch::EndsWith("line 7"));
+  CHECK(jobs.picture(1).seed == 4);
+  CHECK(jobs.passed_over == 4);
+  CHECK(ReadJobFile("SEP=|\nseed|prompt\n1|a;b,c\n").picture(0).prompt == "a;b,c");
+  CHECK(ReadJobFile("\xEF\xBB\xBF\"sep=\t\"\n\nprompt\ta;b\n1;2\t3\n").picture(0).prompt == "1;2");
+  CHECK(ReadJobFile("sep=\n").picture(0).prompt == "sep=");
+  CHECK_THAT(OpenError("sep=;\na;b\n", "jobs", ErrorKind::kBadData), Catch::Contains("no column is named"));
+  CHECK_THAT(OpenError("sep=;", "jobs", ErrorKind::kBadData), Catch::Contains("no column is named"));
+  // One column.
+  const ReadJobs one = ReadJobFile("prompt\na cat\n\n\"\"\n\"a \"\"b\"\"\"\n", "jobs.csv");
+  REQUIRE(one.entries.size() == 2);
+  CHECK(one.picture(1).prompt == "a \"b\"");
+  // A header over two lines.
+  const ReadJobs header = ReadJobFile("prompt,\"a\nnote\",seed\nx,y,5\n");
+  CHECK(header.picture(0).seed == 5);
+  CHECK_THAT(header.job(0).where, Catch::EndsWith("line 3"));
+  CHECK_THAT(OpenError("prompt,\"a\nnote\n", "jobs", ErrorKind::kBadData), Catch::Contains("not closed"));
+}
+
 TEST_CASE("wrong CSV records") {
   const auto bad = [](const std::string& record, const std::string& field, const std::string& says) {
     INFO(record);
@@ -278,7 +345,7 @@ TEST_CASE("GenEval's prompts") {
 
 TEST_CASE("bytes that are no text") {
   using namespace std::string_literals;
-  const ReadJobs jobs = ReadJobFile("a\0b\n\xFF\xFEx\ncaf\xE9\na cat\n"s + "\xED\xA0\x80\n# \xFF\n");
+  const ReadJobs jobs = ReadJobFile("a\0b\n\xFF\xFEx\ncaf\xE9\na cat\n"s + "\xED\xA0\x80\n");
   REQUIRE(jobs.entries.size() == 5);
   CHECK_THAT(jobs.bad(0).error.message, Catch::Contains("NUL character stands at byte 2"));
   CHECK_THAT(jobs.bad(1).error.message, Catch::Contains("not UTF-8 at byte 1"));
@@ -307,7 +374,7 @@ TEST_CASE("lines across the ends of reads") {
     REQUIRE(lines.ok());
     std::vector<std::string> texts;
     for (auto line = lines->Next(); line.ok() && *line; line = lines->Next()) {
-      CHECK(!(*line)->too_long);
+      CHECK((*line)->problem.empty());
       CHECK((*line)->number == static_cast<int64_t>(texts.size()) + 1);
       texts.push_back((*line)->text);
     }
@@ -316,8 +383,9 @@ TEST_CASE("lines across the ends of reads") {
     REQUIRE(shorter.ok());
     const auto first = shorter->Next();
     REQUIRE(first.ok());
-    CHECK((*first)->too_long);
-    CHECK((*first)->text.empty());
+    CHECK_THAT((*first)->problem, Catch::Contains("longer than"));
+    CHECK((*first)->bytes == length + 1);
+    CHECK((*first)->text.size() <= 4096);
   }
 }
 

@@ -36,14 +36,21 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       "  bifrons render one.txt -o plot --plot cfg=1,3,5,7 temperature=0.7,1\n"
       "  bifrons render prompts.txt -o pictures --shard 0/4 one of four processes; bifrons merge checks all\n"
       "  tail -f queue | bifrons render - -o pictures       lines are drawn as they arrive");
-  TakeWhole(verb->add_option(
-                    "jobs", o.render.jobs,
-                    "job file, its format told by its contents: prompts or A1111 lines, JSON lines, CSV with "
-                    "a header, an OpenAI Batch file, GenEval's metadata; - for standard input")
-                ->required());
+  TakeWhole(
+      verb->add_option(
+              "jobs", o.render.jobs,
+              "job file, its format told by its contents: prompts or A1111 lines; JSON lines, objects or "
+              "an array of them, also in an object's \"jobs\" or \"prompts\"; CSV with a header; an "
+              "OpenAI Batch file; GenEval's metadata; - for standard input")
+          ->required());
   verb->add_option("-o,--output", o.render.folder,
                    "folder for pictures and manifest; made if it is not there")
       ->required();
+  verb->add_option(
+          "--comments", o.render.defaults.comments,
+          "lines of the list that begin so, as in --comments '#', are passed over (default: none, such "
+          "a line is a prompt)")
+      ->check([](const std::string& text) -> std::string { return text.empty() ? "must not be empty" : ""; });
   verb->add_option(
       "--name", o.name_template,
       "names of pictures (default {index}_{seed}_{slug}); fields: index, number, seed, slug, cfg, "

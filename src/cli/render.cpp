@@ -69,6 +69,7 @@ class Reporter : public RenderListener {
                       {"kept", p.kept},
                       {"failed", p.failed},
                       {"sheets", summary.sheets},
+                      {"passed_over", summary.passed_over},
                       {"interrupted", summary.interrupted},
                       {"seconds", p.seconds},
                       {"pictures_per_second", rate},
@@ -84,6 +85,9 @@ class Reporter : public RenderListener {
     if (p.failed > 0) line += ", " + std::to_string(p.failed) + " failed";
     if (summary.sheets > 0)
       line += ", " + std::to_string(summary.sheets) + (summary.sheets == 1 ? " sheet" : " sheets");
+    if (summary.passed_over > 0)
+      line += ", " + std::to_string(summary.passed_over) + (summary.passed_over == 1 ? " line" : " lines") +
+              " passed over";
     char more[160];
     std::snprintf(more, sizeof more, "; %.1f s, %.2f pictures/s, %.0f image tokens/s", p.seconds, rate,
                   tokens);
@@ -122,7 +126,10 @@ std::string Told(const RenderProgress& p) {
 }  // namespace
 
 Result<int> RunRender(const RenderCommand& options) {
-  BIFRONS_TRY(auto reader, JobReader::Open(options.render.jobs));
+  BIFRONS_TRY(auto reader, JobReader::Open(options.render.jobs, options.render.defaults.comments));
+  if (const Status suited = CheckDefaults(options.render.defaults, reader->format(), options.render.names);
+      !suited.ok())
+    return UsageError("render: " + suited.error().message);
   LoadOptions load = options.load;
   BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
   load.skip_missing_parts = load.parts.understanding && load.parts.drawing;

@@ -95,16 +95,18 @@ bool IsOutput(const std::string& name) { return name.starts_with("output") && na
 Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::string& name,
                                       const std::function<bool(const std::string& custom_id)>& keep) {
   const std::string path = (fs::path(folder) / name).string();
-  std::set<std::string> answered;
+  DigestSet answered;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     const std::string other = entry.path().filename().string();
     if (!IsOutput(other) || other == name) continue;
-    BIFRONS_RETURN_IF_ERROR(ReadLines(entry.path(), [&](std::string_view text, int64_t number) -> Status {
-      BIFRONS_TRY(Line line, ParseLine(text, entry.path().string() + ":" + std::to_string(number), false));
-      if (line.success && keep(line.custom_id)) answered.insert(std::move(line.custom_id));
-      return {};
-    }));
+    BIFRONS_RETURN_IF_ERROR(
+        ReadLinesBeneath(folder, other, [&](std::string_view text, int64_t number) -> Status {
+          BIFRONS_TRY(const Line line,
+                      ParseLine(text, entry.path().string() + ":" + std::to_string(number), false));
+          if (line.success && keep(line.custom_id)) answered.Insert(DigestOf(line.custom_id), {});
+          return {};
+        }));
   }
   if (error) return Failure(folder + ": cannot read this folder: " + error.message());
 
@@ -116,9 +118,9 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
     return LineFile::Open(path, mode, visit, kind);
   };
   const auto is_kept = [&](std::string_view text, int64_t number) -> Result<bool> {
-    BIFRONS_TRY(Line line, ParseLine(text, path + ":" + std::to_string(number), true));
+    BIFRONS_TRY(const Line line, ParseLine(text, path + ":" + std::to_string(number), true));
     if (!line.success || !keep(line.custom_id)) return false;
-    answered.insert(std::move(line.custom_id));
+    answered.Insert(DigestOf(line.custom_id), {});
     return true;
   };
   if (fs::symlink_status(path, error).type() == fs::file_type::not_found) {
@@ -148,6 +150,31 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
   BIFRONS_RETURN_IF_ERROR(rewritten.Commit());
   BIFRONS_TRY(LineFile file, open(LineFile::Mode::kOwn, [](std::string_view, int64_t) { return Status(); }));
   return BatchOutput(std::move(file), std::move(answered));
+}
+
+Status BatchOutput::AppendAnswer(const std::string& custom_id, const std::string& line) {
+  const Digest16 id = DigestOf(custom_id);
+  if (refused_.Contains(id)) superseded_.Insert(id, {});
+  return file_.AppendAndSync(line);
+}
+
+Status BatchOutput::AppendRefusal(const std::string& custom_id, const std::string& line) {
+  if (!custom_id.empty() && !refused_.Insert(DigestOf(custom_id), {}).second) return {};
+  return file_.AppendAndSync(line);
+}
+
+Status BatchOutput::Finish() {
+  if (superseded_.size() == 0) return {};
+  const std::string& path = file_.path();
+  BIFRONS_TRY(AtomicFile rewritten, AtomicFile::Create(path));
+  const auto copy = [&](std::string_view text, int64_t number) -> Status {
+    BIFRONS_TRY(const Line line, ParseLine(text, path + ":" + std::to_string(number), true));
+    if (!line.success && superseded_.Contains(DigestOf(line.custom_id))) return {};
+    const std::string whole = std::string(text) + "\n";
+    return rewritten.Write(std::span(reinterpret_cast<const uint8_t*>(whole.data()), whole.size()));
+  };
+  BIFRONS_RETURN_IF_ERROR(ReadLines(path, copy));
+  return rewritten.Commit();
 }
 
 }  // namespace bifrons

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <functional>
-#include <set>
 #include <string>
 
+#include "src/base/digest_map.h"
 #include "src/base/line_file.h"
 #include "src/base/result.h"
 
@@ -19,15 +19,21 @@ class BatchOutput {
   static Result<BatchOutput> Open(const std::string& folder, const std::string& name,
                                   const std::function<bool(const std::string& custom_id)>& keep);
 
-  bool IsAnswered(const std::string& custom_id) const { return answered_.contains(custom_id); }
-  /// On the disk when this returns.
-  Status Append(const std::string& line) { return file_.AppendAndSync(line); }
+  bool IsAnswered(const std::string& custom_id) const { return answered_.Contains(DigestOf(custom_id)); }
+  // On the disk when these return.
+
+  Status AppendAnswer(const std::string& custom_id, const std::string& line);
+  /// The same for a request that was refused or failed. A custom_id gets one such line.
+  Status AppendRefusal(const std::string& custom_id, const std::string& line);
+  /// Once nothing more is appended: takes out the refusals of requests whose custom_id had an answer
+  /// afterwards, so that every custom_id has one line.
+  Status Finish();
 
  private:
-  BatchOutput(LineFile file, std::set<std::string> answered)
-      : file_(std::move(file)), answered_(std::move(answered)) {}
+  BatchOutput(LineFile file, DigestSet answered) : file_(std::move(file)), answered_(std::move(answered)) {}
   LineFile file_;
-  std::set<std::string> answered_;  // custom ids
+  DigestSet answered_;              // custom ids
+  DigestSet refused_, superseded_;  // custom ids, by this process
 };
 
 }  // namespace bifrons

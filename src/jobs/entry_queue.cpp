@@ -1,6 +1,7 @@
 #include "src/jobs/entry_queue.h"
 
 #include <chrono>
+#include <new>
 #include <thread>
 
 namespace bifrons {
@@ -22,8 +23,14 @@ EntryQueue::~EntryQueue() {
 
 void EntryQueue::Read(const std::shared_ptr<State>& state, JobReader& reader) {
   for (;;) {
-    auto next = reader.Next();
+    Result<std::optional<JobReader::Entry>> next = std::optional<JobReader::Entry>();
+    try {
+      next = reader.Next();
+    } catch (const std::bad_alloc&) {
+      next = Failure("not enough memory to read the list any further");
+    }
     std::unique_lock lock(state->mutex);
+    state->passed_over = reader.passed_over();
     state->changed.wait(lock, [&] { return state->entries.size() < kReadAhead || state->abandoned; });
     if (state->abandoned) return;
     if (!next.ok()) {
@@ -36,6 +43,11 @@ void EntryQueue::Read(const std::shared_ptr<State>& state, JobReader& reader) {
     state->changed.notify_all();
     if (state->end) return;
   }
+}
+
+int64_t EntryQueue::passed_over() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->passed_over;
 }
 
 EntryQueue::Item EntryQueue::Pop(double seconds) {

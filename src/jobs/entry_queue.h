@@ -30,6 +30,8 @@ class EntryQueue {
 
   /// The next item, waited for at most so many seconds. After the end there is nothing but the end.
   Item Pop(double seconds);
+  /// JobReader::passed_over of what has been read.
+  int64_t passed_over() const;
 
  private:
   struct State {
@@ -37,6 +39,7 @@ class EntryQueue {
     std::condition_variable changed;
     std::deque<JobReader::Entry> entries;
     std::optional<Status> end;
+    int64_t passed_over = 0;
     bool abandoned = false;
   };
   static void Read(const std::shared_ptr<State>& state, JobReader& reader);

@@ -87,54 +87,57 @@ void Mistake::Report(const std::string& at_field, const std::string& what) {
   field = at_field;
 }
 
-FieldValue FieldValue::OfText(std::string text) {
+FieldValue FieldValue::OfText(std::string_view text) {
   FieldValue value;
-  value.absent_ = text.empty();
-  value.shown_ = '"' + Printable(text) + '"';
-  value.number_ = ParseNumber(text);
-  value.text_ = std::move(text);
+  value.text_ = text;
   return value;
 }
 
 FieldValue FieldValue::OfJson(const nlohmann::json& json) {
   FieldValue value;
-  value.absent_ = json.is_null();
-  if (json.is_string()) {
-    value.text_ = json.get<std::string>();
-    value.shown_ = '"' + Printable(*value.text_) + '"';
-  } else {
-    if (json.is_number()) value.number_ = json.get<double>();
-    value.shown_ = Printable(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  }
+  value.json_ = &json;
+  if (json.is_string()) value.text_ = json.get_ref<const std::string&>();
   return value;
+}
+
+bool FieldValue::absent() const { return json_ ? json_->is_null() : text_->empty(); }
+
+std::string FieldValue::shown() const {
+  if (text_) return '"' + Printable(*text_) + '"';
+  return Printable(json_->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+double FieldValue::ToNumber() const {
+  if (json_) return json_->is_number() ? json_->get<double>() : NAN;
+  return ParseNumber(*text_).value_or(NAN);
 }
 
 std::string FieldValue::Text(const std::string& name, Mistake* mistake) const {
   if (!text_) {
-    mistake->Report(name, "is " + shown_ + "; it must be a text");
+    mistake->Report(name, "is " + shown() + "; it must be a text");
   } else if (text_->empty()) {
     mistake->Report(name, "is empty");
   } else if (text_->find('\0') != std::string::npos) {
     mistake->Report(name, "holds a NUL character");
   } else {
-    return *text_;
+    return std::string(*text_);
   }
   return "";
 }
 
 int64_t FieldValue::Whole(const std::string& name, int64_t low, int64_t high, Mistake* mistake) const {
-  const double value = number_.value_or(NAN);
+  const double value = ToNumber();
   if (value >= static_cast<double>(low) && value <= static_cast<double>(high) && value == std::floor(value))
     return static_cast<int64_t>(value);
-  mistake->Report(name, "is " + shown_ + "; it must be a whole number from " + std::to_string(low) + " to " +
+  mistake->Report(name, "is " + shown() + "; it must be a whole number from " + std::to_string(low) + " to " +
                             std::to_string(high));
   return low;
 }
 
 double FieldValue::Number(const std::string& name, double low, double high, Mistake* mistake) const {
-  const double value = number_.value_or(NAN);
+  const double value = ToNumber();
   if (value >= low && value <= high) return value;
-  mistake->Report(name, "is " + shown_ + "; it must be a number from " + Limit(low) + " to " + Limit(high));
+  mistake->Report(name, "is " + shown() + "; it must be a number from " + Limit(low) + " to " + Limit(high));
   return low;
 }
 

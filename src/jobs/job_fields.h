@@ -25,17 +25,18 @@ struct Mistake {
   void Report(const std::string& at_field, const std::string& what);
 };
 
-/// A field's value as a file has it. The names given to its functions are for messages.
+/// A field's value as a file has it, which must outlive this. The names given to its functions are for
+/// messages.
 class FieldValue {
  public:
   /// Out of a format without types, where 7 is a number or a text as the field wants it.
-  static FieldValue OfText(std::string text);
+  static FieldValue OfText(std::string_view text);
   static FieldValue OfJson(const nlohmann::json& value);
 
   /// JSON's null, or an empty text out of a format without types: as if the field were not there.
-  bool absent() const { return absent_; }
+  bool absent() const;
   /// For messages: short, one line.
-  const std::string& shown() const { return shown_; }
+  std::string shown() const;
 
   /// Not empty, no NUL.
   std::string Text(const std::string& name, Mistake* mistake) const;
@@ -43,10 +44,10 @@ class FieldValue {
   double Number(const std::string& name, double low, double high, Mistake* mistake) const;
 
  private:
-  bool absent_ = false;
-  std::string shown_;
-  std::optional<std::string> text_;
-  std::optional<double> number_;
+  double ToNumber() const;  // NaN: it is none
+
+  const nlohmann::json* json_ = nullptr;  // null: out of a format without types
+  std::optional<std::string_view> text_;
 };
 
 /// Gathers the fields of one picture job.

@@ -163,16 +163,16 @@ class LinesParser : public JobParser {
  public:
   Taken Take(const std::string& text, ParsedEntry* entry) override {
     const std::string_view line = StripPythonWhitespace(text);
-    if (line.empty() || line.starts_with('#')) return Taken::kNothing;
+    if (line.empty() && !entry->mistake.error) return Taken::kNothing;
     if (entry->mistake.error) return Taken::kEntry;
     if (IsA1111(line)) {
       entry->job.picture = A1111Line(&entry->mistake).Read(SplitWords(line, &entry->mistake));
     } else {
       // Rather than draw what was meant for another reader.
-      if (LooksLikeObject(line))
+      if (LooksLikeJson(line))
         entry->mistake.Report("", "this is JSON, but the file began with plain prompts");
       PictureFields fields("", &entry->mistake);
-      fields.Set("prompt", FieldValue::OfText(std::string(line)));
+      fields.Set("prompt", FieldValue::OfText(line));
       entry->job.picture = fields.Take();
     }
     return Taken::kEntry;

@@ -3,8 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <span>
-#include <unordered_map>
 
+#include "src/base/digest_map.h"
 #include "src/base/printable.h"
 #include "src/jobs/job_parser.h"
 #include "src/jobs/request_switch.h"
@@ -91,23 +91,26 @@ PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
 
 class OpenAiParser : public JobParser {
  public:
-  Taken Take(const std::string& line, ParsedEntry* entry) override {
-    if (IsBlank(line)) return Taken::kNothing;
+  Taken Take(const std::string& text, ParsedEntry* entry) override {
     Mistake* mistake = &entry->mistake;
     Job& job = entry->job;
-    const json request = ParseObject(line, mistake);
-    if (mistake->error) {
-      job.custom_id = SalvageCustomId(line);
-      return Taken::kEntry;
-    }
-    job.custom_id = TextField(request, "custom_id", mistake);
-    if (!job.custom_id.empty()) {
-      const auto [owner, fresh] = lines_.emplace(job.custom_id, entry->line);
-      if (!fresh) {
-        mistake->Report("custom_id", "is \"" + Printable(job.custom_id) + "\", as in line " +
-                                         std::to_string(owner->second) + "; each must be another");
-      }
-    }
+    const json request = ParseObject(text, entry);
+    const bool read = !mistake->error;
+    job.custom_id = read ? TextField(request, "custom_id", mistake) : SalvageCustomId(text);
+    const bool named = !job.custom_id.empty();
+    const Digest16 id = named ? DigestOf(job.custom_id) : Digest16();
+    entry->duplicate = named && ids_.Contains(id);
+    if (entry->duplicate)
+      mistake->Report("custom_id", "is \"" + Printable(job.custom_id) +
+                                       "\", which an earlier request has; each must be another");
+    if (read) ReadRequest(request, &job, mistake);
+    // One that cannot be done leaves its name to another.
+    if (named && !mistake->error) ids_.Insert(id, {});
+    return Taken::kEntry;
+  }
+
+ private:
+  void ReadRequest(const json& request, Job* job, Mistake* mistake) {
     for (const auto& [name, value] : request.items()) {
       if (name != "custom_id" && name != "method" && name != "url" && name != "body")
         mistake->Report(Printable(name), "is no field of a request; there are custom_id, method, url, body");
@@ -119,18 +122,16 @@ class OpenAiParser : public JobParser {
     if (body == request.end() || !body->is_object()) {
       mistake->Report("body", body == request.end() ? "is missing" : "is not an object");
     } else if (url == "/v1/images/generations") {
-      job.picture = ReadImageBody(*body, &job, mistake);
+      job->picture = ReadImageBody(*body, job, mistake);
     } else if (url == "/v1/chat/completions") {
-      job.answer = ReadChatBody(*body, &job.model, mistake);
+      job->answer = ReadChatBody(*body, &job->model, mistake);
     } else {
       mistake->Report(
           "url", "is \"" + Printable(url) + "\"; it must be /v1/images/generations or /v1/chat/completions");
     }
-    return Taken::kEntry;
   }
 
- private:
-  std::unordered_map<std::string, int64_t> lines_;  // of every custom_id
+  DigestSet ids_;  // of the requests so far that can be done
 };
 
 }  // namespace

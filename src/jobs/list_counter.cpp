@@ -20,7 +20,7 @@ bool IsListFile(const std::string& jobs) {
 }
 
 Status ListKeys::Visit(const std::function<bool(const Entry&)>& visit) const {
-  BIFRONS_TRY(const auto reader, JobReader::Open(jobs));
+  BIFRONS_TRY(const auto reader, JobReader::Open(jobs, defaults.comments));
   const JobFormat format = reader->format();
   KeyCounter keys;
   for (int64_t position = 0;; position++) {

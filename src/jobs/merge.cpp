@@ -148,7 +148,7 @@ void AddMissing(MissingJobs missing, std::vector<MissingJobs>* all) {
 Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& contents,
                                              MergeReport* report) {
   BIFRONS_TRY(const JobDefaults defaults, DefaultsFromJson(report->header.defaults));
-  BIFRONS_TRY(const auto reader, JobReader::Open(jobs));
+  BIFRONS_TRY(const auto reader, JobReader::Open(jobs, defaults.comments));
   const auto by_key = [](const Line& a, const Line& b) {
     return std::tie(a.key.high, a.key.low, a.number) < std::tie(b.key.high, b.key.low, b.number);
   };

@@ -154,9 +154,19 @@ Status OutputFolder::RecordFailure(const FailedJob& failed) {
   return failed_.Append(failed);
 }
 
-Status OutputFolder::RecordBatchAnswer(const std::string& line) {
+Status OutputFolder::RecordBatchAnswer(const std::string& custom_id, const std::string& line) {
   const std::lock_guard lock(mutex_);
-  return batch_->Append(line);
+  return batch_->AppendAnswer(custom_id, line);
+}
+
+Status OutputFolder::RecordBatchRefusal(const std::string& custom_id, const std::string& line) {
+  const std::lock_guard lock(mutex_);
+  return batch_->AppendRefusal(custom_id, line);
+}
+
+Status OutputFolder::FinishBatchOutput() {
+  const std::lock_guard lock(mutex_);
+  return batch_ ? batch_->Finish() : Status();
 }
 
 }  // namespace bifrons

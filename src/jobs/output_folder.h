@@ -68,7 +68,11 @@ class OutputFolder {
   Status Record(const std::string& line);
   Status RecordFailure(const FailedJob& failed);
   bool IsAnswered(const std::string& custom_id) const { return batch_ && batch_->IsAnswered(custom_id); }
-  Status RecordBatchAnswer(const std::string& line);
+  Status RecordBatchAnswer(const std::string& custom_id, const std::string& line);
+  /// The same for a request that was refused or failed.
+  Status RecordBatchRefusal(const std::string& custom_id, const std::string& line);
+  /// At the end: BatchOutput::Finish.
+  Status FinishBatchOutput();
 
  private:
   class Lock;

@@ -107,11 +107,20 @@ json ToJson(const std::vector<PlotAxis>& plot) {
   return axes;
 }
 
+Status CheckDefaults(const JobDefaults& defaults, JobFormat format, const NameTemplate& names) {
+  if (format != JobFormat::kGenEval) return {};
+  BIFRONS_TRY(const PictureFormat pictures, FormatOf({}, defaults, names));
+  if (pictures == PictureFormat::kPng) return {};
+  return UsageError("GenEval's evaluator reads .png files only; leave out --format " +
+                    std::string(NameOf(pictures)) + ", and name templates that end so");
+}
+
 json ToJson(const JobDefaults& d) {
   json out = {{"seed", OrNull(d.seed)}, {"images", OrNull(d.images)}, {"upscale", d.upscale}};
   AddSettings(d.settings, &out);
   out["format"] = d.format ? json(NameOf(*d.format)) : json();
   out["plot"] = ToJson(d.plot);
+  if (!d.comments.empty()) out["comments"] = d.comments;  // no list of an earlier version had any
   return out;
 }
 
@@ -180,6 +189,10 @@ Result<JobDefaults> DefaultsFromJson(const json& in) {
   auto axes = PlotFromJson(*plot);
   if (!axes.ok()) return damaged(axes.error().message);
   d.plot = std::move(*axes);
+  if (const auto comments = in.find("comments"); comments != in.end()) {
+    if (!comments->is_string()) return damaged("\"comments\" is no text");
+    d.comments = *comments;
+  }
   return d;
 }
 

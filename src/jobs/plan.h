@@ -25,7 +25,11 @@ struct JobDefaults {
   std::optional<PictureFormat> format;  // none: as the file's name ends, else PNG
   int upscale = 1;                      // 1, 2, 4
   std::vector<PlotAxis> plot;           // of every job a picture per value, or pair of values
+  std::string comments;                 // what the list's lines begin with that are no jobs; "": none
 };
+
+/// Whether the defaults suit the list's format: GenEval's evaluator reads PNG files only. Errors: kUsage.
+Status CheckDefaults(const JobDefaults& defaults, JobFormat format, const NameTemplate& names);
 
 /// The part of the defaults that decides pictures, for a manifest's header and back.
 nlohmann::json ToJson(const JobDefaults& defaults);

@@ -4,9 +4,13 @@
 #include <atomic>
 #include <ctime>
 #include <filesystem>
+#include <new>
+#include <stdexcept>
 
 #include "src/base/mapped_file.h"
+#include "src/base/printable.h"
 #include "src/jobs/job_sheet.h"
+#include "src/jobs/line_reader.h"
 #include "src/jobs/openai_batch.h"
 #include "vision/png.h"
 
@@ -23,6 +27,17 @@ double Seconds(std::chrono::steady_clock::duration d) { return std::chrono::dura
 
 std::span<const uint8_t> Bytes(const std::string& text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// What did not fit into memory, as an error.
+template <class Function>
+Result<Scheduler::Id> WithinMemory(const Function& submit) {
+  try {
+    return submit();
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {
+  }
+  return Failure("not enough memory for this job");
 }
 
 }  // namespace
@@ -62,6 +77,9 @@ Status Renderer::OpenBatchOutput() {
   std::optional<DigestSet> unfinished;  // custom ids
   Status read;
   const auto look = [&](const ListKeys::Entry& entry) {
+    // An answer from when this request could be done.
+    if (entry.bad && !entry.bad->duplicate && !entry.bad->custom_id.empty())
+      unfinished->Insert(DigestOf(entry.bad->custom_id), {});
     if (!entry.job || !options_.shard.Holds(entry.position)) return true;
     bool whole = true;
     for (int64_t k = 0; k < entry.results && whole; k++) whole = folder_->finished().Has(entry.key, k);
@@ -103,6 +121,7 @@ Status Renderer::Run(const std::function<bool()>& stop) {
   }
   counter_.reset();
   if (read.ok() && !stop() && !IsAbandoned()) WriteListSheets();
+  if (!IsAbandoned()) Keep(folder_->FinishBatchOutput());
   summary_.stats = scheduler_->stats();
   scheduler_.reset();
   summary_.progress.seconds = Seconds(Clock::now() - start_);
@@ -137,6 +156,7 @@ Status Renderer::Feed(const Stop& stop) {
   EntryQueue queue(std::move(reader_));
   while (WaitForRoom(stop)) {
     EntryQueue::Item item = queue.Pop(waiting_.empty() ? kTick : 0);
+    summary_.passed_over = queue.passed_over();
     const auto* const end = std::get_if<EntryQueue::End>(&item);
     if (end || std::holds_alternative<std::monostate>(item)) VerifyWaiting(stop);
     if (end) {
@@ -146,14 +166,31 @@ Status Renderer::Feed(const Stop& stop) {
     }
     if (auto* entry = std::get_if<JobReader::Entry>(&item)) {
       if (auto* job = std::get_if<Job>(entry)) {
-        Take(*job, stop);
+        TakeWithinMemory(*job, stop);
       } else if (options_.shard.Holds(position_++)) {
         auto& bad = std::get<BadJob>(*entry);
-        Fail({bad.index, bad.where, "", bad.custom_id, "", bad.error});
+        Fail({bad.index, bad.where, "", bad.custom_id, "", bad.error}, bad.duplicate);
       }
     }
   }
   return {};
+}
+
+// A job that is too big for the memory at hand fails, and the next one is taken.
+void Renderer::TakeWithinMemory(Job& job, const Stop& stop) {
+  const int64_t next = position_ + 1;
+  FailedJob failed{job.index, job.where, "", "", "", {}};
+  try {
+    return Take(job, stop);
+  } catch (const std::bad_alloc&) {
+  } catch (const std::length_error&) {
+  }
+  failed.custom_id = std::move(job.custom_id);
+  job = {};
+  ReleaseFreedMemory();
+  failed.error = Failure("not enough memory for this job");
+  position_ = next;
+  if (options_.shard.Holds(next - 1)) Fail(failed);
 }
 
 void Renderer::Take(const Job& job, const Stop& stop) {
@@ -310,6 +347,8 @@ Status Renderer::ClaimNames(Live& live, const std::vector<std::optional<Manifest
   for (PlannedPicture& picture : planned.pictures) {
     const auto& record = records[static_cast<size_t>(picture.number)];
     if (record) picture.file = record->file;
+    if (const Status fits = CheckNewName(picture.file); !record && !fits.ok())
+      return UsageError("its file " + Printable(picture.file) + " " + fits.error().message);
     picture.file = fs::path(picture.file).lexically_normal().string();
     if (IsBelowLineFile(picture.file))
       return UsageError("its file " + picture.file +
@@ -367,9 +406,10 @@ void Renderer::SubmitPicture(const std::shared_ptr<Live>& live, size_t k) {
     Deliver(*live, k, std::move(drawn), *request);
     Leave(*request);
   };
-  Submitted(
-      *live, *request,
-      scheduler_->Submit(DrawRequest{picture.prompt, picture.seed, picture.sampling}, std::move(handlers)));
+  Submitted(*live, *request, WithinMemory([&] {
+    return scheduler_->Submit(DrawRequest{picture.prompt, picture.seed, picture.sampling},
+                              std::move(handlers));
+  }));
 }
 
 void Renderer::SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed) {
@@ -395,7 +435,8 @@ void Renderer::SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed) {
     Deliver(*live, std::move(answer), seed, sampling, *entered);
     Leave(*entered);
   };
-  Submitted(*live, *entered, scheduler_->Submit(std::move(request), std::move(handlers)));
+  Submitted(*live, *entered,
+            WithinMemory([&] { return scheduler_->Submit(std::move(request), std::move(handlers)); }));
 }
 
 std::shared_ptr<Renderer::Request> Renderer::Enter(bool picture) {
@@ -414,9 +455,9 @@ void Renderer::Submitted(Live& live, Request& request, const Result<Scheduler::I
     request.id = *id;
     return;
   }
+  Leave(request);  // first: the others may lack memory
   Fail(live, id.error());
   FinishOne(live);
-  Leave(request);
 }
 
 bool Renderer::WaitForRoom(const Stop& stop) {

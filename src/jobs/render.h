@@ -60,7 +60,8 @@ struct RenderProgress {
 
 struct RenderSummary {
   RenderProgress progress;
-  int64_t sheets = 0;  // written now
+  int64_t sheets = 0;       // written now
+  int64_t passed_over = 0;  // lines of the list that are no jobs, empty ones aside
   SchedulerStats stats;
   bool begun = false;        // the list and the folder could be opened
   bool interrupted = false;  // before all was done
@@ -137,6 +138,7 @@ class Renderer {
   void TakeCount();
   Status Feed(const Stop& stop);
   void WaitForTheRest(const Stop& stop);
+  void TakeWithinMemory(Job& job, const Stop& stop);
   void Take(const Job& job, const Stop& stop);
   void VerifyWaiting(const Stop& stop);
   void Continue(const Known& known, const Stop& stop);
@@ -166,7 +168,8 @@ class Renderer {
   void WriteSheet(const std::string& file, const PlannedSheet& sheet, FailedJob whose);
   void WriteListSheets();
   void Fail(Live& live, const Error& error);
-  void Fail(const FailedJob& failed);
+  /// `answered`: another line of the batch's output is the answer to this custom_id.
+  void Fail(const FailedJob& failed, bool answered = false);
   void FailSheet(FailedJob whose, const Error& error);
   void CountFailed(const FailedJob& failed);
   /// The job's fault, or the folder's.

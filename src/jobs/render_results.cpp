@@ -198,8 +198,9 @@ void Renderer::WriteBatchAnswer(Live& live) {
   const auto now = static_cast<int64_t>(std::time(nullptr));
   if (job.answer) {
     const ManifestRecord& a = live.answer;
-    return Keep(folder_->RecordBatchAnswer(ChatLine(job, now, job.model.empty() ? model_.model : job.model,
-                                                    a.text, a.complete, a.prompt_tokens, a.tokens)));
+    return Keep(folder_->RecordBatchAnswer(
+        job.custom_id, ChatLine(job, now, job.model.empty() ? model_.model : job.model, a.text, a.complete,
+                                a.prompt_tokens, a.tokens)));
   }
   std::vector<MappedFile> files;
   std::vector<AnswerPicture> pictures;
@@ -213,7 +214,7 @@ void Renderer::WriteBatchAnswer(Live& live) {
     files.push_back(std::move(*file));
     pictures.back().file = files.back().bytes();
   }
-  Keep(folder_->RecordBatchAnswer(ImagesLine(job, now, NameOf(live.plan.format), pictures)));
+  Keep(folder_->RecordBatchAnswer(job.custom_id, ImagesLine(job, now, NameOf(live.plan.format), pictures)));
 }
 
 void Renderer::Fail(Live& live, const Error& error) {
@@ -224,10 +225,9 @@ void Renderer::Fail(Live& live, const Error& error) {
   Fail(FailedOf(live.plan.job, live.plan.key, error));
 }
 
-void Renderer::Fail(const FailedJob& failed) {
-  // An entry that is no job is a line of its own, even under the custom_id of a good one.
-  if (format_ == JobFormat::kOpenAi && (failed.key.empty() || !folder_->IsAnswered(failed.custom_id)))
-    Keep(folder_->RecordBatchAnswer(ErrorLine(failed.custom_id, failed.error)));
+void Renderer::Fail(const FailedJob& failed, bool answered) {
+  if (format_ == JobFormat::kOpenAi && !answered && !folder_->IsAnswered(failed.custom_id))
+    Keep(folder_->RecordBatchRefusal(failed.custom_id, ErrorLine(failed.custom_id, failed.error)));
   CountFailed(failed);
 }
 

@@ -1,0 +1,149 @@
+// What becomes of unusual lists: arrays, comments, names that Windows cannot hold, repeated custom_ids,
+// entries that are too big for the memory at hand.
+#include <sys/resource.h>
+
+#include "tests/rendered.h"
+
+namespace bifrons {
+namespace {
+
+json Summary(const ProgramResult& run) {
+  std::istringstream events(run.out);
+  json summary;
+  for (std::string line; std::getline(events, line);) {
+    const json event = json::parse(line);
+    if (event["event"] == "summary") summary = event;
+  }
+  return summary;
+}
+
+std::map<int, std::string> Reasons(const std::string& folder) {
+  std::map<int, std::string> reasons;
+  if (fs::exists(folder + "/failed.jsonl"))
+    for (const json& line : JsonLines(folder + "/failed.jsonl")) reasons[line["index"]] = line["reason"];
+  return reasons;
+}
+
+TEST_CASE("an array is a list, and nothing of a broken one is lost in silence") {
+  const TemporaryFolder folder;
+  WriteText(folder / "a.json", "[\n  {\n    \"prompt\": \"a cat\",\n    \"seed\": 1\n  },\n  \"a dog\"\n]\n");
+  RunWell(Render(folder / "a.json", folder / "out"));
+  CHECK(Recorded(folder / "out").size() == 2);
+  CHECK(Recorded(folder / "out").contains("00000_1_a-cat.png"));
+  WriteText(folder / "a.json", "[\"a cat\",\n\"a \"red\" dog\",\n\"a fox\"]\n");
+  const ProgramResult run = RunProgram(Render(folder / "a.json", folder / "broken"));
+  CHECK(run.exit_code == 3);
+  CHECK_THAT(run.err, Catch::Contains("a.json line 2: ") && Catch::Contains("nothing from here on was read"));
+  CHECK(Recorded(folder / "broken").size() == 1);
+}
+
+TEST_CASE("what is passed over is counted") {
+  const TemporaryFolder folder;
+  WriteText(folder / "a.txt", "#1 dad mug\n\na cat\n");
+  CHECK(Summary(RunWell(Render(folder / "a.txt", folder / "all", {"--json"})))["passed_over"] == 0);
+  CHECK(Recorded(folder / "all").size() == 2);
+  const Arguments comments = {"--json", "--comments", "#"};
+  CHECK(Summary(RunWell(Render(folder / "a.txt", folder / "one", comments)))["passed_over"] == 1);
+  CHECK(Recorded(folder / "one").size() == 1);
+  // merge knows from the manifest which lines are none.
+  RunWell({"merge", folder / "one", "--jobs", folder / "a.txt"});
+  WriteText(folder / "a.csv", "sep=;\nprompt;seed\na cat;1\n;\n;;\n");
+  const ProgramResult csv = RunWell(Render(folder / "a.csv", folder / "csv"));
+  CHECK_THAT(csv.err, Catch::Contains("1 drawn, 2 lines passed over"));
+}
+
+TEST_CASE("names that Windows cannot hold") {
+  const TemporaryFolder folder;
+  WriteText(folder / "a.jsonl",
+            "{\"prompt\":\"a\",\"seed\":1,\"file\":\"con.png\"}\n{\"prompt\":\"b\",\"file\":\"x:y\"}\n"
+            "{\"prompt\":\"c\",\"file\":\"Cat.png\"}\n{\"prompt\":\"d\",\"file\":\"cat.PNG\"}\n");
+  const std::string jobs = folder / "a.jsonl", out = folder / "out";
+  CHECK(RunProgram(Render(jobs, out)).exit_code == 3);
+  auto reasons = Reasons(out);
+  CHECK(reasons.size() == 3);
+  CHECK_THAT(reasons[0], Catch::Contains("con.png") && Catch::Contains("device"));
+  CHECK_THAT(reasons[1], Catch::Contains("has a :"));
+  CHECK_THAT(reasons[3], Catch::Contains("the job with index 2"));
+  // Templates make none.
+  WriteText(folder / "b.txt", "con\nCON\n");
+  CHECK(RunProgram(Render(folder / "b.txt", folder / "slugs", {"--name", "{slug}"})).exit_code == 3);
+  CHECK(Recorded(folder / "slugs").contains("con_.png"));
+  CHECK(Recorded(folder / "slugs").size() == 1);
+
+  // What an earlier version wrote under such a name keeps it.
+  WriteText(jobs, "{\"prompt\":\"a\",\"seed\":1,\"file\":\"fine.png\"}\n");
+  const std::string old = folder / "old";
+  RunWell(Render(jobs, old));
+  std::string manifest = ReadText(old + "/manifest.jsonl");
+  const std::string key = JsonLines(old + "/manifest.jsonl")[1]["job"];
+  WriteText(jobs, "{\"prompt\":\"a\",\"seed\":1,\"file\":\"con.png\"}\n");
+  const json failed = [&] {
+    CHECK(RunProgram(Render(jobs, folder / "probe")).exit_code == 3);
+    return JsonLines(folder / "probe/failed.jsonl")[0];
+  }();
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{key, failed["job"]}, {"fine.png", "con.png"}})
+    for (size_t at; (at = manifest.find(from)) != std::string::npos;) manifest.replace(at, from.size(), to);
+  WriteText(old + "/manifest.jsonl", manifest);
+  fs::rename(old + "/fine.png", old + "/con.png");
+  CHECK_THAT(RunWell(Render(jobs, old)).err, Catch::Contains("0 drawn, 1 kept"));
+}
+
+TEST_CASE("one line of a batch's output for every custom_id") {
+  const TemporaryFolder folder;
+  const auto request = [](const std::string& id, const std::string& body) {
+    return R"({"custom_id":")" + id + R"(","method":"POST","url":"/v1/images/generations","body":)" + body +
+           "}\n";
+  };
+  const std::string good = R"({"prompt":"a dog"})", bad = R"({"prompt":3})";
+  const std::string batch = request("early", bad) + request("early", good) + request("late", good) +
+                            request("late", bad) + request("late", good) + request("never", bad) +
+                            request("never", bad) + "{\"custom_id\":\"late\"\n";
+  WriteText(folder / "b.jsonl", batch);
+  for (int run = 0; run < 2; run++) {
+    CHECK(RunProgram(Render(folder / "b.jsonl", folder / "out")).exit_code == 3);
+    std::map<std::string, std::vector<int>> codes;
+    for (const json& line : JsonLines(folder / "out/output.jsonl"))
+      codes[line["custom_id"]].push_back(line["response"]["status_code"]);
+    CHECK(codes ==
+          std::map<std::string, std::vector<int>>{{"early", {200}}, {"late", {200}}, {"never", {400}}});
+    CHECK(Reasons(folder / "out").size() == 6);
+  }
+  // As a stream, too.
+  CHECK(RunProgram(Render("-", folder / "stream"), batch).exit_code == 3);
+  CHECK(CountLines(folder / "stream/output.jsonl") == 3);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("an entry that is too big for the memory at hand fails alone") {
+  const TemporaryFolder folder;
+  std::string words;
+  while (words.size() < (24u << 20)) words += "x y ";
+  WriteText(folder / "a.txt", "a dog\n" + words + "\na cat\n");
+  WriteText(folder / "a.jsonl", "{\"prompt\": \"a dog\"}\n{\"prompt\": \"" + words + "\"}\n\"a cat\"\n");
+  WriteText(folder / "a.json", "[\"a dog\",\n\"" + words + "\",\n\"a cat\"]");
+  WriteText(folder / "a.csv", "prompt,seed\na dog,\n\"" + words.substr(0, 12 << 20) + "\",\na cat,\n");
+  for (const char* list : {"a.txt", "a.jsonl", "a.json", "a.csv"}) {
+    for (const rlim_t megabytes : {480u, 400u, 340u}) {
+      INFO(list << " " << megabytes);
+      rlimit before{};
+      REQUIRE(getrlimit(RLIMIT_AS, &before) == 0);
+      const rlimit little{megabytes << 20, before.rlim_max};
+      const std::string out = folder / (list + std::to_string(megabytes));
+      const Arguments arguments = Render(folder / list, out);
+      REQUIRE(setrlimit(RLIMIT_AS, &little) == 0);
+      Program program(arguments);
+      REQUIRE(setrlimit(RLIMIT_AS, &before) == 0);
+      const ProgramResult run = program.Wait();
+      INFO(run.err);
+      CHECK(run.exit_code == 3);
+      CHECK(Recorded(out).size() == 2);
+      REQUIRE(Reasons(out).size() == 1);
+      CHECK_THAT(Reasons(out)[1], Catch::Contains("not enough memory"));
+    }
+  }
+}
+#endif
+
+}  // namespace
+}  // namespace bifrons
