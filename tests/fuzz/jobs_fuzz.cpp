@@ -1,4 +1,5 @@
-// Any bytes as a job file; and as a template for names, and the prompt whose slug fills it.
+// Any bytes as a job file, without and with comments; and as a template for names, and the prompt whose slug
+// fills it.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -14,8 +15,8 @@ namespace {
 
 using namespace bifrons;
 
-void ReadAll(const std::string& path) {
-  auto reader = JobReader::Open(path);
+void ReadAll(const std::string& path, const std::string& comments) {
+  auto reader = JobReader::Open(path, comments);
   if (!reader.ok()) return;
   for (;;) {
     const auto entry = (*reader)->Next();
@@ -25,6 +26,7 @@ void ReadAll(const std::string& path) {
     } else if (const Job& job = std::get<Job>(**entry); job.picture.has_value() == job.answer.has_value()) {
       abort();
     }
+    if ((*reader)->passed_over() < 0) abort();
   }
 }
 
@@ -33,7 +35,9 @@ void FillName(const std::string& text, const std::string& prompt) {
   if (!parsed.ok()) return;
   NameFields fields;
   fields.prompt = prompt;
-  if (!CheckFileName(parsed->Fill(fields)).ok()) abort();
+  // Windows holds it, and its canonical form is one.
+  const std::string name = parsed->Fill(fields), canonical = CanonicalName(name);
+  if (!CheckNewName(name).ok() || CanonicalName(canonical) != canonical) abort();
 }
 
 }  // namespace
@@ -41,7 +45,9 @@ void FillName(const std::string& text, const std::string& prompt) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const int fd = memfd_create("jobs", MFD_CLOEXEC);
   if (ftruncate(fd, 0) != 0 || pwrite(fd, data, size, 0) != static_cast<ssize_t>(size)) abort();
-  ReadAll("/proc/self/fd/" + std::to_string(fd));  // opened anew, at its start
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);  // opened anew, at its start
+  ReadAll(path, "");
+  ReadAll(path, "#");
   const std::string text(reinterpret_cast<const char*>(data), size);
   FillName(text, text);
   FillName("{slug}_{index}", text);
