@@ -70,6 +70,20 @@ TEST_CASE("names that Windows cannot hold") {
   CHECK(Recorded(folder / "slugs").contains("con_.png"));
   CHECK(Recorded(folder / "slugs").size() == 1);
 
+  // Two of an earlier version that differ in case only stay.
+  const std::string two[] = {"{\"prompt\":\"c\",\"seed\":1,\"file\":\"Cat.png\"}\n",
+                             "{\"prompt\":\"d\",\"seed\":1,\"file\":\"cat.PNG\"}\n"};
+  for (int i = 0; i < 2; i++) {
+    WriteText(jobs, two[i]);
+    RunWell(Render(jobs, folder / std::to_string(i)));
+  }
+  const std::string lines = ReadText(folder / "1/manifest.jsonl");
+  WriteText(folder / "0/manifest.jsonl",
+            ReadText(folder / "0/manifest.jsonl") + lines.substr(lines.find('\n') + 1));
+  fs::copy(folder / "1/cat.PNG", folder / "0/cat.PNG", fs::copy_options::none);
+  WriteText(jobs, two[0] + two[1]);
+  CHECK_THAT(RunWell(Render(jobs, folder / "0")).err, Catch::Contains("0 drawn, 2 kept"));
+
   // What an earlier version wrote under such a name keeps it.
   WriteText(jobs, "{\"prompt\":\"a\",\"seed\":1,\"file\":\"fine.png\"}\n");
   const std::string old = folder / "old";

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <new>
 #include <stdexcept>
+#include <tuple>
 
 #include "src/base/mapped_file.h"
 #include "src/base/printable.h"
@@ -353,8 +354,16 @@ Status Renderer::ClaimNames(Live& live, const std::vector<std::optional<Manifest
     if (IsBelowLineFile(picture.file))
       return UsageError("its file " + picture.file +
                         " is below a name of the folder's own files; take another");
-    BIFRONS_RETURN_IF_ERROR(ClaimName(picture.file, {index, false}));
     std::error_code error;
+    const Claim claim{index, false};
+    Status claimed = ClaimName(picture.file, claim);
+    // Of earlier versions there may be two that differ in case only. No canonical name begins with a line
+    // break.
+    if (!claimed.ok() && record && fs::exists(folder_->PathOf(picture.file), error) &&
+        claims_.Insert(DigestOf("\n" + picture.file), claim).second) {
+      claimed = Status();
+    }
+    BIFRONS_RETURN_IF_ERROR(claimed);
     const auto owner = folder_->finished().OwnerOf(picture.file);
     const bool others = owner && *owner != FinishedWork::MarkOf(planned.key);
     if (!record && others && fs::exists(folder_->PathOf(picture.file), error)) {
