@@ -1,5 +1,5 @@
 // Picture files: what is written reads back, pixels by our decoders and texts where other programs look for
-// them; and upscaling against Pillow (tests/goldens/make_images.py).
+// them; and resampling against Pillow (tests/goldens/make_images.py, make_fitted.py).
 #include "src/jobs/picture_file.h"
 
 #include <algorithm>
@@ -14,6 +14,7 @@
 #include "vision/exif_comment.h"
 #include "vision/image_file.h"
 #include "vision/png.h"
+#include "vision/resize.h"
 
 namespace bifrons {
 namespace {
@@ -181,6 +182,22 @@ TEST_CASE("upscaled pictures are Pillow's") {
     count++;
   }
   CHECK(count == 12);
+}
+
+TEST_CASE("pictures of other sizes and aspects are Pillow's") {
+  int count = 0;
+  for (auto& row : GoldenRows("../fitted.tsv")) {
+    int64_t width, height, to_width, to_height;
+    std::string sha;
+    REQUIRE(row >> width >> height >> to_width >> to_height >> sha);
+    INFO(width << "x" << height << " to " << to_width << "x" << to_height);
+    const Image fitted = FitLanczos(Formula(width, height), to_width, to_height);
+    CHECK(fitted.width == to_width);
+    CHECK(fitted.height == to_height);
+    CHECK(Sha(fitted) == sha);
+    count++;
+  }
+  CHECK(count == 120);
 }
 
 }  // namespace

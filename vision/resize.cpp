@@ -52,16 +52,26 @@ struct Weights {
   std::vector<int32_t> values;  // in units of 2^-kPrecision
 };
 
-Weights MakeWeights(int64_t in, int64_t out, const Filter& filter) {
-  // Pillow holds the input's extent in f32.
-  const double scale = static_cast<double>(static_cast<float>(in)) / static_cast<double>(out);
+// The part of the input's columns, or of its rows, that the output shows. Pillow holds it in f32.
+struct Extent {
+  float begin, end;
+};
+
+Extent Whole(int64_t size) { return {0, static_cast<float>(size)}; }
+
+bool IsWhole(const Extent& extent, int64_t size) {
+  return extent.begin == 0 && extent.end == static_cast<float>(size);
+}
+
+Weights MakeWeights(int64_t in, const Extent& shown, int64_t out, const Filter& filter) {
+  const double scale = static_cast<double>(shown.end - shown.begin) / static_cast<double>(out);
   const double stretch = std::max(scale, 1.0);  // shrinking widens the filter
   const double support = filter.support * stretch, inverse = 1.0 / stretch;
   Weights weights;
   weights.windows.reserve(static_cast<size_t>(out));
   std::vector<double> row;
   for (int64_t i = 0; i < out; i++) {
-    const double center = (static_cast<double>(i) + 0.5) * scale;
+    const double center = static_cast<double>(shown.begin) + (static_cast<double>(i) + 0.5) * scale;
     const int64_t first = std::max<int64_t>(static_cast<int64_t>(center - support + 0.5), 0);
     const int64_t end = std::min<int64_t>(static_cast<int64_t>(center + support + 0.5), in);
     weights.windows.push_back({first, end - first, weights.values.size()});
@@ -84,8 +94,8 @@ uint8_t Round(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrec
 
 constexpr int32_t kHalf = 1 << (kPrecision - 1);
 
-Image ResizeColumns(const Image& image, int64_t width, const Filter& filter) {
-  const Weights weights = MakeWeights(image.width, width, filter);
+Image ResizeColumns(const Image& image, const Extent& shown, int64_t width, const Filter& filter) {
+  const Weights weights = MakeWeights(image.width, shown, width, filter);
   Image out{width, image.height, std::vector<uint8_t>(static_cast<size_t>(width * image.height * 3))};
   uint8_t* to = out.rgb.data();
   for (int64_t y = 0; y < image.height; y++) {
@@ -106,8 +116,8 @@ Image ResizeColumns(const Image& image, int64_t width, const Filter& filter) {
   return out;
 }
 
-Image ResizeRows(const Image& image, int64_t height, const Filter& filter) {
-  const Weights weights = MakeWeights(image.height, height, filter);
+Image ResizeRows(const Image& image, const Extent& shown, int64_t height, const Filter& filter) {
+  const Weights weights = MakeWeights(image.height, shown, height, filter);
   const size_t stride = static_cast<size_t>(image.width) * 3;
   Image out{image.width, height, std::vector<uint8_t>(stride * static_cast<size_t>(height))};
   std::vector<int32_t> sums(stride);
@@ -124,28 +134,54 @@ Image ResizeRows(const Image& image, int64_t height, const Filter& filter) {
   return out;
 }
 
-Image Resize(const Image& image, int64_t width, int64_t height, const Filter& filter) {
+Image Resize(const Image& image, const Extent& columns, const Extent& rows, int64_t width, int64_t height,
+             const Filter& filter) {
   BIFRONS_CHECK(width > 0 && height > 0 && image.width > 0 && image.height > 0);
   BIFRONS_CHECK(image.rgb.size() == static_cast<size_t>(image.width * image.height * 3));
-  if (width == image.width) return height == image.height ? image : ResizeRows(image, height, filter);
-  if (height == image.height) return ResizeColumns(image, width, filter);
+  if (width == image.width && IsWhole(columns, width)) {
+    if (height == image.height && IsWhole(rows, height)) return image;
+    return ResizeRows(image, rows, height, filter);
+  }
+  if (height == image.height && IsWhole(rows, height)) return ResizeColumns(image, columns, width, filter);
   // Where the height loses more than twice what the width does, rows come first: Pillow does so from 13.0.0
   // on, because it is less work. With bytes in between the order shows in the last bit.
   const int64_t lost = image.height - height;
   if (lost > 0 && lost > (image.width - width) * 2) {
-    return ResizeColumns(ResizeRows(image, height, filter), width, filter);
+    return ResizeColumns(ResizeRows(image, rows, height, filter), columns, width, filter);
   }
-  return ResizeRows(ResizeColumns(image, width, filter), height, filter);
+  return ResizeRows(ResizeColumns(image, columns, width, filter), rows, height, filter);
 }
+
+Image Resize(const Image& image, int64_t width, int64_t height, const Filter& filter) {
+  return Resize(image, Whole(image.width), Whole(image.height), width, height, filter);
+}
+
+// The middle `part` of `whole`.
+Extent Middle(double whole, double part) {
+  const double begin = (whole - part) * 0.5;
+  return {static_cast<float>(begin), static_cast<float>(begin + part)};
+}
+
+constexpr Filter kBicubic{Bicubic, 2}, kLanczos{Lanczos, 3};
 
 }  // namespace
 
 Image ResizeBicubic(const Image& image, int64_t width, int64_t height) {
-  return Resize(image, width, height, {Bicubic, 2});
+  return Resize(image, width, height, kBicubic);
 }
 
 Image ResizeLanczos(const Image& image, int64_t width, int64_t height) {
-  return Resize(image, width, height, {Lanczos, 3});
+  return Resize(image, width, height, kLanczos);
+}
+
+Image FitLanczos(const Image& image, int64_t width, int64_t height) {
+  const auto has_width = static_cast<double>(image.width), has_height = static_cast<double>(image.height);
+  const double has = has_width / has_height;
+  const double wanted = static_cast<double>(width) / static_cast<double>(height);
+  Extent columns = Whole(image.width), rows = Whole(image.height);
+  if (has > wanted) columns = Middle(has_width, wanted * has_height);
+  if (has < wanted) rows = Middle(has_height, has_width / wanted);
+  return Resize(image, columns, rows, width, height, kLanczos);
 }
 
 }  // namespace bifrons

@@ -14,4 +14,7 @@ Image ResizeBicubic(const Image& image, int64_t width, int64_t height);
 /// The same with Image.LANCZOS: sharper, and the better one for enlarging.
 Image ResizeLanczos(const Image& image, int64_t width, int64_t height);
 
+/// ImageOps.fit(image, (width, height), Image.LANCZOS): of an image of another aspect the middle is taken.
+Image FitLanczos(const Image& image, int64_t width, int64_t height);
+
 }  // namespace bifrons
