@@ -225,3 +225,6 @@ TEST_CASE("wrong conversations") {
 
 }  // namespace
 }  // namespace bifrons
+  url("FILE://SERVER/a.png", "another host");
+  url("HTTPS://example.org/a.png", "nothing is downloaded");
+  url("Http://example.org/a.png", "nothing is downloaded");

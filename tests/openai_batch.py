@@ -103,6 +103,9 @@ def bad_requests() -> list[tuple[str, str, str | None]]:
     ]
 
 
+        ("private", json.dumps({"custom_id": "private", "method": "POST", "url": CHAT, "body": {
+            "model": "janus", "messages": [{"role": "user", "content": [
+                {"type": "image_url", "image_url": {"url": "file:///etc/hostname"}}]}]}}), None),
 def check_known(value, where: str) -> None:
     """No field that the package's types lack, at any depth."""
     if isinstance(value, list):
@@ -169,7 +172,7 @@ def check_refusal(line: dict, param: str | None) -> None:
 def run_goldens(folder: pathlib.Path, write: bool) -> None:
     data_uri = "data:image/png;base64," + base64.b64encode(png(8)).decode()
     requests = good_requests(data_uri, "file:///pictures/a%20dog.png")
-    bad = [entry for entry in bad_requests() if entry[0] not in ("long", "size")]  # those are the program's to refuse
+    bad = [entry for entry in bad_requests() if entry[0] not in ("long", "private")]  # those are the program's to refuse
     text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in requests) + "".join(b[1] + "\n" for b in bad)
     path = folder / "input.jsonl"
     if write:

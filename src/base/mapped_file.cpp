@@ -15,10 +15,14 @@ namespace bifrons {
 
 Result<MappedFile> MappedFile::Open(const std::string& path) {
   BIFRONS_TRY(const int fd, OpenRegularFile(path, O_RDONLY));
+  return FromDescriptor(fd, path);
+}
+
+Result<MappedFile> MappedFile::FromDescriptor(int fd, const std::string& path) {
   struct stat st {};
-  if (::fstat(fd, &st) != 0) {
+  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     ::close(fd);
-    return DataError(path + ": cannot read: " + std::strerror(errno));
+    return DataError(path + ": not a regular file");
   }
   MappedFile file;
   file.path_ = path;

@@ -15,6 +15,8 @@ class MappedFile {
   /// Errors name the path and the system's reason, or what is there instead of a regular file. An empty file
   /// maps to an empty span.
   static Result<MappedFile> Open(const std::string& path);
+  /// What `fd` is open on, which is closed. `path` is for messages.
+  static Result<MappedFile> FromDescriptor(int fd, const std::string& path);
   MappedFile(MappedFile&& o) noexcept;
   MappedFile& operator=(MappedFile&& o) noexcept;
   ~MappedFile();

@@ -46,6 +46,9 @@ void AddRender(CLI::App& app, RenderCommand& o) {
   verb->add_option("-o,--output", o.render.folder,
                    "folder for pictures and manifest; made if it is not there")
       ->required();
+  verb->add_option("--image-root", o.render.image_root,
+                   "folder that the images of an OpenAI Batch file are in; requests see no other files "
+                   "(default: the job file's folder; of a stream none, only data: URIs)");
   verb->add_option(
           "--comments", o.render.defaults.comments,
           "lines of the list that begin so, as in --comments '#', are passed over (default: none, such "

@@ -130,6 +130,9 @@ Result<int> RunRender(const RenderCommand& options) {
   if (const Status suited = CheckDefaults(options.render.defaults, reader->format(), options.render.names);
       !suited.ok())
     return UsageError("render: " + suited.error().message);
+  // Told before a model is loaded.
+  if (!options.render.image_root.empty())
+    BIFRONS_RETURN_IF_ERROR(ImageFolder::Open(options.render.image_root));
   LoadOptions load = options.load;
   BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
   load.skip_missing_parts = load.parts.understanding && load.parts.drawing;

@@ -29,7 +29,7 @@ struct PictureJob {
 
 /// A question about images.
 struct AnswerJob {
-  std::vector<std::string> images;  // paths or data: URIs, in the order of the turns
+  std::vector<std::string> images;  // paths or data: URIs, for ImageFolder, in the order of the turns
   struct Turn {
     int images = 0;  // that this turn shows
     std::string question, answer;

@@ -25,12 +25,19 @@ int HexDigit(char c) {
   return -1;
 }
 
+// With `start`, in small letters; schemes and hosts may be written in others.
+bool Begins(std::string_view text, std::string_view start) {
+  return text.size() >= start.size() &&
+         std::equal(start.begin(), start.end(), text.begin(),
+                    [](char a, char b) { return a == (b >= 'A' && b <= 'Z' ? b - 'A' + 'a' : b); });
+}
+
 // file:///a%20b, file:/a or file://localhost/a → the path (RFC 8089).
 std::string PathOfFileUrl(std::string_view url, const std::string& name, Mistake* mistake) {
   url.remove_prefix(std::string_view("file:").size());
   if (url.starts_with("//")) {
     const std::string_view host = url.substr(2, url.find('/', 2) - 2);
-    if (!host.empty() && host != "localhost")
+    if (!host.empty() && !(host.size() == 9 && Begins(host, "localhost")))
       mistake->Report(name, "is a file: URL of another host; write file:///folder/image.png");
     url.remove_prefix(std::min(url.size(), 2 + host.size()));
   }
@@ -48,8 +55,8 @@ std::string PathOfFileUrl(std::string_view url, const std::string& name, Mistake
 
 std::string ImageSource(const std::string& url, const std::string& name, Mistake* mistake) {
   if (IsDataUri(url)) return url;
-  if (url.starts_with("file:")) return PathOfFileUrl(url, name, mistake);
-  if (url.starts_with("http:") || url.starts_with("https:")) {
+  if (Begins(url, "file:")) return PathOfFileUrl(url, name, mistake);
+  if (Begins(url, "http:") || Begins(url, "https:")) {
     mistake->Report(name,
                     "is \"" + Printable(url) +
                         "\", but nothing is downloaded here; give a data: URI, a file:// URL or a path");

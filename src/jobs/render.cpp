@@ -41,6 +41,16 @@ Result<Scheduler::Id> WithinMemory(const Function& submit) {
   return Failure("not enough memory for this job");
 }
 
+// A stream has no folder, whatever name it goes by: /dev/stdin, /proc/self/fd/0.
+Result<ImageFolder> ImagesOf(const RenderOptions& options) {
+  if (!options.image_root.empty()) return ImageFolder::Open(options.image_root);
+  std::error_code error;
+  const std::string jobs = fs::absolute(options.jobs, error).lexically_normal().string();
+  if (!IsListFile(options.jobs) || jobs.starts_with("/dev/") || jobs.starts_with("/proc/"))
+    return ImageFolder();
+  return ImageFolder::Open(fs::path(jobs).parent_path().string());
+}
+
 }  // namespace
 
 Renderer::Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOptions options,
@@ -56,6 +66,7 @@ Renderer::Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOption
 Status Renderer::Open() {
   BIFRONS_TRY(model_, DescribeModel(janus_));
   plan_model_ = {model_.model_hash, janus_.config().guidance_default, model_.width, model_.height};
+  BIFRONS_TRY(images_, ImagesOf(options_));
   header_.shard = options_.shard.ToString();
   header_.model = model_.model, header_.model_hash = model_.model_hash, header_.version = model_.version;
   header_.defaults = ToJson(options_.defaults);
@@ -429,7 +440,7 @@ void Renderer::SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed) {
   request.look = [this, live]() -> Result<std::vector<ImageFeatures>> {
     std::vector<ImageFeatures> features;
     for (const std::string& source : live->plan.job.answer->images) {
-      BIFRONS_TRY(const Image image, LoadImage(source, options_.images));
+      BIFRONS_TRY(const Image image, images_.Load(source, options_.images));
       features.push_back(LookAt(janus_, image));
     }
     return features;

@@ -24,6 +24,7 @@
 #include "src/engine/scheduler.h"
 #include "src/jobs/content_key.h"
 #include "src/jobs/entry_queue.h"
+#include "src/jobs/image_folder.h"
 #include "src/jobs/job_reader.h"
 #include "src/jobs/job_sheet.h"
 #include "src/jobs/list_counter.h"
@@ -42,10 +43,11 @@ struct RenderOptions {
   JobDefaults defaults;
   NameTemplate names;
   Shard shard;
-  bool sheets = false;    // contact sheets: of every job with several pictures, and of all that have one
-  int sheet_columns = 0;  // 0 = about as many as rows
-  bool verify = false;    // read every finished picture, also where size and time are as recorded
-  ImageOptions images;    // how those that are asked about are read
+  bool sheets = false;     // contact sheets: of every job with several pictures, and of all that have one
+  int sheet_columns = 0;   // 0 = about as many as rows
+  bool verify = false;     // read every finished picture, also where size and time are as recorded
+  ImageOptions images;     // how those that are asked about are read
+  std::string image_root;  // the folder that they are below; "": the job file's, and of a stream none
   SchedulerOptions scheduler;
 };
 
@@ -191,6 +193,7 @@ class Renderer {
   PictureSettings model_;  // what the loaded model decides
   PlanModel plan_model_;
   std::unique_ptr<OutputFolder> folder_;
+  ImageFolder images_;
   KeyCounter keys_;
   int64_t position_ = 0;                  // in the list
   DigestMap<Claim> claims_;               // every name that the run writes
