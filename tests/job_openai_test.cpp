@@ -48,6 +48,37 @@ TEST_CASE("requests for pictures") {
   CHECK(ReadJobFile(Images(R"({"prompt": ")" + million + "\"}")).picture(0).prompt == million);
 }
 
+TEST_CASE("clients of gpt-image models get the picture itself") {
+  const auto inside = [](const std::string& more) {
+    return ReadJobFile(Images(R"({"prompt": "x")" + more + "}")).job(0).inline_image;
+  };
+  for (const char* model : {"gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "gpt-image-2-2026-04-21",
+                            "chatgpt-image-latest", "openai/gpt-image-1"}) {
+    INFO(model);
+    const std::string named = R"(, "model": ")" + std::string(model) + "\"";
+    CHECK(inside(named));
+    CHECK(inside(named + R"(, "response_format": "url")"));
+    CHECK(inside(R"(, "response_format": null)" + named));
+  }
+  for (const char* model : {"dall-e-2", "dall-e-3", "gpt-4", "gpt-image", "my-gpt-image-1", "janus"}) {
+    INFO(model);
+    const std::string named = R"(, "model": ")" + std::string(model) + "\"";
+    CHECK_FALSE(inside(named));
+    CHECK(inside(named + R"(, "response_format": "b64_json")"));
+  }
+  CHECK_FALSE(inside(""));
+}
+
+TEST_CASE("an answer names the quality where it can") {
+  const auto quality = [](const std::string& value) {
+    return ReadJobFile(Images(R"({"prompt": "x", "quality": )" + value + "}")).job(0).quality;
+  };
+  CHECK(quality("\"high\"") == "high");
+  CHECK(quality("\"low\"") == "low");
+  for (const char* value : {"\"auto\"", "\"hd\"", "\"standard\"", "null", "5", "{}"})
+    CHECK(quality(value).empty());
+}
+
 TEST_CASE("wrong requests") {
   CheckBad(R"({"custom_id": "a", "method": "POST", "url": "/v1/images/generations", "body": {)", "",
            "not valid JSON");
@@ -202,6 +233,9 @@ TEST_CASE("wrong conversations") {
   url("ftp://example.org/a.png", "must be a data: URI");
   url("-", "must be a data: URI");
   url("file://server/a.png", "another host");
+  url("FILE://SERVER/a.png", "another host");
+  url("HTTPS://example.org/a.png", "nothing is downloaded");
+  url("Http://example.org/a.png", "nothing is downloaded");
   url("file:a.png", "file:///folder/image.png");
   url("file:///a%00.png", "file:///folder/image.png");
   CheckBad(Chat(R"({"role": "system", "content": [{"type": "image_url", "image_url": {"url": "a"}}]})"),
@@ -225,6 +259,3 @@ TEST_CASE("wrong conversations") {
 
 }  // namespace
 }  // namespace bifrons
-  url("FILE://SERVER/a.png", "another host");
-  url("HTTPS://example.org/a.png", "nothing is downloaded");
-  url("Http://example.org/a.png", "nothing is downloaded");

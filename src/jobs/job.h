@@ -24,7 +24,7 @@ struct PictureJob {
   DrawSettings settings;
   std::string file;           // relative to the output folder, or "" for the template's
   std::string format;         // "png", "jpg", "webp", or "" for the command line's
-  int width = 0, height = 0;  // asked for, in pixels; 0: unsaid
+  int width = 0, height = 0;  // asked for, in pixels; 0: unsaid, the model's
 };
 
 /// A question about images.
@@ -48,6 +48,7 @@ struct Job {
   // OpenAI Batch files:
   std::string custom_id;
   std::string model;          // as asked for, echoed in answers
+  std::string quality;        // the same, where it is one that an answer may name
   bool inline_image = false;  // response_format b64_json: the answer holds the picture
   // GenEval: the entry as it stands, written beside its samples as metadata.jsonl
   std::string geneval_metadata;

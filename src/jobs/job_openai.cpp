@@ -51,6 +51,15 @@ std::span<const RequestSwitch> Switches() {
   return switches;
 }
 
+// What an answer may name as the quality; it is echoed.
+const std::set<std::string_view> kQualities = {"low", "medium", "high", "xhigh", "max"};
+
+// Their clients always get the picture itself: they neither ask for it nor may they.
+bool AnswersInline(std::string_view model) {
+  model.remove_prefix(model.rfind('/') + 1);  // openai/gpt-image-1, as gateways name it
+  return model.starts_with("gpt-image-") || model.starts_with("chatgpt-image-");
+}
+
 // Have no meaning for this model; whatever they say, the picture is the same.
 const std::set<std::string_view> kIgnored = {"quality",           "style",      "moderation",        "user",
                                              "safety_identifier", "complexity", "output_compression"};
@@ -67,6 +76,10 @@ PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
     }
     mistake->Report(name, "is " + FieldValue::OfJson(value).shown() + "; it must be " + allowed);
   };
+  const auto quality = body.find("quality");
+  if (quality != body.end() && quality->is_string() &&
+      kQualities.contains(quality->get_ref<const std::string&>()))
+    job->quality = *quality;
   for (const auto& [key, value] : body.items()) {
     if (value.is_null() || kIgnored.contains(key) || CheckSwitch(Switches(), key, value, mistake)) continue;
     const std::string name = "body." + Printable(key);
@@ -84,6 +97,7 @@ PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
                       "top_p, min_p");
     }
   }
+  job->inline_image |= AnswersInline(job->model);
   PictureJob picture = fields.Take();
   picture.format = format;
   return picture;
