@@ -113,7 +113,7 @@ TEST_CASE("keys are made without a JSON object, and are the same") {
     const JobDefaults defaults = jobs.Defaults();
     const Job job = jobs.Any();
     const JobFormat format = seed % 5 == 0 ? JobFormat::kGenEval : JobFormat::kJson;
-    const std::string key = ContentKey(job, defaults, format, "hash");
+    const std::string key = ContentKey(job, defaults, format, {"hash"});
     if (key == KeyOfVersion01(job, defaults, format, "hash")) continue;
     INFO("seed " << seed);
     FAIL();
@@ -167,24 +167,24 @@ TEST_CASE("keys of manifests that exist stay what they are") {
   REQUIRE(jobs.entries.size() == std::size(keys));
   for (size_t i = 0; i < std::size(keys); i++) {
     INFO("line " << i + 1);
-    CHECK(ContentKey(jobs.job(i), {}, JobFormat::kJson, model) == keys[i][0]);
-    CHECK(ContentKey(jobs.job(i), other, JobFormat::kJson, model) == keys[i][1]);
-    CHECK(ContentKey(jobs.job(i), plotted, JobFormat::kJson, model) == keys[i][2]);
+    CHECK(ContentKey(jobs.job(i), {}, JobFormat::kJson, {model}) == keys[i][0]);
+    CHECK(ContentKey(jobs.job(i), other, JobFormat::kJson, {model}) == keys[i][1]);
+    CHECK(ContentKey(jobs.job(i), plotted, JobFormat::kJson, {model}) == keys[i][2]);
   }
   const ReadJobs entries = ReadJobFile(R"({"tag": "t", "include": [], "prompt": "a cat"}
 {"tag": "t", "include": [], "prompt": "a cat"}
 )");
   JobDefaults one;
   one.images = 1;
-  CHECK(ContentKey(entries.job(0), one, JobFormat::kGenEval, model) == "13b9cc5391ce4b93946b34e45a3ecf47");
-  CHECK(ContentKey(entries.job(1), one, JobFormat::kGenEval, model) == "6c7d86918c7b64d8104a70795f732789");
+  CHECK(ContentKey(entries.job(0), one, JobFormat::kGenEval, {model}) == "13b9cc5391ce4b93946b34e45a3ecf47");
+  CHECK(ContentKey(entries.job(1), one, JobFormat::kGenEval, {model}) == "6c7d86918c7b64d8104a70795f732789");
   std::istringstream batch(ReadText(fs::path(BIFRONS_TEST_DIR) / "goldens/openai_batch/input.jsonl"));
   std::string line, requests;
   for (int i = 0; std::getline(batch, line); i++)
     if (i == 1 || i == 3) requests += line + "\n";
   const ReadJobs read = ReadJobFile(requests);
-  CHECK(ContentKey(read.job(0), {}, JobFormat::kOpenAi, model) == "f3703c221140ac3683b1c299976f4593");
-  CHECK(ContentKey(read.job(1), {}, JobFormat::kOpenAi, model) == "3a7d6553dfe3bffd25cf3bc51918ffee");
+  CHECK(ContentKey(read.job(0), {}, JobFormat::kOpenAi, {model}) == "f3703c221140ac3683b1c299976f4593");
+  CHECK(ContentKey(read.job(1), {}, JobFormat::kOpenAi, {model}) == "3a7d6553dfe3bffd25cf3bc51918ffee");
 }
 
 TEST_CASE("a million keys are counted in little memory") {

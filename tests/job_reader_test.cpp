@@ -175,7 +175,8 @@ TEST_CASE("wrong JSON lines") {
   CheckBad(with(R"("size": "0x384")"), "size", "384x384");
   CheckBad(with(R"("size": "384x384x3")"), "size", "384x384");
   CheckBad(with(R"("size": "384x384", "width": 384)"), "width", "again");
-  CheckBad(with(R"("width": 65537)"), "width", "from 1");
+  CheckBad(with(R"("width": 4097)"), "width", "from 1 to 4096");
+  CheckBad(with(R"("size": "4096x4097")"), "size", "from 1 to 4096");
   CheckBad(with(R"("negative_prompt": "b")"), "negative_prompt", "not supported");
   CheckBad(R"({"prompt": )" + std::string(100'000, '[') + std::string(100'000, ']') + "}", "",
            "nested deeper");

@@ -274,16 +274,16 @@ Job PromptJob(const std::string& prompt) {
 
 TEST_CASE("a key is what decides the pictures") {
   const JobDefaults defaults;
-  const std::string key = ContentKey(PromptJob("a"), defaults, JobFormat::kLines, "hash");
+  const std::string key = ContentKey(PromptJob("a"), defaults, JobFormat::kLines, {"hash"});
   CHECK(key.size() == 32);
   Job moved = PromptJob("a");
   moved.index = 5, moved.where = "elsewhere";
-  CHECK(ContentKey(moved, defaults, JobFormat::kLines, "hash") == key);
+  CHECK(ContentKey(moved, defaults, JobFormat::kLines, {"hash"}) == key);
   const auto differs = [&](auto change) {
     Job job = PromptJob("a");
     JobDefaults d;
     change(job, d);
-    return ContentKey(job, d, JobFormat::kLines, "hash") != key;
+    return ContentKey(job, d, JobFormat::kLines, {"hash"}) != key;
   };
   CHECK(differs([](Job& j, JobDefaults&) { j.picture->prompt = "b"; }));
   CHECK(differs([](Job& j, JobDefaults&) { j.picture->seed = 0; }));
@@ -296,14 +296,14 @@ TEST_CASE("a key is what decides the pictures") {
   CHECK(differs([](Job&, JobDefaults& d) { d.settings.temperature = 1; }));
   CHECK(differs([](Job&, JobDefaults& d) { d.upscale = 2; }));
   CHECK(differs([](Job&, JobDefaults& d) { d.format = PictureFormat::kWebp; }));
-  CHECK(ContentKey(PromptJob("a"), defaults, JobFormat::kLines, "other") != key);
+  CHECK(ContentKey(PromptJob("a"), defaults, JobFormat::kLines, {"other"}) != key);
   // The same wherever it is said.
   JobDefaults by_default;
   by_default.seed = 3, by_default.images = 2;
   Job own = PromptJob("a");
   own.picture->seed = 3, own.picture->images = 2;
-  CHECK(ContentKey(own, defaults, JobFormat::kLines, "hash") ==
-        ContentKey(PromptJob("a"), by_default, JobFormat::kLines, "hash"));
+  CHECK(ContentKey(own, defaults, JobFormat::kLines, {"hash"}) ==
+        ContentKey(PromptJob("a"), by_default, JobFormat::kLines, {"hash"}));
 
   // The defaults survive the header, so that merge comes to the same keys.
   by_default.settings.top_k = 5, by_default.settings.guidance = 0.1f,
@@ -311,8 +311,8 @@ TEST_CASE("a key is what decides the pictures") {
   by_default.plot = {{"cfg", {"1", "2"}, {}}};
   const auto read = DefaultsFromJson(nlohmann::json::parse(ToJson(by_default).dump()));
   REQUIRE(read.ok());
-  CHECK(ContentKey(own, *read, JobFormat::kLines, "h") ==
-        ContentKey(own, by_default, JobFormat::kLines, "h"));
+  CHECK(ContentKey(own, *read, JobFormat::kLines, {"h"}) ==
+        ContentKey(own, by_default, JobFormat::kLines, {"h"}));
   CHECK_FALSE(DefaultsFromJson(nlohmann::json::parse("{\"seed\":\"x\"}")).ok());
 }
 

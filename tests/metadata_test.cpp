@@ -78,6 +78,35 @@ TEST_CASE("Enlarging survives the round trip") {
   }
 }
 
+TEST_CASE("A size of its own survives the round trip") {
+  PictureSettings s = Example();
+  s.upscale = 2;  // is in the size
+  for (const auto& [width, height] : {std::pair{512, 512}, {1792, 1024}, {1, 64}, {4096, 4096}}) {
+    s.resized_width = width, s.resized_height = height;
+    const std::string text = FormatParameters(s);
+    CHECK((text.find("Postprocess crop to") != std::string::npos) == (width != height));
+    const auto read = ParseParameters(text);
+    REQUIRE(read.ok());
+    CHECK(read->width == 384);
+    CHECK(read->file_width() == width);
+    CHECK(read->file_height() == height);
+    CHECK(FormatParameters(*read) == text);
+  }
+  s.resized_width = 1792, s.resized_height = 1024;
+  const std::string good = FormatParameters(s), to = "Postprocess upscale to: 1792x1024";
+  for (const char* other : {"4097x1024", "1792x0", "1792", "x", "1792x1024x1", "-1x5", "1792x", ""}) {
+    std::string text = good;
+    text.replace(text.find(to), to.size(), std::string("Postprocess upscale to: ") + other);
+    INFO(other);
+    CHECK_FALSE(ParseParameters(text).ok());
+  }
+  for (const std::string more : {", Postprocess upscale by: 2", ", Postprocess crop to: 5x5"})
+    CHECK_FALSE(ParseParameters(good + more).ok());
+  std::string foreign = good;
+  foreign.replace(foreign.find("Lanczos"), 7, "ESRGAN");
+  CHECK_FALSE(ParseParameters(foreign).ok());
+}
+
 TEST_CASE("An empty prompt keeps its line") {
   PictureSettings s = Example();
   s.prompt.clear();

@@ -79,6 +79,9 @@ def good_requests(picture_url: str, picture_file: str) -> list[dict]:
               {"role": "assistant", "content": "A dog."},
               {"role": "user", "content": "What colour is it?"},
               max_completion_tokens=4, temperature=0.5, top_p=0.9, seed=3, n=1, stream=False)
+    wire.images(prompt="a lighthouse", model="gpt-image-1", size="1536x1024", quality="high", output_format="png",
+                output_compression=100, background="opaque", moderation="auto")
+    wire.images(prompt="a fox", model="dall-e-2", n=2, size="256x256")
     return [{"custom_id": f"request-{i}"} | line for i, line in enumerate(wire.lines)]
 
 
@@ -94,18 +97,18 @@ def bad_requests() -> list[tuple[str, str, str | None]]:
         ("count", images("count", prompt="x", n="two"), "n"),
         ("typo", images("typo", prompt="x", sede=1), "sede"),
         ("long", images("long", prompt="word " * 200_000), "prompt"),
-        ("size", images("size", prompt="x", size="512x512"), "size"),
+        ("size", images("size", prompt="x", size="5000x512"), "size"),
         ("request-0", images("request-0", prompt="again"), "custom_id"),
         ("elsewhere", json.dumps({"custom_id": "elsewhere", "method": "POST", "url": "/v1/embeddings", "body": {}}), "url"),
         ("get", json.dumps({"custom_id": "get", "method": "GET", "url": IMAGES, "body": {"prompt": "x"}}), "method"),
         ("download", json.dumps({"custom_id": "download", "method": "POST", "url": CHAT, "body": {
             "model": "janus", "messages": [{"role": "user", "content": [url]}]}}), "messages[0].content[0].image_url.url"),
-    ]
-
-
         ("private", json.dumps({"custom_id": "private", "method": "POST", "url": CHAT, "body": {
             "model": "janus", "messages": [{"role": "user", "content": [
                 {"type": "image_url", "image_url": {"url": "file:///etc/hostname"}}]}]}}), None),
+    ]
+
+
 def check_known(value, where: str) -> None:
     """No field that the package's types lack, at any depth."""
     if isinstance(value, list):
@@ -153,8 +156,12 @@ def check_answer(request: dict, line: dict, files_exist: bool) -> None:
         ImagesResponse.model_validate(response["body"], strict=True)
         assert len(answer.data) == body.get("n", 1), line
         assert answer.output_format == body.get("output_format", "png"), answer.output_format
+        if body.get("size", "auto") != "auto":
+            assert answer.size == body["size"], answer.size
+        assert answer.background == "opaque" and answer.quality in (None, body.get("quality")), line
+        inline = body.get("response_format") == "b64_json" or body.get("model", "").startswith("gpt-image-")
         for image in answer.data:
-            check_picture(image, body.get("response_format") == "b64_json", files_exist)
+            check_picture(image, inline, files_exist)
 
 
 def check_refusal(line: dict, param: str | None) -> None:

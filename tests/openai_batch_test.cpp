@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "src/jobs/plan.h"
 #include "tests/job_files.h"
 
 namespace bifrons {
@@ -39,8 +40,10 @@ std::string Answers() {
       pictures.push_back({"file:///out/" + std::to_string(i) + ".png", {}});
       if (job.inline_image) pictures.back().file = Bytes(picture);
     }
-    const std::string format = job.picture->format.empty() ? "png" : job.picture->format;
-    lines += ImagesLine(job, kCreated, format, pictures) + "\n";
+    const PictureFormat format =
+        *ParsePictureFormat(job.picture->format.empty() ? "png" : job.picture->format);
+    const PictureSize size = AskedSize(*job.picture, {"", 5, 384, 384}).value_or(PictureSize{384, 384});
+    lines += ImagesLine(job, kCreated, format, size, pictures) + "\n";
   }
   return lines;
 }
@@ -60,7 +63,11 @@ TEST_CASE("the package's requests are understood") {
   CHECK(jobs.answer(4).images.at(0) == "/pictures/a dog.png");
   CHECK(jobs.answer(4).turns.at(0).question == "Answer briefly.\n\nWhat is this?");
   CHECK(jobs.answer(4).turns.at(1).question == "What colour is it?");
-  for (size_t i = 5; i < jobs.entries.size(); i++) CHECK(!jobs.bad(i).error.message.empty());
+  CHECK(jobs.job(5).inline_image);
+  CHECK(jobs.job(5).quality == "high");
+  CHECK(jobs.picture(5).width == 1536);
+  CHECK_FALSE(jobs.job(6).inline_image);
+  for (size_t i = 7; i < jobs.entries.size(); i++) CHECK(!jobs.bad(i).error.message.empty());
 }
 
 TEST_CASE("the answers are those that the package takes") {
@@ -77,7 +84,7 @@ TEST_CASE("base64") {
                                                          {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : vectors) {
     const std::vector<AnswerPicture> pictures = {{"", Bytes(plain)}};
-    const json line = json::parse(ImagesLine({}, 0, "png", pictures));
+    const json line = json::parse(ImagesLine({}, 0, PictureFormat::kPng, {1, 1}, pictures));
     CHECK(line["response"]["body"]["data"][0]["b64_json"] == encoded);
   }
 }

@@ -120,7 +120,7 @@ TEST_CASE("an OpenAI batch is answered line by line, whatever is wrong with some
   };
   WriteText(folder / "batch.jsonl", request("dog", R"({"model":"janus","prompt":"a dog","n":2})") +
                                         "{\"custom_id\":\"torn\n" +
-                                        request("size", R"({"prompt":"a dog","size":"1024x1024"})") +
+                                        request("size", R"({"prompt":"a dog","size":"5000x1024"})") +
                                         request("cat", R"({"prompt":"a cat","response_format":"b64_json"})") +
                                         request("dog", R"({"prompt":"twice"})") + request("none", "{}"));
   const ProgramResult run = RunProgram(Render(folder / "batch.jsonl", folder / "out"));
@@ -148,7 +148,7 @@ TEST_CASE("an OpenAI batch is answered line by line, whatever is wrong with some
   CHECK(answers["dog"].size() == 1);
   CHECK(success("cat")[0]["b64_json"].get<std::string>().starts_with("iVBORw0KGgo"));
   CHECK(CountLines(folder / "out/failed.jsonl") == 4);
-  CHECK(ReadText(folder / "out/failed.jsonl").find("--upscale") != std::string::npos);
+  CHECK(ReadText(folder / "out/failed.jsonl").find("from 1 to 4096") != std::string::npos);
 
   // Again: successes stay, errors are tried again and written anew.
   CHECK(RunProgram(Render(folder / "batch.jsonl", folder / "out")).exit_code == 3);

@@ -31,7 +31,9 @@ struct DrawingJob {
   std::vector<DrawRequest> requests;
   std::string expected_hash;  // of the model a --from picture was drawn with; "" otherwise
   Choice choice;              // how a --from picture was chosen
-  int upscale = 1;            // as the --from picture was
+  // As the --from picture was resampled:
+  int upscale = 1;
+  int64_t resized_width = 0, resized_height = 0;
 };
 
 // The best candidate so far for one picture of the output.
@@ -57,6 +59,7 @@ Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   job.expected_hash = settings.model_hash;
   job.choice = settings.choice;
   job.upscale = settings.upscale;
+  job.resized_width = settings.resized_width, job.resized_height = settings.resized_height;
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
   if (job.load.isa.empty()) job.load.isa = settings.isa;
   if (job.load.backend == LoadOptions{}.backend) job.load.backend = settings.backend;
@@ -148,8 +151,8 @@ nlohmann::json ToJson(const std::string& file, const PictureSettings& s) {
   nlohmann::json line = {{"file", file},
                          {"prompt", s.prompt},
                          {"seed", s.seed},
-                         {"width", s.width},
-                         {"height", s.height},
+                         {"width", s.file_width()},
+                         {"height", s.file_height()},
                          {"guidance", s.sampling.guidance},
                          {"temperature", s.sampling.temperature},
                          {"model", s.model},
@@ -230,8 +233,8 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     settings.sampling = best.request.sampling;
     settings.choice = redrawn ? job.choice : best.choice;
     settings.upscale = job.upscale;
-    Image image{settings.width, settings.height, std::move(best.rgb)};
-    if (settings.upscale != 1) image = Upscale(image, settings.upscale);
+    settings.resized_width = job.resized_width, settings.resized_height = job.resized_height;
+    const Image image = Resampled({settings.width, settings.height, std::move(best.rgb)}, settings);
     const std::string file = FileName(options.output, i / best_of, count);
     BIFRONS_RETURN_IF_ERROR(
         WritePng(file, image.width, image.height, image.rgb, {{"parameters", FormatParameters(settings)}}));

@@ -72,8 +72,13 @@ void AddRender(CLI::App& app, RenderCommand& o) {
           },
           "png (default), jpg or webp")
       ->check(CLI::IsMember({"png", "jpg", "webp"}));
-  verb->add_option("--upscale", o.render.defaults.upscale, "resample pictures to 2 or 4 times their size")
+  verb->add_option("--upscale", o.render.defaults.upscale,
+                   "resample pictures to 2 or 4 times the model's size, or the one that a job asks for")
       ->check(CLI::IsMember({"2", "4"}));
+  verb->add_flag(
+      "--strict-size", o.render.defaults.strict_size,
+      "refuse jobs that ask for a size that the model does not draw (default: the picture's middle "
+      "of that aspect, resampled)");
   verb->add_option_function<int>(
           "--grid",
           [&o](int columns) {

@@ -11,6 +11,8 @@ constexpr std::string_view kSampler = "Gumbel-max";
 constexpr std::string_view kFirstField = "Steps: ";
 // As A1111's Extras tab has them.
 constexpr const char* kUpscaleBy = "Postprocess upscale by";
+constexpr const char* kUpscaleTo = "Postprocess upscale to";
+constexpr const char* kCropTo = "Postprocess crop to";
 constexpr const char* kUpscaler = "Postprocess upscaler";
 constexpr std::string_view kLanczos = "Lanczos";
 
@@ -20,6 +22,19 @@ std::string Number(T value) {
   const auto end =
       std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;  // shortest text that reads back the same
   return {buffer, end};
+}
+
+std::string Size(int64_t width, int64_t height) { return Number(width) + "x" + Number(height); }
+
+// "512x256", each side from 1 to `most`.
+bool ParseSize(std::string_view text, int64_t most, int64_t* width, int64_t* height) {
+  const char* const end = text.data() + text.size();
+  const auto side = [&](const char* at, int64_t* pixels) {
+    const auto [stop, error] = std::from_chars(at, end, *pixels);
+    return error == std::errc() && *pixels >= 1 && *pixels <= most ? stop : nullptr;
+  };
+  const char* const x = side(text.data(), width);
+  return x && x != end && *x == 'x' && side(x + 1, height) == end;
 }
 
 std::string Quoted(const std::string& value) {
@@ -90,16 +105,23 @@ std::string FormatParameters(const PictureSettings& s) {
   std::string text = s.prompt + "\n";
   text += std::string(kFirstField) + Number(s.steps) + ", Sampler: " + std::string(kSampler);
   text += ", CFG scale: " + Number(s.sampling.guidance) + ", Seed: " + Number(s.seed);
-  text += ", Size: " + Number(s.width) + "x" + Number(s.height);
+  text += ", Size: " + Size(s.width, s.height);
   text += ", Model hash: " + s.model_hash + ", Model: " + Quoted(s.model);
   text += ", Temperature: " + Number(s.sampling.temperature) + ", Top-k: " + Number(s.sampling.top_k);
   text += ", Top-p: " + Number(s.sampling.top_p) + ", Min-p: " + Number(s.sampling.min_p);
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
-  if (s.upscale != 1) {
-    text += std::string(", ") + kUpscaleBy + ": " + Number(s.upscale) + ", " + kUpscaler + ": ";
-    text += kLanczos;
+  if (s.resized_width > 0) {
+    const std::string size = Size(s.resized_width, s.resized_height);
+    text += std::string(", ") + kUpscaleTo + ": " + size;
+    // Of another aspect: the middle of what was drawn.
+    if (s.resized_width * s.height != s.resized_height * s.width)
+      text += std::string(", ") + kCropTo + ": " + size;
+  } else if (s.upscale != 1) {
+    text += std::string(", ") + kUpscaleBy + ": " + Number(s.upscale);
   }
+  if (s.resized_width > 0 || s.upscale != 1)
+    text += std::string(", ") + kUpscaler + ": " + std::string(kLanczos);
   if (!s.choice.scores.empty()) {
     text += ", Best of: " + Number(s.choice.scores.size()) + ", First seed: " + Number(s.choice.first_seed);
     text += ", Scores: ";
@@ -154,12 +176,21 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   string("ISA", &s.isa);
   string("Template", &s.chat_template);
   string("Version", &s.version);
+  const auto refuse = [&](const char* key) {
+    if (wrong.empty()) wrong = std::string(key) + ": " + fields[key];
+  };
+  const bool resized = fields.contains(kUpscaleTo);
   if (fields.contains(kUpscaleBy)) {
-    std::string upscaler;
     number(kUpscaleBy, &s.upscale, 2, 4);
+    if (s.upscale == 3 || resized) refuse(kUpscaleBy);
+  }
+  if (resized && !ParseSize(fields[kUpscaleTo], kMaxResizedSide, &s.resized_width, &s.resized_height))
+    refuse(kUpscaleTo);
+  if (fields.contains(kCropTo) && (!resized || fields[kCropTo] != fields[kUpscaleTo])) refuse(kCropTo);
+  if (fields.contains(kUpscaleBy) || resized) {
+    std::string upscaler;
     string(kUpscaler, &upscaler);
-    if (s.upscale == 3 && wrong.empty()) wrong = std::string(kUpscaleBy) + ": 3";
-    if (upscaler != kLanczos && wrong.empty()) wrong = std::string(kUpscaler) + ": " + upscaler;
+    if (upscaler != kLanczos && missing.empty()) refuse(kUpscaler);
   }
   if (fields.contains("Scores")) {
     number("First seed", &s.choice.first_seed, uint64_t{0}, static_cast<uint64_t>(kMaxSeed));
@@ -169,12 +200,7 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   if (!wrong.empty()) return bad("has a value out of range, \"" + wrong + "\"");
   if (sampler != kSampler)
     return bad("names the sampler \"" + sampler + "\"; only " + std::string(kSampler) + " can be redrawn");
-  const size_t times = size.find('x');
-  if (times == std::string::npos ||
-      std::from_chars(size.data(), size.data() + times, s.width).ec != std::errc() ||
-      std::from_chars(size.data() + times + 1, size.data() + size.size(), s.height).ec != std::errc()) {
-    return bad("has a bad size, \"" + size + "\"");
-  }
+  if (!ParseSize(size, int64_t{1} << 30, &s.width, &s.height)) return bad("has a bad size, \"" + size + "\"");
   return s;
 }
 

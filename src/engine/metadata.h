@@ -18,12 +18,15 @@ struct Choice {
   std::vector<float> scores;  // the judge's, one per candidate; empty: there was no choice
 };
 
+/// Of a file that is resampled to a size of its own, in pixels.
+constexpr int64_t kMaxResizedSide = 4096;
+
 /// Everything that decides a picture's bytes, and how it was chosen.
 struct PictureSettings {
   std::string prompt;
   uint64_t seed = 0;
   Sampling sampling;
-  int64_t width = 0, height = 0;  // pixels
+  int64_t width = 0, height = 0;  // pixels, as drawn
   int64_t steps = 0;              // image tokens
   std::string model, model_hash;  // folder name or "random:…"; SHA-256 of its files
   std::string compute, kv_type;   // "bf16", "f32"
@@ -31,7 +34,11 @@ struct PictureSettings {
   std::string chat_template;  // as --template takes it
   std::string version;
   int upscale = 1;  // 2 or 4: the file's pixels are resampled to that many times width and height
+  int64_t resized_width = 0, resized_height = 0;  // of the file, `upscale` included; 0: no size of its own
   Choice choice;
+
+  int64_t file_width() const { return resized_width > 0 ? resized_width : width * upscale; }
+  int64_t file_height() const { return resized_height > 0 ? resized_height : height * upscale; }
 };
 
 /// Fills in what the loaded model decides.

@@ -55,7 +55,7 @@ class ContentText {
   std::string text_;
 };
 
-void AddPicture(const Job& job, const JobDefaults& defaults, JobFormat format, const std::string& model_hash,
+void AddPicture(const Job& job, const JobDefaults& defaults, JobFormat format, const PlanModel& model,
                 ContentText* out) {
   const PictureJob& p = *job.picture;
   const DrawSettings settings = Merged(p.settings, defaults.settings);
@@ -73,10 +73,12 @@ void AddPicture(const Job& job, const JobDefaults& defaults, JobFormat format, c
   if (format == JobFormat::kGenEval) out->Name("geneval").Whole(job.index);
   out->Name("images").Whole(PictureCount(job, defaults, format));
   out->Name("min_p").OrNull(settings.min_p);
-  out->Name("model").Text(model_hash);
+  out->Name("model").Text(model.hash);
   out->Name("plot").Json(ToJson(defaults.plot));
   out->Name("prompt").Text(p.prompt);
   out->Name("seed").OrNull(p.seed ? p.seed : defaults.seed);
+  // Absent where manifests of 0.1 know none.
+  if (const auto size = AskedSize(p, model)) out->Name("size").Text(size->ToString());
   out->Name("temperature").OrNull(settings.temperature);
   out->Name("top_k").OrNull(settings.top_k);
   out->Name("top_p").OrNull(settings.top_p);
@@ -111,12 +113,12 @@ std::optional<uint64_t> ParseHex16(std::string_view digits) {
 }  // namespace
 
 std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format,
-                       const std::string& model_hash) {
+                       const PlanModel& model) {
   ContentText content;
   if (job.picture) {
-    AddPicture(job, defaults, format, model_hash, &content);
+    AddPicture(job, defaults, format, model, &content);
   } else {
-    AddAnswer(*job.answer, defaults, model_hash, &content);
+    AddAnswer(*job.answer, defaults, model.hash, &content);
   }
   return content.Hash().substr(0, 32);
 }

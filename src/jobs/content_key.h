@@ -10,9 +10,9 @@
 namespace bifrons {
 
 /// 32 hexadecimal digits of a hash over what decides the job's pictures or answer; the job's place in the
-/// list is not among it, so that a line can be inserted and the others stay what they are.
-std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format,
-                       const std::string& model_hash);
+/// list is not among it, so that a line can be inserted and the others stay what they are. A size is, unless
+/// it is the model's.
+std::string ContentKey(const Job& job, const JobDefaults& defaults, JobFormat format, const PlanModel& model);
 
 /// A key in 16 bytes: its own digits, or a digest where it has more to it.
 Digest16 KeyDigest(std::string_view key);

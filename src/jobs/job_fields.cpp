@@ -7,13 +7,13 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/printable.h"
+#include "src/engine/metadata.h"
 #include "src/jobs/file_name.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
 
-constexpr int64_t kMaxSide = 1 << 16;
 constexpr int kMaxTopK = 1 << 30;
 constexpr double kMaxGuidance = 1000;
 
@@ -164,14 +164,16 @@ void PictureFields::SetSize(const std::string& name, const FieldValue& value) {
     int64_t pixels = 0;
     const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), pixels);
     const bool whole = error == std::errc() && end == digits.data() + digits.size();
-    return whole && pixels >= 1 && pixels <= kMaxSide ? static_cast<int>(pixels) : 0;
+    return whole && pixels >= 1 && pixels <= kMaxResizedSide ? static_cast<int>(pixels) : 0;
   };
   if (x != std::string::npos) {
     job_.width = side(std::string_view(text).substr(0, x));
     job_.height = side(std::string_view(text).substr(x + 1));
   }
   if (job_.width == 0 || job_.height == 0)
-    mistake_->Report(name, "is " + value.shown() + "; it must be \"auto\" or a size such as \"384x384\"");
+    mistake_->Report(name, "is " + value.shown() +
+                               "; it must be \"auto\" or a size such as \"384x384\", each side from 1 to " +
+                               std::to_string(kMaxResizedSide));
 }
 
 bool PictureFields::Set(std::string_view key, const FieldValue& value) {
@@ -225,10 +227,10 @@ bool PictureFields::Set(std::string_view key, const FieldValue& value) {
       index_ = value.Whole(name, 0, kMaxJobSeed, mistake_);
       break;
     case kWidth:
-      job_.width = static_cast<int>(value.Whole(name, 1, kMaxSide, mistake_));
+      job_.width = static_cast<int>(value.Whole(name, 1, kMaxResizedSide, mistake_));
       break;
     case kHeight:
-      job_.height = static_cast<int>(value.Whole(name, 1, kMaxSide, mistake_));
+      job_.height = static_cast<int>(value.Whole(name, 1, kMaxResizedSide, mistake_));
       break;
     case kSize:
       SetSize(name, value);

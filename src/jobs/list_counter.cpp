@@ -29,7 +29,7 @@ Status ListKeys::Visit(const std::function<bool(const Entry&)>& visit) const {
     Entry entry{position, nullptr, std::get_if<BadJob>(&*read), "no job", 0};
     if (const Job* const job = std::get_if<Job>(&*read)) {
       try {
-        entry.key = keys.Unique(ContentKey(*job, defaults, format, model_hash));
+        entry.key = keys.Unique(ContentKey(*job, defaults, format, model));
         entry.results = job->picture ? PictureCount(*job, defaults, format) : 1;
         entry.job = job;
       } catch (const std::bad_alloc&) {  // who draws it meets the same, and tells

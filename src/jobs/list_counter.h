@@ -21,7 +21,7 @@ bool IsListFile(const std::string& jobs);
 struct ListKeys {
   std::string jobs;  // a file
   JobDefaults defaults;
-  std::string model_hash;
+  PlanModel model;
 
   struct Entry {
     int64_t position = 0;

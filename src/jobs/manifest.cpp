@@ -111,6 +111,7 @@ std::string ParseHeader(const json& line, ManifestHeader* header) {
   fields.Get("model", &header->model), fields.Get("model_hash", &header->model_hash);
   fields.Get("version", &header->version);
   fields.Try("provisional", &header->provisional);
+  fields.Try("width", &header->width), fields.Try("height", &header->height);
   header->defaults = line.value("defaults", json());
   return fields.wrong();
 }
@@ -158,7 +159,7 @@ std::string PictureLine(const ManifestRecord& r, const PictureDetails& d) {
   line["top_k"] = s.sampling.top_k, line["top_p"] = Shortest(s.sampling.top_p);
   line["min_p"] = Shortest(s.sampling.min_p);
   AddFile(r, &line);
-  line["width"] = s.width * s.upscale, line["height"] = s.height * s.upscale;
+  line["width"] = s.file_width(), line["height"] = s.file_height();
   line["format"] = d.format, line["upscale"] = s.upscale;
   line["seconds"] = {{"drawing", Milliseconds(d.drawing_seconds)}, {"file", Milliseconds(d.file_seconds)}};
   return Finish(std::move(line), s);
@@ -197,6 +198,8 @@ std::string HeaderLine(const ManifestHeader& h) {
                                  {"shard", h.shard},
                                  {"model", h.model},
                                  {"model_hash", h.model_hash},
+                                 {"width", h.width},
+                                 {"height", h.height},
                                  {"defaults", h.defaults},
                                  {"version", h.version}};
   if (h.provisional) line["provisional"] = true;

@@ -28,7 +28,8 @@ struct ManifestHeader {
   std::string list;                // hash of the whole list's keys; "" of a stream
   std::string shard = "0/1";
   std::string model, model_hash, version;
-  nlohmann::json defaults;   // of the command line, where they decide pictures
+  int64_t width = 0, height = 0;  // of the model's pictures; 0: a manifest of 0.1, which does not say
+  nlohmann::json defaults;        // of the command line, where they decide pictures
   bool provisional = false;  // the list is still being read: jobs, results and list follow in another header
   bool operator==(const ManifestHeader&) const = default;
 };
@@ -53,7 +54,7 @@ struct ManifestRecord {
 
 /// What a picture's line tells besides.
 struct PictureDetails {
-  PictureSettings settings;  // width and height as drawn
+  PictureSettings settings;
   std::string format;
   double drawing_seconds = 0,
          file_seconds = 0;  // the first token to pixels, in company; encoding and writing

@@ -102,19 +102,23 @@ Status CheckFiles(Contents* contents, bool read_files) {
 // All parts have to be of one list and one model; streams have none to compare, and who was ended before it
 // had read the list does not know.
 Result<ManifestHeader> CommonHeader(const MergeReport& report, const Contents& contents, bool by_jobs) {
-  const ManifestHeader* common = nullptr;
+  std::optional<ManifestHeader> common;
   size_t whose = 0;
   for (size_t i = 0; i < contents.headers.size(); i++) {
     const auto& header = contents.headers[i];
     if (!header) continue;
-    if (!common) common = &*header, whose = i;
+    if (!common) common = header, whose = i;
     const bool same_list =
         by_jobs || header->provisional || common->provisional || header->list == common->list;
     if (header->model_hash != common->model_hash || header->defaults != common->defaults || !same_list) {
       return UsageError(report.parts[whose].manifest + " and " + report.parts[i].manifest +
                         " are of different lists, models or settings; check them one by one");
     }
-    if (common->provisional && !header->provisional) common = &*header, whose = i;
+    // Parts of 0.1 do not say the model's size.
+    const int64_t width = common->width > 0 ? common->width : header->width;
+    const int64_t height = common->height > 0 ? common->height : header->height;
+    if (common->provisional && !header->provisional) common = header, whose = i;
+    common->width = width, common->height = height;
   }
   if (!common) return DataError(report.parts[0].manifest + ": is empty");
   return *common;
@@ -154,6 +158,8 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
   };
   std::ranges::sort(contents.lines, by_key);
   std::vector<MissingJobs> all;
+  const ManifestHeader& header = report->header;
+  const PlanModel model{.hash = header.model_hash, .width = header.width, .height = header.height};
   KeyCounter keys;
   int64_t expected = 0, known = 0;  // results; lines about them
   for (;;) {
@@ -165,8 +171,7 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
       report->failed.push_back({bad.index, bad.where, "", bad.custom_id, "", bad.error});
       continue;
     }
-    const std::string key =
-        keys.Unique(ContentKey(*job, defaults, reader->format(), report->header.model_hash));
+    const std::string key = keys.Unique(ContentKey(*job, defaults, reader->format(), model));
     const int64_t count = job->picture ? PictureCount(*job, defaults, reader->format()) : 1;
     expected += count;
     std::vector<int64_t> there;

@@ -90,4 +90,10 @@ Image Upscale(const Image& image, int factor) {
   return ResizeLanczos(image, image.width * factor, image.height * factor);
 }
 
+Image Resampled(Image image, const PictureSettings& settings) {
+  if (settings.resized_width > 0) return FitLanczos(image, settings.resized_width, settings.resized_height);
+  if (settings.upscale != 1) return Upscale(image, settings.upscale);
+  return image;
+}
+
 }  // namespace bifrons

@@ -1,4 +1,4 @@
-// Pictures as files: PNG, JPEG or WebP with the settings inside, and whole-number upscaling.
+// Pictures as files: PNG, JPEG or WebP with the settings inside, resampled to the size that is asked for.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +6,18 @@
 #include <vector>
 
 #include "src/base/result.h"
+#include "src/engine/metadata.h"
 #include "vision/image.h"
 
 namespace bifrons {
+
+/// In pixels.
+struct PictureSize {
+  int64_t width = 0, height = 0;
+  bool operator==(const PictureSize&) const = default;
+  /// "512x256"
+  std::string ToString() const { return std::to_string(width) + "x" + std::to_string(height); }
+};
 
 enum class PictureFormat { kPng, kJpeg, kWebp };
 
@@ -30,5 +39,9 @@ Result<std::string> ReadPictureParameters(const std::string& path);
 
 /// Lanczos resampling to `factor` (2 or 4) times the size, Pillow's to the bit: more pixels, no more detail.
 Image Upscale(const Image& image, int factor);
+
+/// A picture as it was drawn → as it is written: upscaled, or cropped and resampled to the settings' own
+/// size.
+Image Resampled(Image image, const PictureSettings& settings);
 
 }  // namespace bifrons

@@ -8,6 +8,7 @@
 
 #include "src/base/printable.h"
 #include "src/base/sha256.h"
+#include "src/engine/metadata.h"
 #include "src/jobs/job_fields.h"
 
 namespace bifrons {
@@ -79,6 +80,28 @@ Sampling SamplingOf(const DrawSettings& settings, float guidance) {
   sampling.top_p = settings.top_p.value_or(sampling.top_p);
   sampling.min_p = settings.min_p.value_or(sampling.min_p);
   return sampling;
+}
+
+Status CheckSize(const PictureSize& asked, const JobDefaults& defaults, const PlanModel& model) {
+  const std::string asks = "asks for " + asked.ToString() + " pixels";
+  if (defaults.strict_size) {
+    return UsageError(asks + ", but this model draws " + PictureSize{model.width, model.height}.ToString() +
+                          "; --upscale 2 or 4 makes larger files of those",
+                      "size");
+  }
+  const auto [shorter, longer] = std::minmax(asked.width, asked.height);
+  if (longer > shorter * kMaxAspect) {
+    return UsageError(
+        asks + ", and a side may be at most " + std::to_string(kMaxAspect) + " times as long as the other",
+        "size");
+  }
+  if (longer * defaults.upscale > kMaxResizedSide) {
+    const PictureSize file{asked.width * defaults.upscale, asked.height * defaults.upscale};
+    return UsageError(asks + ", which --upscale " + std::to_string(defaults.upscale) + " makes " +
+                          file.ToString() + "; a side may have at most " + std::to_string(kMaxResizedSide),
+                      "size");
+  }
+  return {};
 }
 
 }  // namespace
@@ -196,6 +219,14 @@ Result<JobDefaults> DefaultsFromJson(const json& in) {
   return d;
 }
 
+std::optional<PictureSize> AskedSize(const PictureJob& job, const PlanModel& model) {
+  const PictureSize drawn{model.width, model.height};
+  const PictureSize asked{job.width > 0 ? job.width : drawn.width,
+                          job.height > 0 ? job.height : drawn.height};
+  if (drawn == PictureSize{} || asked == drawn) return std::nullopt;
+  return asked;
+}
+
 int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat format) {
   if (!job.picture) return 0;
   if (!defaults.plot.empty()) {
@@ -226,15 +257,12 @@ Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, J
   planned.job = std::move(job);
   if (!planned.job.picture) return planned;
   const PictureJob& p = *planned.job.picture;
-  const auto size = [](int64_t width, int64_t height) {
-    return std::to_string(width) + "x" + std::to_string(height);
-  };
-  const int64_t width = p.width > 0 ? p.width : model.width, height = p.height > 0 ? p.height : model.height;
-  if (width != model.width || height != model.height) {
-    return UsageError("asks for " + size(width, height) + " pixels, but this model draws " +
-                          size(model.width, model.height) + "; --upscale 2 or 4 makes larger files of those",
-                      "size");
+  planned.size = {model.width, model.height};
+  if (const auto asked = AskedSize(p, model)) {
+    BIFRONS_RETURN_IF_ERROR(CheckSize(*asked, defaults, model));
+    planned.size = *asked, planned.resized = true;
   }
+  planned.size.width *= defaults.upscale, planned.size.height *= defaults.upscale;
   BIFRONS_TRY(planned.format, FormatOf(p, defaults, names));
   const int64_t count = PictureCount(planned.job, defaults, format);
   const bool plot = !defaults.plot.empty();

@@ -23,9 +23,10 @@ struct JobDefaults {
   std::optional<int64_t> seed;          // of every job's first picture
   std::optional<int> images;            // none: 1, and 4 of an entry of GenEval's
   std::optional<PictureFormat> format;  // none: as the file's name ends, else PNG
-  int upscale = 1;                      // 1, 2, 4
+  int upscale = 1;                      // 1, 2, 4; of a size that a job asks for as well
   std::vector<PlotAxis> plot;           // of every job a picture per value, or pair of values
   std::string comments;                 // what the list's lines begin with that are no jobs; "": none
+  bool strict_size = false;             // refuse sizes that the model does not draw; decides no picture
 };
 
 /// Whether the defaults suit the list's format: GenEval's evaluator reads PNG files only. Errors: kUsage.
@@ -43,8 +44,13 @@ DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults);
 struct PlanModel {
   std::string hash;
   float guidance = 5;             // default
-  int64_t width = 0, height = 0;  // of its pictures
+  int64_t width = 0, height = 0;  // of its pictures; 0: not known, every job asks for it
 };
+
+constexpr int64_t kMaxAspect = 64;  // of a size that a job asks for: the longer side to the shorter
+
+/// What the job asks for, where that is not what the model draws. A side that is not given is the model's.
+std::optional<PictureSize> AskedSize(const PictureJob& job, const PlanModel& model);
 
 struct PlannedPicture {
   int64_t number = 0;  // among the job's, from 0
@@ -58,6 +64,8 @@ struct PlannedJob {
   Job job;
   std::string key;
   PictureFormat format = PictureFormat::kPng;
+  PictureSize size;                      // of the files
+  bool resized = false;                  // to a size that the job asks for
   std::vector<PlannedPicture> pictures;  // none of an answer
 };
 
@@ -69,8 +77,8 @@ int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat form
 uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t pictures);
 
 /// Fills in `pictures`; `first_seed` is the job's own, the defaults', or the derived one. Errors (kUsage): a
-/// size that the model does not draw, seeds beyond the largest, a file name that contradicts the format,
-/// ApplyAxis's.
+/// size beyond the limits, or under strict_size another than the model's; seeds beyond the largest, a file
+/// name that contradicts the format, ApplyAxis's.
 Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, JobFormat format,
                         const PlanModel& model, const NameTemplate& names, uint64_t first_seed);
 

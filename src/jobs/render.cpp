@@ -69,9 +69,10 @@ Status Renderer::Open() {
   BIFRONS_TRY(images_, ImagesOf(options_));
   header_.shard = options_.shard.ToString();
   header_.model = model_.model, header_.model_hash = model_.model_hash, header_.version = model_.version;
+  header_.width = model_.width, header_.height = model_.height;
   header_.defaults = ToJson(options_.defaults);
   if (IsListFile(options_.jobs)) {
-    counter_ = std::make_unique<ListCounter>(ListKeys{options_.jobs, options_.defaults, model_.model_hash},
+    counter_ = std::make_unique<ListCounter>(ListKeys{options_.jobs, options_.defaults, plan_model_},
                                              options_.shard);
     header_.provisional = true;
     // Short lists are counted before anything else is written. For others nobody waits.
@@ -85,7 +86,7 @@ Status Renderer::Open() {
 // Answers of earlier runs count, unless their custom_id has another request now. Only where there are any,
 // the list is looked through for such.
 Status Renderer::OpenBatchOutput() {
-  const ListKeys keys{options_.jobs, options_.defaults, model_.model_hash};
+  const ListKeys keys{options_.jobs, options_.defaults, plan_model_};
   std::optional<DigestSet> unfinished;  // custom ids
   Status read;
   const auto look = [&](const ListKeys::Entry& entry) {
@@ -207,7 +208,7 @@ void Renderer::TakeWithinMemory(Job& job, const Stop& stop) {
 
 void Renderer::Take(const Job& job, const Stop& stop) {
   const JobDefaults& defaults = options_.defaults;
-  const std::string key = keys_.Unique(ContentKey(job, defaults, format_, model_.model_hash));
+  const std::string key = keys_.Unique(ContentKey(job, defaults, format_, plan_model_));
   if (!options_.shard.Holds(position_++)) return;
   const int64_t count = PictureCount(job, defaults, format_);
   Known known;
@@ -406,7 +407,7 @@ bool Renderer::MayDraw(Live& live, size_t k, const std::optional<ManifestRecord>
   if (record && owner && *owner == FinishedWork::MarkOf(live.plan.key)) return true;
   if (found->bytes() <= ImageOptions().max_file_bytes) {
     const auto parameters = ReadPictureParameters(folder_->PathOf(picture.file));
-    if (parameters.ok() && *parameters == FormatParameters(SettingsOf(picture))) return true;
+    if (parameters.ok() && *parameters == FormatParameters(SettingsOf(live.plan, picture))) return true;
   }
   Fail(live, UsageError("its file " + picture.file +
                         " is there already and is not this picture; move it away, or take another folder or "

@@ -161,7 +161,7 @@ class Renderer {
   void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request);
   void Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
                const Request& request);
-  PictureSettings SettingsOf(const PlannedPicture& picture) const;
+  PictureSettings SettingsOf(const PlannedJob& plan, const PlannedPicture& picture) const;
   Status WritePicture(Live& live, size_t k, const DrawnPicture& drawn, const Request& request);
   void Leave(const Request& request);
   void FinishOne(Live& live);

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <new>
 
 #include "src/base/mapped_file.h"
 #include "src/base/sha256.h"
@@ -24,6 +25,16 @@ bool HoldsFile(const std::string& path, const Result<std::vector<uint8_t>>& byte
   return bytes.ok() && file.ok() && std::ranges::equal(file->bytes(), *bytes);
 }
 
+// A size that a job asks for may be more than memory holds.
+Result<std::vector<uint8_t>> FileOf(Image drawn, const PictureSettings& settings, PictureFormat format) {
+  try {
+    return EncodePicture(Resampled(std::move(drawn), settings), format, FormatParameters(settings));
+  } catch (const std::bad_alloc&) {
+    return Failure("not enough memory for a picture of " + std::to_string(settings.file_width()) + "x" +
+                   std::to_string(settings.file_height()) + " pixels");
+  }
+}
+
 ManifestRecord RecordOf(const PlannedJob& plan) {
   ManifestRecord record;
   record.key = plan.key;
@@ -42,11 +53,12 @@ void Renderer::Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const R
   FinishOne(live);
 }
 
-PictureSettings Renderer::SettingsOf(const PlannedPicture& picture) const {
+PictureSettings Renderer::SettingsOf(const PlannedJob& plan, const PlannedPicture& picture) const {
   PictureSettings settings = model_;
   settings.prompt = picture.prompt, settings.seed = picture.seed;
   settings.sampling = picture.sampling;
   settings.upscale = options_.defaults.upscale;
+  if (plan.resized) settings.resized_width = plan.size.width, settings.resized_height = plan.size.height;
   return settings;
 }
 
@@ -55,13 +67,12 @@ Status Renderer::WritePicture(Live& live, size_t k, const DrawnPicture& drawn, c
   const auto begun = Clock::now();
   const PlannedPicture& picture = live.plan.pictures[k];
   PictureDetails details;
-  details.settings = SettingsOf(picture);
+  details.settings = SettingsOf(live.plan, picture);
   details.format = NameOf(live.plan.format);
   details.drawing_seconds = std::chrono::duration<double>(begun - request.begun).count();
 
   Image image{model_.width, model_.height, ToRgb8(drawn.pixels.view())};
-  if (details.settings.upscale > 1) image = Upscale(image, details.settings.upscale);
-  BIFRONS_TRY(const auto bytes, EncodePicture(image, live.plan.format, FormatParameters(details.settings)));
+  BIFRONS_TRY(const auto bytes, FileOf(std::move(image), details.settings, live.plan.format));
   if (const auto error = folder_->WriteFile(picture.file, bytes, live.over[k])) {
     if (!error->folder) return error->error;
     Abandon(error->error);
@@ -214,7 +225,8 @@ void Renderer::WriteBatchAnswer(Live& live) {
     files.push_back(std::move(*file));
     pictures.back().file = files.back().bytes();
   }
-  Keep(folder_->RecordBatchAnswer(job.custom_id, ImagesLine(job, now, NameOf(live.plan.format), pictures)));
+  Keep(folder_->RecordBatchAnswer(job.custom_id,
+                                  ImagesLine(job, now, live.plan.format, live.plan.size, pictures)));
 }
 
 void Renderer::Fail(Live& live, const Error& error) {
