@@ -40,8 +40,7 @@ std::string Answers() {
       pictures.push_back({"file:///out/" + std::to_string(i) + ".png", {}});
       if (job.inline_image) pictures.back().file = Bytes(picture);
     }
-    const PictureFormat format =
-        *ParsePictureFormat(job.picture->format.empty() ? "png" : job.picture->format);
+    const std::string format = job.picture->format.empty() ? "png" : job.picture->format;
     const PictureSize size = AskedSize(*job.picture, {"", 5, 384, 384}).value_or(PictureSize{384, 384});
     lines += ImagesLine(job, kCreated, format, size, pictures) + "\n";
   }
@@ -84,7 +83,7 @@ TEST_CASE("base64") {
                                                          {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : vectors) {
     const std::vector<AnswerPicture> pictures = {{"", Bytes(plain)}};
-    const json line = json::parse(ImagesLine({}, 0, PictureFormat::kPng, {1, 1}, pictures));
+    const json line = json::parse(ImagesLine({}, 0, "png", {1, 1}, pictures));
     CHECK(line["response"]["body"]["data"][0]["b64_json"] == encoded);
   }
 }

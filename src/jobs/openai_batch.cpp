@@ -44,7 +44,7 @@ std::string Line(const std::string& custom_id, int status, Json body) {
 
 std::string BatchRequestId(const std::string& custom_id) { return Id("batch_req_", custom_id); }
 
-std::string ImagesLine(const Job& job, int64_t created, PictureFormat format, const PictureSize& size,
+std::string ImagesLine(const Job& job, int64_t created, const std::string& format, const PictureSize& size,
                        std::span<const AnswerPicture> pictures) {
   Json body;
   body["created"] = created;
@@ -59,7 +59,7 @@ std::string ImagesLine(const Job& job, int64_t created, PictureFormat format, co
     }
     body["data"].push_back(std::move(entry));
   }
-  body["output_format"] = format == PictureFormat::kJpeg ? "jpeg" : NameOf(format);
+  body["output_format"] = format == "jpg" ? "jpeg" : format;
   if (!job.quality.empty()) body["quality"] = job.quality;
   body["size"] = size.ToString();
   return Line(job.custom_id, 200, std::move(body));

@@ -22,8 +22,9 @@ struct AnswerPicture {
 /// The id of the line about a request.
 std::string BatchRequestId(const std::string& custom_id);
 
-/// The answer to /v1/images/generations. `created`: seconds since 1970. `size`: of the files.
-std::string ImagesLine(const Job& job, int64_t created, PictureFormat format, const PictureSize& size,
+/// The answer to /v1/images/generations. `created`: seconds since 1970. `format`: "png", "jpg", "webp".
+/// `size`: of the files.
+std::string ImagesLine(const Job& job, int64_t created, const std::string& format, const PictureSize& size,
                        std::span<const AnswerPicture> pictures);
 
 /// The answer to /v1/chat/completions. `complete`: not ended by a limit.

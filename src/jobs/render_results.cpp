@@ -225,8 +225,14 @@ void Renderer::WriteBatchAnswer(Live& live) {
     files.push_back(std::move(*file));
     pictures.back().file = files.back().bytes();
   }
-  Keep(folder_->RecordBatchAnswer(job.custom_id,
-                                  ImagesLine(job, now, live.plan.format, live.plan.size, pictures)));
+  std::string line;
+  try {
+    line = ImagesLine(job, now, NameOf(live.plan.format), live.plan.size, pictures);
+  } catch (const std::bad_alloc&) {
+    return Fail(live, Failure("not enough memory for an answer with " + std::to_string(pictures.size()) +
+                              " pictures inside; ask for fewer, or for their url"));
+  }
+  Keep(folder_->RecordBatchAnswer(job.custom_id, line));
 }
 
 void Renderer::Fail(Live& live, const Error& error) {
