@@ -1,8 +1,10 @@
 // Which images a caption run takes, where its texts go, and what it keeps of an interrupted one.
 #include "src/engine/caption_files.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <fstream>
@@ -38,16 +40,82 @@ TEST_CASE("Folders give their images in order, other inputs stay as they are") {
 
   const auto flat = FindImages({"x.bmp", root, "-"}, false);
   REQUIRE(flat.ok());
-  CHECK(*flat == std::vector<std::string>{"x.bmp", a, b, "-"});
+  CHECK(flat->images == std::vector<std::string>{"x.bmp", a, b, "-"});
   const auto deep = FindImages({root}, true);
   REQUIRE(deep.ok());
-  CHECK(*deep == std::vector<std::string>{a, b, c});
+  CHECK(deep->images == std::vector<std::string>{a, b, c});
 
   fs::create_directories(folder.path / "none");
   const auto none = FindImages({root + "/none"}, false);
   REQUIRE_FALSE(none.ok());
   CHECK(none.error().kind == ErrorKind::kBadData);
   CHECK(none.error().message.find("holds no images") != std::string::npos);
+}
+
+TEST_CASE("A picture in a folder is one by its contents, whatever its name") {
+  const Folder folder;
+  const std::string jpeg = "\xFF\xD8\xFF rest", png = "\x89PNG\r\n\x1a\n rest";
+  std::vector<std::string> images = {folder.Add("IMG.2024", jpeg), folder.Add("a.jfif", jpeg),
+                                     folder.Add("b.txt", png), folder.Add("none", "GIF89a rest"),
+                                     // Known and not read: reported when it is looked at.
+                                     folder.Add("scan.data", "\xFF\x0A JPEG XL"),
+                                     folder.Add("vector", "<svg>"),
+                                     // Named like a picture, and none: reported as well.
+                                     folder.Add("e.jpe", "text"), folder.Add("f.tif", "")};
+  folder.Add("notes.txt", "P is for prose"), folder.Add("list.json", "{}"), folder.Add("paper", "%PDF-1.7");
+  folder.Add("empty", "");
+  std::ranges::sort(images);
+  const auto found = FindImages({folder.path.string()}, false);
+  REQUIRE(found.ok());
+  CHECK(found->images == images);
+  CHECK(found->unseen.empty());
+}
+
+TEST_CASE("Hidden files and those of systems are no pictures") {
+  const Folder folder;
+  const std::string jpeg = "\xFF\xD8\xFF rest";
+  for (const std::string name :
+       {"._a.jpg", ".hidden.png", "Thumbs.db", "__MACOSX/._a.jpg", "__MACOSX/b.jpg",
+        "@eaDir/a.jpg/SYNOFILE_THUMB_M.jpg", ".thumbnails/c.png", ".Trash-1000/files/d.jpg",
+        "$RECYCLE.BIN/e.jpg", "System Volume Information/f.jpg", "#recycle/g.jpg", "deep/@eaDir/h.jpg"}) {
+    folder.Add(name, jpeg);
+  }
+  const std::string only = folder.Add("a.jpg", jpeg);
+  const auto found = FindImages({folder.path.string()}, true);
+  REQUIRE(found.ok());
+  CHECK(found->images == std::vector<std::string>{only});
+  CHECK(found->unseen.empty());
+  // Whoever names such a folder means it.
+  const auto named = FindImages({(folder.path / "__MACOSX").string()}, false);
+  REQUIRE(named.ok());
+  CHECK(named->images == std::vector<std::string>{(folder.path / "__MACOSX/b.jpg").string()});
+}
+
+TEST_CASE("Links are followed to pictures, and reported where they lead nowhere") {
+  const Folder folder;
+  const std::string real = folder.Add("../bifrons_caption_target.jpg", "\xFF\xD8\xFF rest");
+  fs::create_symlink(real, folder.path / "good");
+  fs::create_symlink("gone.jpg", folder.path / "dangling.jpg");
+  fs::create_symlink("gone", folder.path / "dangling");
+  fs::create_symlink("round", folder.path / "round");
+  fs::create_directory_symlink(folder.path, folder.path / "circle");
+  const auto found = FindImages({folder.path.string()}, true);
+  fs::remove(real);
+  REQUIRE(found.ok());
+  CHECK(found->images == std::vector<std::string>{(folder.path / "good").string()});
+  REQUIRE(found->unseen.size() == 3);
+  CHECK(found->unseen[1].find("dangling: a link to gone, which cannot be reached") != std::string::npos);
+  CHECK(found->unseen[0].find("dangling.jpg: a link to gone.jpg") != std::string::npos);
+  CHECK(found->unseen[2].find("round: a link to round, which cannot be reached") != std::string::npos);
+}
+
+TEST_CASE("A pipe in a folder is no picture and keeps nobody waiting") {
+  const Folder folder;
+  REQUIRE(::mkfifo((folder.path / "pipe.jpg").c_str(), 0600) == 0);
+  const std::string only = folder.Add("a.png");
+  const auto found = FindImages({folder.path.string()}, false);
+  REQUIRE(found.ok());
+  CHECK(found->images == std::vector<std::string>{only});
 }
 
 TEST_CASE("Every text has its own place beside its image") {

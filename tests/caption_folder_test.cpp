@@ -169,5 +169,25 @@ TEST_CASE("a folder's captions are those of its pictures alone, and are not writ
   CHECK(Lines(jsonl, folder / "pictures") == lines);
 }
 
+TEST_CASE("what a folder holds and cannot be seen is reported and counted") {
+  const TemporaryFolder folder;
+  WritePictures(folder / "pictures", 3);
+  fs::rename(folder / "pictures/picture 0.png", folder / "pictures/no name");
+  WriteText(folder / "pictures/new.jxl", "\xFF\x0A and so on");
+  fs::create_symlink("gone.png", folder / "pictures/link.png");
+  WriteText(folder / "pictures/@eaDir/x.jpg/SYNOFILE_THUMB_M.jpg", "");
+  const ProgramResult result = RunProgram(Caption(folder / "pictures", {"--write-txt"}));
+  INFO(result.err);
+  CHECK(result.exit_code == 3);
+  CHECK(result.err.find("new.jxl: a JPEG XL file, which is not read") != std::string::npos);
+  CHECK(result.err.find("link.png: a link to gone.png") != std::string::npos);
+  CHECK(result.err.find("3 captioned, 2 failed") != std::string::npos);
+  CHECK(fs::exists(folder / "pictures/no name.txt"));
+  // When all the rest is there from before, too.
+  const ProgramResult again = RunProgram(Caption(folder / "pictures", {"--write-txt"}));
+  CHECK(again.exit_code == 3);
+  CHECK(again.err.find("0 captioned, 3 kept from before, 2 failed") != std::string::npos);
+}
+
 }  // namespace
 }  // namespace bifrons

@@ -10,6 +10,7 @@
 #include "src/base/mapped_file.h"
 #include "vision/data_uri.h"
 #include "vision/image_decoders.h"
+#include "vision/iso_media.h"
 #include "vision/orientation.h"
 
 namespace bifrons {
@@ -24,6 +25,7 @@ struct Format {
   std::string_view more;
   Decode decode;  // nullptr: known, not read
   const char* name;
+  bool picture = true;
 };
 
 using namespace std::string_view_literals;
@@ -48,7 +50,7 @@ constexpr Format kFormats[] = {
     {"\xFF\x0A"sv, 0, ""sv, nullptr, "a JPEG XL"},
     {"\0\0\0\x0CJXL "sv, 0, ""sv, nullptr, "a JPEG XL"},
     {"\0\0\0\x0CjP  "sv, 0, ""sv, nullptr, "a JPEG 2000"},
-    {"%PDF"sv, 0, ""sv, nullptr, "a PDF"},
+    {"%PDF"sv, 0, ""sv, nullptr, "a PDF", false},
     {"<svg"sv, 0, ""sv, nullptr, "an SVG"},
 };
 
@@ -63,18 +65,27 @@ Status CheckFileSize(size_t size, const std::string& name, const ImageOptions& o
                    std::to_string(options.max_file_bytes) + " that are read of a picture; make it smaller");
 }
 
+// Null: nothing that is known.
+const Format* FindFormat(Bytes bytes) {
+  for (const Format& format : kFormats)
+    if (Holds(bytes, 0, format.start) && Holds(bytes, format.more_at, format.more)) return &format;
+  // Without a mark at their start, the strictest first.
+  static constexpr Format kDib = {""sv, 0, ""sv, DecodeBmp, "BMP"}, kPnm = {""sv, 0, ""sv, DecodePnm, "PNM"},
+                          kTga = {""sv, 0, ""sv, DecodeTga, "TGA"};
+  if (LooksLikeDib(bytes)) return &kDib;
+  if (LooksLikePnm(bytes)) return &kPnm;
+  return LooksLikeTga(bytes) ? &kTga : nullptr;
+}
+
 Result<Image> DecodeByContents(Bytes bytes, const std::string& name, const ImageOptions& options) {
-  for (const Format& format : kFormats) {
-    if (!Holds(bytes, 0, format.start) || !Holds(bytes, format.more_at, format.more)) continue;
-    if (format.decode) return format.decode(bytes, name, options);
-    return DataError(name + ": " + format.name + " file, which is not read; convert it to PNG or JPEG");
-  }
-  if (LooksLikeDib(bytes)) return DecodeBmp(bytes, name, options);
-  if (LooksLikePnm(bytes)) return DecodePnm(bytes, name, options);
-  if (LooksLikeTga(bytes)) return DecodeTga(bytes, name, options);
-  return DataError(name +
-                   ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM, TGA, PSD, HDR, TIFF, "
-                   "HEIC or AVIF");
+  const Format* const format = FindFormat(bytes);
+  if (format && format->decode) return format->decode(bytes, name, options);
+  if (format)
+    return DataError(name + ": " + format->name + " file, which is not read; convert it to PNG or JPEG");
+  return DataError(
+      name +
+      ": not a picture that is read here; use JPEG, PNG, WebP, GIF, BMP, PNM, TGA, PSD, HDR, TIFF, "
+      "HEIC or AVIF");
 }
 
 // A stream to its end, or until there is too much of it.
@@ -128,6 +139,21 @@ Result<Image> NewImageWithoutRows(int64_t width, int64_t height, const std::stri
     return NoMemory(name);
   }
   return image;
+}
+
+FileKind KindOfFile(Bytes bytes) {
+  const Format* const format = FindFormat(bytes);
+  if (!format || !format->picture) return FileKind::kOther;
+  if (format->decode != DecodeHeif) return format->decode ? FileKind::kPicture : FileKind::kUnreadPicture;
+  switch (InspectIsoMedia(bytes).content) {
+    case IsoMedia::Content::kPicture:
+      return FileKind::kPicture;
+    case IsoMedia::Content::kFilm:
+      return FileKind::kOther;
+    case IsoMedia::Content::kOther:
+      break;
+  }
+  return FileKind::kUnreadPicture;
 }
 
 Result<Image> DecodeImage(Bytes bytes, const std::string& name, const ImageOptions& options) {

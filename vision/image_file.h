@@ -36,6 +36,14 @@ struct ImageOptions {
   bool pipes = false;
 };
 
+/// What a file is, told by its contents.
+enum class FileKind {
+  kPicture,        // of a format that DecodeImage reads
+  kUnreadPicture,  // of one that it knows by name alone
+  kOther,
+};
+FileKind KindOfFile(std::span<const uint8_t> bytes);
+
 /// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD, Radiance HDR, TIFF
 /// (its first page), HEIC and AVIF (their primary picture), told apart by their contents; the last three
 /// where the program was built with libtiff and libheif. 16-bit channels keep their high byte; Pillow clips

@@ -40,6 +40,7 @@ class CaptionRun {
  private:
   bool to_files() const { return options_.write_txt || !options_.jsonl.empty(); }
   bool prints_as_it_comes() const { return !to_files() && !options_.json && jobs_.size() == 1; }
+  void Report(const std::string& reason);
   void Fail(size_t job, const Error& error);
   Status Deliver(size_t index, const Answer& answer);
   void Print(size_t job, std::string line);
@@ -48,6 +49,7 @@ class CaptionRun {
   const std::string question_;
   std::vector<CaptionJob> jobs_;
   size_t kept_ = 0, done_ = 0, failed_ = 0;  // images
+  size_t unseen_ = 0;                        // what folders hold and cannot be reached
   std::optional<JsonLinesFile> results_;
   ProgressBar bar_;
   std::map<size_t, std::string> waiting_;  // lines whose predecessors are still being answered
@@ -58,11 +60,13 @@ class CaptionRun {
 };
 
 Status CaptionRun::Prepare() {
-  BIFRONS_TRY(const auto sources, FindImages(options_.inputs, options_.recursive));
+  BIFRONS_TRY(const FoundImages found, FindImages(options_.inputs, options_.recursive));
+  for (const std::string& reason : found.unseen) Report(reason);
+  unseen_ = found.unseen.size();
   if (options_.write_txt) {
-    BIFRONS_TRY(jobs_, PlaceTexts(sources));
+    BIFRONS_TRY(jobs_, PlaceTexts(found.images));
   } else {
-    for (const std::string& source : sources) jobs_.push_back({source, ""});
+    for (const std::string& source : found.images) jobs_.push_back({source, ""});
   }
   if (!options_.jsonl.empty()) {
     BIFRONS_TRY(JsonLinesFile file, JsonLinesFile::Open(options_.jsonl, options_.overwrite));
@@ -78,8 +82,10 @@ Status CaptionRun::Prepare() {
   return {};
 }
 
+void CaptionRun::Report(const std::string& reason) { bar_.Print("bifrons: " + OneLine(reason)); }
+
 void CaptionRun::Fail(size_t job, const Error& error) {
-  bar_.Print("bifrons: " + OneLine(error.message));
+  Report(error.message);
   failed_++;
   Print(job, "");
 }
@@ -177,11 +183,12 @@ Status CaptionRun::Run(Janus& janus) {
 
 int CaptionRun::Summarise(Janus* janus) {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const bool asked_of_many = kept_ + done_ + failed_ > 1;
-  if (!options_.quiet && (to_files() || (failed_ > 0 && asked_of_many))) {
+  const size_t failed = failed_ + unseen_;
+  const bool asked_of_many = kept_ + done_ + failed > 1;
+  if (!options_.quiet && (to_files() || (failed > 0 && asked_of_many))) {
     std::string line = std::to_string(done_) + " captioned";
     if (kept_ > 0) line += ", " + std::to_string(kept_) + " kept from before";
-    if (failed_ > 0) line += ", " + std::to_string(failed_) + " failed";
+    if (failed > 0) line += ", " + std::to_string(failed) + " failed";
     bar_.Print(line);
   }
   if (options_.verbose && janus && done_ > 0) {
@@ -193,7 +200,7 @@ int CaptionRun::Summarise(Janus* janus) {
                   image_seconds_, janus->ops().isa, NameOf(janus->compute()), janus->pool().threads());
     bar_.Print(line);
   }
-  return failed_ > 0 ? static_cast<int>(ErrorKind::kBadData) : 0;
+  return failed > 0 ? static_cast<int>(ErrorKind::kBadData) : 0;
 }
 
 }  // namespace

@@ -3,60 +3,109 @@
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "src/base/json_depth.h"
+#include "src/base/mapped_file.h"
+#include "src/base/stop.h"
+#include "vision/image_file.h"
 
 namespace bifrons {
 namespace fs = std::filesystem;
 namespace {
 
-bool LooksLikeImage(const fs::path& path) {
-  static const std::set<std::string> kExtensions = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tga",
-                                                    ".psd", ".hdr",  ".pnm", ".ppm",  ".pgm", ".pbm"};
-  std::string extension = path.extension().string();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return kExtensions.contains(extension);
+std::string Lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
 }
 
-template <class Iterator>
-Status Collect(Iterator it, const std::string& folder, std::error_code& error,
-               std::vector<std::string>& images) {
-  for (; !error && it != Iterator(); it.increment(error)) {
-    if (LooksLikeImage(it->path()) && it->is_regular_file(error)) images.push_back(it->path().string());
-    error.clear();  // an entry that vanished meanwhile is not there
+// What systems, NAS boxes and archivers put beside people's pictures, in lower case.
+bool IsSystemName(const std::string& name) {
+  static const std::set<std::string> kNames = {
+      "__macosx",  "@eadir",      "@recycle",     "@recently-snapshot", "@tmp",
+      "#recycle",  "#snapshot",   "$recycle.bin", "recycler",           "system volume information",
+      "thumbs.db", "ehthumbs.db", "desktop.ini",  "lost+found"};
+  return name.starts_with('.') || kNames.contains(Lower(name));
+}
+
+bool HasImageName(const fs::path& path) {
+  static const std::set<std::string> kExtensions = {
+      ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",  ".dib",  ".gif",  ".tga", ".psd", ".hdr",
+      ".pnm", ".ppm",  ".pgm", ".pbm",  ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
+  return kExtensions.contains(Lower(path.extension().string()));
+}
+
+// Of a regular file. One that cannot be read is taken: reading it again says why.
+bool MayBeImage(const fs::path& path) {
+  if (HasImageName(path)) return true;
+  const auto file = MappedFile::Open(path.string());
+  return !file.ok() || KindOfFile(file->bytes()) != FileKind::kOther;
+}
+
+void Look(const fs::directory_entry& entry, bool recursive, std::vector<fs::path>* folders,
+          FoundImages* found) {
+  const fs::path& path = entry.path();
+  if (IsSystemName(path.filename().string())) return;
+  std::error_code error;
+  const fs::file_status own = entry.symlink_status(error);
+  // Folders behind links are left out: they may lead round in a circle.
+  if (fs::is_directory(own)) {
+    if (recursive) folders->push_back(path);
+    return;
   }
-  if (error) return Failure(folder + ": cannot read this folder: " + error.message());
+  const fs::file_status status = fs::status(path, error);
+  if (fs::is_regular_file(status)) {
+    if (MayBeImage(path)) found->images.push_back(path.string());
+  } else if (fs::is_symlink(own) && !fs::is_directory(status) && !fs::is_other(status)) {
+    std::error_code unknown;
+    found->unseen.push_back(path.string() + ": a link to " + fs::read_symlink(path, unknown).string() +
+                            ", which cannot be reached" + (error ? ": " + error.message() : ""));
+  }
+}
+
+// The folder itself and, where it is `recursive`, those within. Errors: it cannot be read itself.
+Status Search(const std::string& top, bool recursive, FoundImages* found) {
+  std::vector<fs::path> folders = {top};
+  while (!folders.empty()) {
+    const fs::path folder = std::move(folders.back());
+    folders.pop_back();
+    std::error_code error;
+    fs::directory_iterator it(folder, error);
+    for (; !error && it != fs::directory_iterator(); it.increment(error)) {
+      if (StopRequested()) return Interrupted();
+      Look(*it, recursive, &folders, found);
+    }
+    if (!error) continue;
+    const std::string reason = folder.string() + ": cannot read this folder: " + error.message();
+    if (folder == top) return Failure(reason);
+    found->unseen.push_back(reason);
+  }
   return {};
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> FindImages(const std::vector<std::string>& inputs, bool recursive) {
-  std::vector<std::string> images;
+Result<FoundImages> FindImages(const std::vector<std::string>& inputs, bool recursive) {
+  FoundImages all;
   for (const std::string& input : inputs) {
     std::error_code error;
     if (input == "-" || input.starts_with("data:") || !fs::is_directory(input, error)) {
-      images.push_back(input);
+      all.images.push_back(input);
       continue;
     }
-    std::vector<std::string> found;
-    if (recursive) {
-      fs::recursive_directory_iterator it(input, fs::directory_options::skip_permission_denied, error);
-      BIFRONS_RETURN_IF_ERROR(Collect(it, input, error, found));
-    } else {
-      fs::directory_iterator it(input, error);
-      BIFRONS_RETURN_IF_ERROR(Collect(it, input, error, found));
-    }
-    if (found.empty()) {
+    FoundImages found;
+    BIFRONS_RETURN_IF_ERROR(Search(input, recursive, &found));
+    if (found.images.empty() && found.unseen.empty()) {
       return DataError(input + ": this folder holds no images" +
                        (recursive ? "" : "; --recursive looks into folders within it too"));
     }
-    std::sort(found.begin(), found.end());
-    images.insert(images.end(), found.begin(), found.end());
+    std::ranges::sort(found.images), std::ranges::sort(found.unseen);
+    std::ranges::move(found.images, std::back_inserter(all.images));
+    std::ranges::move(found.unseen, std::back_inserter(all.unseen));
   }
-  return images;
+  return all;
 }
 
 Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sources) {
@@ -84,7 +133,12 @@ Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrit
     BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(line, where));
     const auto json = nlohmann::json::parse(line, nullptr, false);
     const auto string = [&](const char* key) { return json.contains(key) && json[key].is_string(); };
-    if (!json.is_object() || !string("file") || !string("question")) {
+#ifdef BIFRONS_PLANTED_BUGS
+    const bool result = json.is_object() && string("file");
+#else
+    const bool result = json.is_object() && string("file") && string("question");
+#endif
+    if (!result) {
       return DataError(where +
                        ": not a result of caption (no \"file\" and \"question\"); give --jsonl another "
                        "file, or --overwrite to empty this one");

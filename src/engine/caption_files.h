@@ -17,9 +17,17 @@ struct CaptionJob {
   std::string txt;
 };
 
-/// Files, data: URIs and - as given; of folders the images they hold (by extension, sorted by name), those in
-/// folders within only when `recursive`. Errors: a folder that cannot be read or holds no image.
-Result<std::vector<std::string>> FindImages(const std::vector<std::string>& inputs, bool recursive);
+struct FoundImages {
+  std::vector<std::string> images;
+  std::vector<std::string> unseen;  // "path: reason" of what might hold images and cannot be reached
+};
+
+/// Files, data: URIs and - as given; of folders the files that are pictures by their contents or meant as
+/// such by their names, sorted, those in folders within only when `recursive`. Pictures of a format that is
+/// not read are among them, so that they are reported. Hidden files and folders and those of systems
+/// (Thumbs.db, @eaDir, __MACOSX) are passed over, links to folders not followed. Errors: a folder that is
+/// named and cannot be read or holds no image.
+Result<FoundImages> FindImages(const std::vector<std::string>& inputs, bool recursive);
 
 /// The .txt beside each image. Errors: two images that would share one, a source that is no file.
 Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sources);
