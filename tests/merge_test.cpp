@@ -182,7 +182,9 @@ TEST_CASE("one manifest of all holds every right line as it was, by index") {
   CHECK(report->complete);
   CHECK(report->duplicates == 0);  // word for word the same
   const std::string path = folder / "merged";
-  REQUIRE(WriteMergedManifest(*report, path).ok());
+  auto file = AtomicFile::Create(path);
+  REQUIRE(file.ok());
+  REQUIRE(WriteMergedManifest(*report, *file).ok());
   CHECK(ReadText(path) == Manifest(Header(3), {Answer(0), Answer(1), Answer(2)}));
 }
 

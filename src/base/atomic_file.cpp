@@ -35,15 +35,15 @@ Error AtomicFile::IsThere() const {
   return UsageError(path_ + ": cannot write: something came under this name meanwhile, and is left as it is");
 }
 
-Result<AtomicFile> AtomicFile::Create(const std::string& path) {
+Result<AtomicFile> AtomicFile::Create(const std::string& path, AtomicFileOptions options) {
   std::error_code error;
   fs::path target = path;
-  for (int links = 0; fs::is_symlink(target, error) && links < kMostLinks; links++)
+  for (int links = 0; options.replace && fs::is_symlink(target, error) && links < kMostLinks; links++)
     target = target.parent_path() / fs::read_symlink(target, error);
   const std::string parent = target.parent_path().string();
   const int folder = OpenFolder(AT_FDCWD, parent.empty() ? "." : parent.c_str());
   if (folder < 0) return Failure(path + ": cannot write: " + std::strerror(errno));
-  auto file = CreateIn(folder, target.filename().string(), path, {});
+  auto file = CreateIn(folder, target.filename().string(), path, options);
   ::close(folder);
   return file;
 }
@@ -172,8 +172,9 @@ Status AtomicFile::Commit() {
   return {};
 }
 
-Status WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes) {
-  BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));
+Status WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes,
+                           AtomicFileOptions options) {
+  BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path, options));
   BIFRONS_RETURN_IF_ERROR(file.Write(bytes));
   return file.Commit();
 }

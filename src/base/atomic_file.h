@@ -19,9 +19,9 @@ struct AtomicFileOptions {
 
 class AtomicFile {
  public:
-  /// Opens a file that nobody sees yet, to replace what is at `path`: where that is a link, what it points
-  /// to. Errors name the path and the system's reason.
-  static Result<AtomicFile> Create(const std::string& path);
+  /// Opens a file that nobody sees yet. Where it may replace a link, it replaces what that points to. Errors
+  /// name the path and the system's reason.
+  static Result<AtomicFile> Create(const std::string& path, AtomicFileOptions options = {});
   /// The same for `name` (without a slash) in the folder that `folder` is open on; links are not followed.
   /// `path` stands in the errors.
   static Result<AtomicFile> CreateIn(int folder, const std::string& name, const std::string& path,
@@ -54,6 +54,7 @@ class AtomicFile {
 };
 
 /// Create, Write, Commit.
-Status WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes);
+Status WriteFileAtomically(const std::string& path, std::span<const uint8_t> bytes,
+                           AtomicFileOptions options = {});
 
 }  // namespace bifrons

@@ -15,6 +15,7 @@
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/cli/output_file.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
@@ -117,7 +118,6 @@ class Chat {
   std::vector<ImageFeatures> shown_;  // since the last question
   PromptCache cache_;
   Scheduler scheduler_;
-  int drawn_ = 0;
 };
 
 Status Chat::Ask(const std::string& question) {
@@ -144,10 +144,6 @@ Status Chat::Draw(const std::string& prompt) {
   BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus_, prompt));
   DrawRequest request{prompt, std::random_device{}() & 0x7FFFFFFF, {}};
   request.sampling.guidance = janus_.config().guidance_default;
-  std::string file;
-  do {
-    file = "chat_" + std::to_string(++drawn_) + ".png";
-  } while (fs::exists(file));
   std::vector<DrawnPicture> pictures;
   {
     ProgressBar bar("drawing", true);
@@ -158,8 +154,10 @@ Status Chat::Draw(const std::string& prompt) {
     BIFRONS_TRY(pictures, bifrons::Draw(scheduler_, {&request, 1}, progress));
   }
   settings_.prompt = prompt, settings_.seed = request.seed, settings_.sampling = request.sampling;
-  BIFRONS_RETURN_IF_ERROR(WritePng(file, settings_.width, settings_.height, ToRgb8(pictures[0].pixels.view()),
-                                   {{"parameters", FormatParameters(settings_)}}));
+  BIFRONS_TRY(const auto png, EncodePng(settings_.width, settings_.height, ToRgb8(pictures[0].pixels.view()),
+                                        {{"parameters", FormatParameters(settings_)}}));
+  BIFRONS_TRY(NumberedFiles files, NumberedFiles::Begin("chat", ".png", /*several=*/true));
+  BIFRONS_TRY(const std::string file, files.Write(png));
   std::printf("%s\n", file.c_str());
   return {};
 }

@@ -1,10 +1,9 @@
 // bifrons generate: requests from flags or from a picture, batches, PNG files.
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "kernels/limits.h"
@@ -12,6 +11,7 @@
 #include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
+#include "src/cli/output_file.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
@@ -79,26 +79,17 @@ void ApplySampling(const GenerateOptions& options, Sampling* sampling) {
   if (options.min_p) sampling->min_p = *options.min_p;
 }
 
-// out.png, or out_1.png, out_2.png, … when there are several.
-std::string FileName(const std::string& output, size_t index, size_t count) {
-  const std::string base = output.empty() ? "out.png" : output;
-  if (count == 1) return base;
-  const fs::path path(base);
-  return (path.parent_path() / (path.stem().string() + "_" + std::to_string(index + 1) + ".png")).string();
-}
-
-// Told before minutes of drawing, not after.
-Status CheckWritable(const std::string& file) {
-  std::string folder = fs::path(file).parent_path();
-  if (folder.empty()) folder = ".";
-  std::error_code error;
-  if (!fs::is_directory(folder, error)) return Failure(file + ": cannot write: there is no folder " + folder);
-  if (::access(folder.c_str(), W_OK) != 0)
-    return Failure(file + ": cannot write: the folder " + folder + " is not writable");
-  if (fs::is_directory(file, error)) return Failure(file + ": cannot write: it is a folder");
-  if (fs::exists(file, error) && !fs::is_regular_file(file, error))
-    return Failure(file + ": cannot write: not a regular file");
-  return {};
+// The names that -o asks for: NAME.png, or NAME_1.png, NAME_2.png, …
+Result<std::vector<OutputFile>> ClaimFiles(const GenerateOptions& options, size_t count) {
+  std::vector<OutputFile> files;
+  const fs::path path(options.output);
+  for (size_t i = 0; i < count; i++) {
+    const std::string numbered = path.stem().string() + "_" + std::to_string(i + 1) + ".png";
+    const std::string name = count == 1 ? options.output : (path.parent_path() / numbered).string();
+    BIFRONS_TRY(OutputFile file, OutputFile::Claim(name, options.force));
+    files.push_back(std::move(file));
+  }
+  return files;
 }
 
 void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
@@ -174,8 +165,17 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   }
   const size_t count =
       (options.from.empty() ? options.prompts.size() : 1) * static_cast<size_t>(options.images);
-  BIFRONS_RETURN_IF_ERROR(CheckWritable(FileName(options.output, 0, count)));
-  if (!options.codes_out.empty()) BIFRONS_RETURN_IF_ERROR(CheckWritable(options.codes_out));
+  std::vector<OutputFile> named;          // by -o
+  std::optional<NumberedFiles> numbered;  // without
+  if (options.output.empty()) {
+    BIFRONS_TRY(numbered, NumberedFiles::Begin("out", ".png", count > 1));
+  } else {
+    BIFRONS_TRY(named, ClaimFiles(options, count));
+  }
+  if (!options.codes_out.empty()) {
+    const auto claimed = OutputFile::Claim(options.codes_out, options.force);
+    if (!claimed.ok()) return claimed.error();
+  }
 
   job.load.parts.understanding = options.best_of > 1;  // the judge
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(job.load));
@@ -235,9 +235,15 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     settings.upscale = job.upscale;
     settings.resized_width = job.resized_width, settings.resized_height = job.resized_height;
     const Image image = Resampled({settings.width, settings.height, std::move(best.rgb)}, settings);
-    const std::string file = FileName(options.output, i / best_of, count);
-    BIFRONS_RETURN_IF_ERROR(
-        WritePng(file, image.width, image.height, image.rgb, {{"parameters", FormatParameters(settings)}}));
+    BIFRONS_TRY(const auto png, EncodePng(image.width, image.height, image.rgb,
+                                          {{"parameters", FormatParameters(settings)}}));
+    std::string file;
+    if (numbered) {
+      BIFRONS_TRY(file, numbered->Write(png));
+    } else {
+      file = named[i / best_of].path();
+      BIFRONS_RETURN_IF_ERROR(named[i / best_of].Write(png));
+    }
     if (!options.codes_out.empty()) codes.push_back(best.codes);
     std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());
     std::fflush(stdout);

@@ -3,9 +3,11 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/cli/output_file.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
@@ -94,9 +96,16 @@ void Print(const MergeReport& r) {
 }  // namespace
 
 Result<int> RunMerge(const MergeOptions& options) {
-  MergeRequest request{options.folders, options.jobs, !options.quick, !options.output.empty()};
-  BIFRONS_TRY(const MergeReport report, CheckFolders(request));
-  if (!options.output.empty()) BIFRONS_RETURN_IF_ERROR(WriteMergedManifest(report, options.output));
+  std::optional<OutputFile> output;
+  if (!options.output.empty()) {
+    BIFRONS_TRY(output, OutputFile::Claim(options.output, options.force));
+  }
+  BIFRONS_TRY(const MergeReport report,
+              CheckFolders({options.folders, options.jobs, !options.quick, output.has_value()}));
+  if (output) {
+    BIFRONS_TRY(AtomicFile file, output->Create());
+    BIFRONS_RETURN_IF_ERROR(WriteMergedManifest(report, file));
+  }
   if (options.json) {
     std::printf("%s\n", JsonLine(ToJson(report)).c_str());
   } else {

@@ -20,6 +20,8 @@ void AddDtype(CLI::App* app, std::optional<DType>& compute);
 void AddLoad(CLI::App* app, LoadOptions& load);
 /// How images are read.
 void AddImage(CLI::App* app, ImageOptions& image);
+/// --force
+void AddForce(CLI::App* app, bool& force);
 /// Positional strings, each taken as it stands (CLI11 would take "[a, b]" for a list). What one option cannot
 /// hold is left over for ParseCommandLine, and so is all that follows `--`.
 void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);

@@ -66,6 +66,10 @@ CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, cons
 
 void TakeWhole(CLI::Option* option) { option->allow_extra_args(false); }
 
+void AddForce(CLI::App* app, bool& force) {
+  app->add_flag("--force", force, "replace a file that is there and that bifrons did not write");
+}
+
 void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help) {
   TakeWhole(app->add_option(name, strings, help));
   app->allow_extras();

@@ -23,10 +23,11 @@ struct GenerateOptions {
   // None of these: the picture's (--from), the model's or the reference's.
   std::optional<float> guidance, temperature, top_p, min_p;
   std::optional<int> top_k;
-  std::string output;  // "" = out.png
+  std::string output;  // "" = out.png, or the next number that is free
   std::string codes_out;
-  std::string from;  // a picture to draw again
-  int batch = 0;     // pictures drawn together; 0 = what memory allows, at most 16
+  std::string from;    // a picture to draw again
+  int batch = 0;       // pictures drawn together; 0 = what memory allows, at most 16
+  bool force = false;  // replace files that bifrons did not write
   bool json = false, verbose = false, quiet = false;
 };
 
@@ -66,6 +67,7 @@ struct VqOptions {
   LoadOptions load;
   ImageOptions image{.pipes = true};  // a person names them
   std::string input, output;
+  bool force = false;  // replace a file that bifrons did not write
   bool json = false;
 };
 
@@ -104,6 +106,7 @@ struct MergeOptions {
   std::vector<std::string> folders;
   std::string jobs;    // the list, to tell what is missing by its contents; "" = by what the manifests say
   std::string output;  // one manifest of all; "" = none
+  bool force = false;  // replace a file that bifrons did not write
   bool quick = false;  // do not read the pictures
   bool json = false;
 };

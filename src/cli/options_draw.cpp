@@ -6,7 +6,7 @@ namespace bifrons {
 void AddGenerate(CLI::App& app, GenerateOptions& o) {
   CLI::App* verb = AddVerb(
       app, "generate", "Draw pictures from prompts",
-      "  bifrons generate \"a dog\"                        writes out.png\n"
+      "  bifrons generate \"a dog\"                        writes out.png; again: out_2.png\n"
       "  bifrons generate -n 4 --seed 1 -o cat.png \"a cat\"  writes cat_1.png … cat_4.png, seeds 1 … 4\n"
       "  bifrons generate --best-of 4 \"two dogs\"         draws four, keeps the one the model likes best\n"
       "  bifrons generate --from out.png -o again.png      draws the same bytes again\n"
@@ -21,8 +21,11 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
                      "seed of the first picture, 0 to 2^53-1 (default: random, printed)");
   AddSampling(verb, o);
-  verb->add_option("-o,--output", o.output,
-                   "file to write (default out.png); several become NAME_1.png, NAME_2.png, …");
+  verb->add_option(
+      "-o,--output", o.output,
+      "file to write (default out.png, and out_2.png, … where that is there); several become NAME_1.png, "
+      "NAME_2.png, …; replaces what bifrons drew");
+  AddForce(verb, o.force);
   verb->add_option("--codes-out", o.codes_out,
                    "also write the image tokens: int32 .npy, [N] or [pictures, N]");
   verb->add_option(

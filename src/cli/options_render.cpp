@@ -164,6 +164,7 @@ void AddMerge(CLI::App& app, MergeOptions& o) {
   verb->add_option("--jobs", o.jobs, "the list that was rendered: what is missing is told by its contents");
   verb->add_option("-o,--output", o.output,
                    "write one manifest of everything that is finished, sorted by index");
+  AddForce(verb, o.force);
   verb->add_flag("--quick", o.quick, "only look whether files exist, do not read them");
   verb->add_flag("--json", o.json, "print one JSON object");
 }

@@ -98,6 +98,7 @@ void AddVq(CLI::App& app, VqOptions& o) {
     sub->callback([&o, action] { o.action = action; });
     TakeWhole(sub->add_option("input", o.input, input)->required());
     CLI::Option* out = sub->add_option("-o,--output", o.output, output);
+    AddForce(sub, o.force);
     if (action == VqOptions::Action::kRoundtrip) {
       sub->add_flag("--json", o.json, "print JSON");
     } else {

@@ -2,15 +2,23 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "src/base/npy.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
+#include "src/cli/output_file.h"
 #include "src/engine/image_codes.h"
 #include "vision/png.h"
 
 namespace bifrons {
 namespace {
+
+Status WriteImage(const OutputFile& file, const Image& image) {
+  BIFRONS_TRY(const auto png,
+              EncodePng(image.width, image.height, image.rgb, {{"Software", "bifrons " BIFRONS_VERSION}}));
+  return file.Write(png);
+}
 
 Result<int> Encode(const VqOptions& options, Janus& janus) {
   BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
@@ -22,7 +30,7 @@ Result<int> Encode(const VqOptions& options, Janus& janus) {
   return 0;
 }
 
-Result<int> Decode(const VqOptions& options, Janus& janus) {
+Result<int> Decode(const VqOptions& options, const std::optional<OutputFile>& output, Janus& janus) {
   BIFRONS_TRY(const Tensor codes, ReadNpy(options.input));
   if (codes.dtype() != DType::kI32 || codes.shape().rank() != 1) {
     return DataError(options.input + ": int32 [N] is needed, as vq encode writes; this is " +
@@ -31,20 +39,20 @@ Result<int> Decode(const VqOptions& options, Janus& janus) {
   const auto image = DecodeCodes(janus, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
   if (!image.ok()) return Error{image.error().kind, options.input + ": " + image.error().message};
   if (StopRequested()) return Interrupted();
-  BIFRONS_RETURN_IF_ERROR(WritePng(options.output, image->width, image->height, image->rgb, {}));
+  BIFRONS_RETURN_IF_ERROR(WriteImage(*output, *image));
   std::printf("%s\n", options.output.c_str());
   return 0;
 }
 
-Result<int> Roundtrip(const VqOptions& options, Janus& janus) {
+Result<int> Roundtrip(const VqOptions& options, const std::optional<OutputFile>& output, Janus& janus) {
   BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
   const Image fitted = FitForCodes(janus, image);
   BIFRONS_TRY(const auto codes, EncodeImage(janus, fitted));
   if (StopRequested()) return Interrupted();
   BIFRONS_TRY(const Image decoded, DecodeCodes(janus, codes));
   if (StopRequested()) return Interrupted();
-  if (!options.output.empty()) {
-    BIFRONS_RETURN_IF_ERROR(WritePng(options.output, decoded.width, decoded.height, decoded.rgb, {}));
+  if (output) {
+    BIFRONS_RETURN_IF_ERROR(WriteImage(*output, decoded));
   }
   const double psnr = Psnr(fitted, decoded);
   if (options.json) {
@@ -63,6 +71,10 @@ Result<int> Roundtrip(const VqOptions& options, Janus& janus) {
 
 Result<int> RunVq(const VqOptions& options) {
   using Action = VqOptions::Action;
+  std::optional<OutputFile> output;
+  if (!options.output.empty()) {
+    BIFRONS_TRY(output, OutputFile::Claim(options.output, options.force));
+  }
   LoadOptions load = options.load;
   load.parts = {.language = false,
                 .drawing = false,
@@ -74,11 +86,11 @@ Result<int> RunVq(const VqOptions& options) {
     case Action::kEncode:
       return Encode(options, *janus);
     case Action::kDecode:
-      return Decode(options, *janus);
+      return Decode(options, output, *janus);
     case Action::kRoundtrip:
       break;
   }
-  return Roundtrip(options, *janus);
+  return Roundtrip(options, output, *janus);
 }
 
 }  // namespace bifrons

@@ -310,10 +310,9 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
   return report;
 }
 
-Status WriteMergedManifest(const MergeReport& report, const std::string& path) {
+Status WriteMergedManifest(const MergeReport& report, AtomicFile& file) {
   ManifestHeader header = report.header;
   header.shard = Shard{}.ToString();
-  BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));
   constexpr size_t kChunk = size_t{1} << 20;
   std::string text = HeaderLine(header) + "\n";
   const auto write = [&] {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "src/base/atomic_file.h"
 #include "src/base/result.h"
 #include "src/jobs/failures.h"
 #include "src/jobs/manifest.h"
@@ -60,8 +61,8 @@ struct MergeReport {
 /// (kBadData), a list that cannot be read, manifests of several lists or models (kUsage).
 Result<MergeReport> CheckFolders(const MergeRequest& request);
 
-/// One manifest of all the report's lines, whole or not at all.
-Status WriteMergedManifest(const MergeReport& report, const std::string& path);
+/// One manifest of all the report's lines, written to `file` and committed.
+Status WriteMergedManifest(const MergeReport& report, AtomicFile& file);
 
 /// "3, 5-9, 12 (pictures 1 2)"
 std::string ShownMissing(const std::vector<MissingJobs>& missing, size_t most);
