@@ -57,7 +57,7 @@ inline void FabricateFinished(const std::string& folder, int count, bool with_ti
     }
     Job job;
     job.picture.emplace().prompt = "picture number " + std::to_string(i);
-    record.key = ContentKey(job, {}, JobFormat::kLines, header.model_hash);
+    record.key = ContentKey(job, {}, JobFormat::kLines, {.hash = header.model_hash});
     record.index = i, record.seed = static_cast<uint64_t>(i);
     manifest += KeptLine(record) + "\n";
   }

@@ -180,7 +180,7 @@ TEST_CASE("pictures that do not say how they were drawn") {
   draw_again(kBadDataExit, "picture.png");
   WriteText(picture, "no picture");
   draw_again(kBadDataExit, "picture.png");
-  RunWell({"generate", "--model", kModel, "--seed", "1", "-o", picture, "a dog"});
+  RunWell({"generate", "--model", kModel, "--seed", "1", "-o", picture, "--force", "a dog"});
   const std::string good = ReadText(picture);
   WriteText(picture, good.substr(0, 60));
   draw_again(kBadDataExit, "picture.png");
