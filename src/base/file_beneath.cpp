@@ -4,14 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
 #include <utility>
-#include <vector>
 
 #include "src/base/beneath.h"
-#include "src/base/sha256.h"
-#include "src/base/stop.h"
+#include "src/base/file_hash.h"
 
 namespace bifrons {
 namespace {
@@ -40,20 +36,7 @@ FileBeneath::~FileBeneath() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-Result<std::string> FileBeneath::Sha256() const {
-  bifrons::Sha256 hash;
-  constexpr size_t kChunk = size_t{1} << 18;
-  std::vector<uint8_t> buffer(kChunk);
-  for (off_t at = 0;;) {
-    if (StopRequested()) return Interrupted();
-    const ssize_t n = ::pread(fd_, buffer.data(), buffer.size(), at);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Failure(path_ + ": cannot read: " + std::strerror(errno));
-    if (n == 0) return hash.Finish();
-    hash.Update(std::span<const uint8_t>(buffer).first(static_cast<size_t>(n)));
-    at += n;
-  }
-}
+Result<std::string> FileBeneath::Sha256() const { return Sha256OfDescriptor(fd_, path_); }
 
 bool FileBeneath::SetTime(int64_t mtime_ns) const {
   struct stat status {};

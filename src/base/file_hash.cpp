@@ -12,26 +12,25 @@
 #include "src/base/stop.h"
 
 namespace bifrons {
-namespace {
 
-Result<std::string> Hash(int fd, const std::string& path) {
+Result<std::string> Sha256OfDescriptor(int fd, const std::string& path) {
   Sha256 hash;
-  std::vector<uint8_t> buffer(size_t{64} << 10);
-  for (;;) {
+  constexpr size_t kChunk = size_t{1} << 18;
+  std::vector<uint8_t> buffer(kChunk);
+  for (off_t at = 0;;) {
     if (StopRequested()) return Interrupted();
-    const ssize_t count = ::read(fd, buffer.data(), buffer.size());
+    const ssize_t count = ::pread(fd, buffer.data(), buffer.size(), at);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return Failure(path + ": cannot read: " + std::strerror(errno));
     if (count == 0) return hash.Finish();
-    hash.Update(std::span(buffer).first(static_cast<size_t>(count)));
+    hash.Update(std::span<const uint8_t>(buffer).first(static_cast<size_t>(count)));
+    at += count;
   }
 }
 
-}  // namespace
-
 Result<std::string> Sha256OfFile(const std::string& path) {
   BIFRONS_TRY(const int fd, OpenRegularFile(path, O_RDONLY));
-  auto hash = Hash(fd, path);
+  auto hash = Sha256OfDescriptor(fd, path);
   ::close(fd);
   return hash;
 }
