@@ -19,9 +19,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
     set_tests_properties(ops_rows_test_${isa} PROPERTIES ENVIRONMENT BIFRONS_TEST_ISA=${isa})
   endforeach()
 endif()
-set_tests_properties(thread_pool_test engine_test answer_test conversation_test scheduler_test kv_cache_test
-  PROPERTIES LABELS tsan)
-set_tests_properties(same_picture_test PROPERTIES LABELS tsan TIMEOUT 1200)
+# What the thread sanitizer looks at: the engine's own tests and rendering.
+set(TSAN_TESTS thread_pool_test engine_test answer_test conversation_test scheduler_test kv_cache_test
+  same_picture_test render_test render_lists_test render_ownership_test render_restart_test render_killed_test)
+set_tests_properties(${TSAN_TESTS} PROPERTIES LABELS tsan TIMEOUT 1200)
+add_custom_target(tsan_tests DEPENDS bifrons ${TSAN_TESTS})
 
 # Fontconfig reads its configuration once per process, so a system without fonts is a run of its own.
 add_test(NAME sheet_test_without_fonts COMMAND sheet_test [.without_fonts])
