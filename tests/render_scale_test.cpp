@@ -43,6 +43,7 @@ struct List {
   const char* name;
   std::string head;
   std::string (*entry)(const std::string& prompt);
+  std::string tail = {};
 };
 
 const List kLists[] = {
@@ -55,12 +56,13 @@ const List kLists[] = {
               "\", \"method\": \"POST\", \"url\": \"/v1/images/generations\", \"body\": {\"prompt\": \"" + p +
               "\"}}\n";
      }},
+    {"JSON array", "[\n", [](const std::string& p) { return "{\"prompt\": \"" + p + "\"},\n"; }, "]\n"},
 };
 
 void WriteList(const std::string& path, const List& list, int entries) {
   std::string text = list.head;
   for (int i = 0; i < entries; i++) text += list.entry("picture number " + std::to_string(i));
-  WriteText(path, text);
+  WriteText(path, text + list.tail);
 }
 
 bool HasPicture(const Program& program) {

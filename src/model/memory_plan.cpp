@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "src/model/kv_pool.h"
@@ -19,16 +21,15 @@ constexpr uint64_t kConvolutionBytes = 6;
 
 constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
 
-// "MemAvailable:   24048128 kB"
-uint64_t SystemAvailable() {
-  std::ifstream file("/proc/meminfo");
-  std::string key;
-  uint64_t kilobytes = 0;
-  for (std::string unit; file >> key >> kilobytes; std::getline(file, unit)) {
-    if (key == "MemAvailable:") return kilobytes * 1024;
-  }
-  return kUnlimited;
+// Bytes in a line such as "MemAvailable:   24048128 kB"; none where the system has no such line.
+std::optional<uint64_t> BytesOf(const std::string& key, const char* path) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size(), nullptr, 10) * 1024;
+  return std::nullopt;
 }
+
+uint64_t SystemAvailable() { return BytesOf("MemAvailable:", "/proc/meminfo").value_or(kUnlimited); }
 
 uint64_t NumberIn(const std::string& path) {
   std::ifstream file(path);
@@ -175,6 +176,8 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
 }
 
 uint64_t MostResidentMemory() {
+  // getrusage counts what the process that started this one held.
+  if (const auto most = BytesOf("VmHWM:", "/proc/self/status")) return *most;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
