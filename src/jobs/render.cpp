@@ -102,6 +102,7 @@ Status Renderer::OpenBatchOutput() {
 
 void Renderer::TakeCount() {
   const auto count = std::exchange(counter_, nullptr)->Get();
+  ReleaseFreedMemory();  // the counter's tables of a long list
   if (!count.ok()) return;  // who feeds meets the same
   header_.jobs = count->jobs, header_.results = count->results, header_.list = count->list;
   header_.provisional = false;
