@@ -168,6 +168,7 @@ TEST_CASE("A file of something else is not appended to") {
     REQUIRE_FALSE(file.ok());
     CHECK(file.error().kind == ErrorKind::kBadData);
     CHECK(file.error().message.find("other.txt:2") != std::string::npos);
+    CHECK_FALSE(JsonLinesFile::Open(path, true).ok());
     CHECK(folder.Read("other.txt") == Line("a", "b") + "\n" + text);
   }
   CHECK_FALSE(JsonLinesFile::Open((folder.path / "no" / "r.jsonl").string(), false).ok());

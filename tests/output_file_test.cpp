@@ -108,14 +108,24 @@ TEST_CASE("image tokens, manifests and decoded pictures follow the same rule") {
   CheckKept(Generate({"-o", picture, "--codes-out", codes, "a dog"}), codes, "notes");
   CHECK_FALSE(fs::exists(picture));
   RunWell(Generate({"-o", picture, "--codes-out", codes, "--force", "a dog"}));
-  RunWell(Generate({"-o", picture, "--codes-out", codes, "a dog"}));
+  // Nothing in an array says whose it is.
+  CheckKept(Generate({"-o", picture, "--codes-out", codes, "a dog"}), codes, ReadText(codes));
+  const ProgramResult both =
+      RunProgram(Generate({"-o", folder / "x.png", "--codes-out", folder / "./x.png", "a dog"}));
+  CHECK(both.exit_code == 2);
+  CHECK(both.err.find("the name of a picture too") != std::string::npos);
+  CHECK_FALSE(fs::exists(folder / "x.png"));
 
   const auto vq = [&](const std::string& verb, const std::string& in, const std::string& to) {
     return Arguments{"vq", verb, "--model", kModel, "--dtype", "f32", in, "-o", to};
   };
   WriteText(list, "a dog\n"), WriteText(decoded, "notes"), WriteText(all, "notes");
   CheckKept(vq("encode", picture, list), list, "a dog\n");
-  RunWell(vq("encode", picture, codes));
+  RunWell(Join(vq("encode", picture, codes), {"--force"}));
+  const std::string before = ReadText(picture);
+  CHECK(RunProgram(Join(vq("encode", picture, picture), {"--force"})).err.find("the input too") !=
+        std::string::npos);
+  CHECK((ReadText(picture) == before));
   CheckKept(vq("decode", codes, decoded), decoded, "notes");
   RunWell(Join(vq("decode", codes, decoded), {"--force"}));
   RunWell(vq("roundtrip", picture, decoded));

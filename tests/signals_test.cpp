@@ -444,5 +444,19 @@ TEST_CASE("SIGTERM at random moments of loading, hashing, waiting and drawing", 
   CHECK(!Pictures(drawn).empty());
 }
 
+TEST_CASE("a standard input that is closed is an error at once") {
+  const TemporaryFolder folder;
+  for (const std::string& verb :
+       std::vector<std::string>{"caption -", "vq roundtrip -", "render - -o '" + (folder / "out") + "'"}) {
+    INFO(verb);
+    const std::string err = folder / "err";
+    const int status =
+        std::system(("timeout 60 '" BIFRONS_PROGRAM "' " + verb + " <&- 2>'" + err + "'").c_str());
+    CHECK(WEXITSTATUS(status) != 0);
+    CHECK(WEXITSTATUS(status) < 4);  // timeout's is 124
+    CHECK(ReadText(err).find("standard input: cannot read") != std::string::npos);
+  }
+}
+
 }  // namespace
 }  // namespace bifrons

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -139,9 +140,11 @@ Status LineFile::Append(const std::string& line) {
   if (::fstat(fd_, &status) == 0 && status.st_nlink == 0)
     return Failure(path_ + ": cannot write: it was removed meanwhile");
   if (torn_) return Failure(path_ + ": cannot write: an earlier line could not be written");
-  const std::string text = line + "\n";
-  const ssize_t written = ::write(fd_, text.data(), text.size());
-  if (written == static_cast<ssize_t>(text.size())) return {};
+  // Not by a text of both: a line may be most of what memory holds.
+  char line_break = '\n';
+  const struct iovec parts[] = {{const_cast<char*>(line.data()), line.size()}, {&line_break, 1}};
+  const ssize_t written = ::writev(fd_, parts, 2);
+  if (written == static_cast<ssize_t>(line.size() + 1)) return {};
   torn_ = true;
   return Failure(path_ + ": cannot write: " + (written < 0 ? std::strerror(errno) : "the disk is full"));
 }

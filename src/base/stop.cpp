@@ -1,5 +1,6 @@
 #include "src/base/stop.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -11,8 +12,17 @@ namespace bifrons {
 namespace {
 
 std::atomic<bool> requested{false};
+// Never one of the standard streams, where somebody closed one.
+int MakeDescriptor() {
+  const int made = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  if (made < 0 || made > STDERR_FILENO) return made;
+  const int moved = ::fcntl(made, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  ::close(made);
+  return moved;
+}
+
 // Made before main, so that a signal handler never has to.
-const int descriptor = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+const int descriptor = MakeDescriptor();
 
 }  // namespace
 

@@ -173,8 +173,9 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     BIFRONS_TRY(named, ClaimFiles(options, count));
   }
   if (!options.codes_out.empty()) {
-    const auto claimed = OutputFile::Claim(options.codes_out, options.force);
-    if (!claimed.ok()) return claimed.error();
+    BIFRONS_TRY(const OutputFile claimed, OutputFile::Claim(options.codes_out, options.force));
+    for (const OutputFile& file : named)
+      BIFRONS_RETURN_IF_ERROR(claimed.CheckIsNot(file.path(), "the name of a picture"));
   }
 
   job.load.parts.understanding = options.best_of > 1;  // the judge

@@ -1,8 +1,12 @@
 // bifrons: parse, run the verb, print one line if it failed.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <new>
 #include <string>
+#include <system_error>
 
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
@@ -34,6 +38,13 @@ Result<int> Run(int argc, char** argv) {
   return std::visit(Visitor{}, command);
 }
 
+// A stream that is closed would be the next file that is opened. What takes its place can neither be read nor
+// written, as the stream itself.
+void OccupyStandardStreams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 // File names and prompts in messages may hold line breaks; an error is one line.
 std::string OneLine(std::string text) {
   for (char& c : text) {
@@ -46,6 +57,7 @@ std::string OneLine(std::string text) {
 }  // namespace bifrons
 
 int main(int argc, char** argv) {
+  bifrons::OccupyStandardStreams();
   bifrons::InstallSignalHandlers();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of write
@@ -60,6 +72,9 @@ int main(int argc, char** argv) {
     }
   } catch (const std::bad_alloc&) {
     error = bifrons::Failure("out of memory");
+  } catch (const std::system_error& e) {  // std::thread's
+    error =
+        bifrons::Failure(std::string("cannot start a thread, most likely for want of memory: ") + e.what());
   } catch (const std::exception& e) {  // a library's; ours are Results
     error = bifrons::Failure(e.what());
   }

@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <string_view>
 
-#include "src/base/npy.h"
 #include "src/engine/metadata.h"
 #include "src/jobs/manifest.h"
 #include "src/jobs/picture_file.h"
@@ -32,7 +31,7 @@ Status CheckFolder(const std::string& path) {
   return {};
 }
 
-// Pictures and manifests say who wrote them; image tokens are taken for ours by their type and shape.
+// Pictures and manifests say who wrote them.
 bool IsOurs(const std::string& path) {
   const auto parameters = ReadPictureParameters(path);
   if (parameters.ok() && ParseParameters(*parameters).ok()) return true;
@@ -41,11 +40,15 @@ bool IsOurs(const std::string& path) {
       if (keyword == "Software" && text.starts_with("bifrons ")) return true;
     return false;
   }
-  if (const auto codes = ReadNpy(path); codes.ok())
-    return codes->dtype() == DType::kI32 && (codes->shape().rank() == 1 || codes->shape().rank() == 2);
   bool header = false;
   const ManifestVisitor visitor{[&](const ManifestHeader&) { header = true; }, [](const auto&...) {}};
   return ReadLines(path, ManifestLines(path, visitor)).ok() && header;
+}
+
+bool IsSame(const std::string& a, const std::string& b) {
+  std::error_code error;
+  return fs::weakly_canonical(fs::absolute(a, error), error) ==
+         fs::weakly_canonical(fs::absolute(b, error), error);
 }
 
 }  // namespace
@@ -68,6 +71,11 @@ Result<OutputFile> OutputFile::Claim(const std::string& path, bool force) {
         "to replace it");
   }
   return OutputFile(path, true);
+}
+
+Status OutputFile::CheckIsNot(const std::string& other, const char* what) const {
+  if (!IsSame(path_, other)) return {};
+  return UsageError(path_ + ": is " + what + " too; give it another name");
 }
 
 Status OutputFile::Write(std::span<const uint8_t> bytes) const {

@@ -18,6 +18,8 @@ class OutputFile {
   static Result<OutputFile> Claim(const std::string& path, bool force);
 
   const std::string& path() const { return path_; }
+  /// Errors (kUsage): it is the file `other` as well, which is `what` ("the input").
+  Status CheckIsNot(const std::string& other, const char* what) const;
   /// To write in pieces: what came there after Claim stays, when it is committed.
   Result<AtomicFile> Create() const { return AtomicFile::Create(path_, {.replace = replace_}); }
   /// Whole or not at all. Errors: the system's; a file that came there after Claim stays.

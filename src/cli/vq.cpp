@@ -74,6 +74,7 @@ Result<int> RunVq(const VqOptions& options) {
   std::optional<OutputFile> output;
   if (!options.output.empty()) {
     BIFRONS_TRY(output, OutputFile::Claim(options.output, options.force));
+    BIFRONS_RETURN_IF_ERROR(output->CheckIsNot(options.input, "the input"));
   }
   LoadOptions load = options.load;
   load.parts = {.language = false,

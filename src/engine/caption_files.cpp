@@ -140,8 +140,7 @@ Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrit
 #endif
     if (!result) {
       return DataError(where +
-                       ": not a result of caption (no \"file\" and \"question\"); give --jsonl another "
-                       "file, or --overwrite to empty this one");
+                       ": not a result of caption (no \"file\" and \"question\"); give --jsonl another file");
     }
     found->emplace(json["file"], json["question"]);
     return {};
@@ -151,10 +150,12 @@ Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrit
                         Done ignored;
                         return parse(line, number, &ignored);
                       }};
-  const auto mode = overwrite ? LineFile::Mode::kEmpty : LineFile::Mode::kKeep;
   const auto read = [&](std::string_view line, int64_t number) { return parse(line, number, &done); };
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, mode, read, kind));
-  return JsonLinesFile(std::move(file), std::move(done));
+  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kKeep, read, kind));
+  if (!overwrite) return JsonLinesFile(std::move(file), std::move(done));
+  // Only now, as it may have been another file than the user meant.
+  BIFRONS_TRY(LineFile emptied, LineFile::Open(path, LineFile::Mode::kEmpty, read, kind));
+  return JsonLinesFile(std::move(emptied), {});
 }
 
 }  // namespace bifrons

@@ -114,9 +114,10 @@ void Renderer::TakeCount() {
 
 Status Renderer::Run(const std::function<bool()>& stop) {
   start_ = Clock::now();
+  // First, as its threads take memory that a huge line of the list may take otherwise.
+  scheduler_ = std::make_unique<Scheduler>(janus_, options_.scheduler);
   BIFRONS_RETURN_IF_ERROR(Open());
   summary_.begun = true;
-  scheduler_ = std::make_unique<Scheduler>(janus_, options_.scheduler);
   Status read = Feed(stop);
   WaitForTheRest(stop);
   scheduler_->WaitUntilIdle();
