@@ -55,6 +55,7 @@ constexpr Format kFormats[] = {
 };
 
 bool Holds(Bytes bytes, size_t at, std::string_view text) {
+  if (text.empty()) return true;  // bytes may be null then
   return at <= bytes.size() && bytes.size() - at >= text.size() &&
          std::memcmp(bytes.data() + at, text.data(), text.size()) == 0;
 }
