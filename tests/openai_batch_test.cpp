@@ -32,7 +32,7 @@ std::string Answers() {
     const Job& job = std::get<Job>(entry);
     if (job.answer) {
       const bool complete = job.answer->turns.size() == 1;
-      lines += ChatLine(job, kCreated, job.model, "A \"dog\" – 犬.\n", complete, 590, 4) + "\n";
+      lines += ChatLine(job, "key", kCreated, job.model, "A \"dog\" – 犬.\n", complete, 590, 4) + "\n";
       continue;
     }
     std::vector<AnswerPicture> pictures;
@@ -42,7 +42,7 @@ std::string Answers() {
     }
     const std::string format = job.picture->format.empty() ? "png" : job.picture->format;
     const PictureSize size = AskedSize(*job.picture, {"", 5, 384, 384}).value_or(PictureSize{384, 384});
-    lines += ImagesLine(job, kCreated, format, size, pictures) + "\n";
+    lines += ImagesLine(job, "key", kCreated, format, size, pictures) + "\n";
   }
   return lines;
 }
@@ -83,7 +83,7 @@ TEST_CASE("base64") {
                                                          {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : vectors) {
     const std::vector<AnswerPicture> pictures = {{"", Bytes(plain)}};
-    const json line = json::parse(ImagesLine({}, 0, "png", {1, 1}, pictures));
+    const json line = json::parse(ImagesLine({}, "", 0, "png", {1, 1}, pictures));
     CHECK(line["response"]["body"]["data"][0]["b64_json"] == encoded);
   }
 }
@@ -102,6 +102,19 @@ TEST_CASE("errors of both kinds") {
   // A message may quote bytes of the file; the line is UTF-8 whatever it quotes.
   CHECK(json::parse(ErrorLine("a", DataError("\xFF")))["response"]["body"]["error"]["message"] ==
         "\xEF\xBF\xBD");
+}
+
+TEST_CASE("an answer's request_id tells which request it answers") {
+  Job job;
+  job.custom_id = "a", job.model = "m";
+  const auto id = [](const Job& of, const std::string& key) { return AnswerRequestId(of, key); };
+  CHECK(id(job, "k") == id(job, "k"));
+  CHECK(id(job, "k") != id(job, "l"));
+  std::vector<Job> others(4, job);
+  others[0].custom_id = "b", others[1].model = "n", others[2].quality = "low", others[3].inline_image = true;
+  for (const Job& other : others) CHECK(id(job, "k") != id(other, "k"));
+  CHECK(json::parse(ImagesLine(job, "k", 0, "png", {1, 1}, {}))["response"]["request_id"] == id(job, "k"));
+  CHECK(json::parse(ChatLine(job, "k", 0, "m", "", true, 1, 1))["response"]["request_id"] == id(job, "k"));
 }
 
 TEST_CASE("ids belong to the request") {

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct Line {
-  std::string id, custom_id;
+  std::string id, custom_id, request_id;
   bool is_answer = false;  // has a custom_id and a response
   bool success = false;
 };
@@ -37,6 +37,7 @@ class LineFields : public json::json_sax_t {
   }
   bool string(std::string& text) override {
     if (depth_ == 1 && field_ == "id") line_->id = text;
+    if (depth_ == 2 && field_ == "response" && in_response_ == "request_id") line_->request_id = text;
     if (depth_ == 1 && field_ == "custom_id") line_->custom_id = text, has_id_ = true;
 #ifdef BIFRONS_PLANTED_BUGS
     if (depth_ == 1 && field_ == "custom_id") line_->custom_id = text.at(0);
@@ -92,8 +93,7 @@ bool IsOutput(const std::string& name) { return name.starts_with("output") && na
 
 }  // namespace
 
-Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::string& name,
-                                      const std::function<bool(const std::string& custom_id)>& keep) {
+Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::string& name, const Keep& keep) {
   const std::string path = (fs::path(folder) / name).string();
   DigestSet answered;
   std::error_code error;
@@ -104,7 +104,8 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
         ReadLinesBeneath(folder, other, [&](std::string_view text, int64_t number) -> Status {
           BIFRONS_TRY(const Line line,
                       ParseLine(text, entry.path().string() + ":" + std::to_string(number), false));
-          if (line.success && keep(line.custom_id)) answered.Insert(DigestOf(line.custom_id), {});
+          if (line.success && keep(line.custom_id, line.request_id))
+            answered.Insert(DigestOf(line.custom_id), {});
           return {};
         }));
   }
@@ -119,7 +120,7 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
   };
   const auto is_kept = [&](std::string_view text, int64_t number) -> Result<bool> {
     BIFRONS_TRY(const Line line, ParseLine(text, path + ":" + std::to_string(number), true));
-    if (!line.success || !keep(line.custom_id)) return false;
+    if (!line.success || !keep(line.custom_id, line.request_id)) return false;
     answered.Insert(DigestOf(line.custom_id), {});
     return true;
   };

@@ -12,12 +12,14 @@ namespace bifrons {
 
 class BatchOutput {
  public:
+  /// Whether an answer that is there, with its AnswerRequestId, still counts.
+  using Keep = std::function<bool(const std::string& custom_id, const std::string& request_id)>;
+
   /// Opens `name` in `folder`. Requests count as answered if any output*.jsonl of the folder has a success
   /// for them and `keep` says so; other lines of this file (errors, and answers that `keep` refuses) are
   /// dropped, as their requests are tried again. Errors: kBadData where a line is no answer, or in this file
   /// not one that was written here: it stays as it is; kFailure.
-  static Result<BatchOutput> Open(const std::string& folder, const std::string& name,
-                                  const std::function<bool(const std::string& custom_id)>& keep);
+  static Result<BatchOutput> Open(const std::string& folder, const std::string& name, const Keep& keep);
 
   bool IsAnswered(const std::string& custom_id) const { return answered_.Contains(DigestOf(custom_id)); }
   // On the disk when these return.

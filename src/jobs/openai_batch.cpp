@@ -29,12 +29,12 @@ std::string Id(const std::string& kind, const std::string& custom_id) {
   return kind + Sha256::Hex(kind + custom_id).substr(0, 32);
 }
 
-std::string Line(const std::string& custom_id, int status, Json body) {
+std::string Line(const std::string& custom_id, const std::string& request_id, int status, Json body) {
   Json line;
   line["id"] = BatchRequestId(custom_id);
   line["custom_id"] = custom_id;
   line["response"]["status_code"] = status;
-  line["response"]["request_id"] = Id("req_", custom_id);
+  line["response"]["request_id"] = request_id;
   line["response"]["body"] = std::move(body);
   line["error"] = nullptr;
   return line.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -44,8 +44,13 @@ std::string Line(const std::string& custom_id, int status, Json body) {
 
 std::string BatchRequestId(const std::string& custom_id) { return Id("batch_req_", custom_id); }
 
-std::string ImagesLine(const Job& job, int64_t created, const std::string& format, const PictureSize& size,
-                       std::span<const AnswerPicture> pictures) {
+std::string AnswerRequestId(const Job& job, const std::string& key) {
+  const Json asked = {job.custom_id, key, job.inline_image, job.quality, job.model};
+  return Id("req_", asked.dump(-1, ' ', false, Json::error_handler_t::replace));
+}
+
+std::string ImagesLine(const Job& job, const std::string& key, int64_t created, const std::string& format,
+                       const PictureSize& size, std::span<const AnswerPicture> pictures) {
   Json body;
   body["created"] = created;
   body["background"] = "opaque";
@@ -62,11 +67,12 @@ std::string ImagesLine(const Job& job, int64_t created, const std::string& forma
   body["output_format"] = format == "jpg" ? "jpeg" : format;
   if (!job.quality.empty()) body["quality"] = job.quality;
   body["size"] = size.ToString();
-  return Line(job.custom_id, 200, std::move(body));
+  return Line(job.custom_id, AnswerRequestId(job, key), 200, std::move(body));
 }
 
-std::string ChatLine(const Job& job, int64_t created, const std::string& model, const std::string& text,
-                     bool complete, int64_t prompt_tokens, int64_t completion_tokens) {
+std::string ChatLine(const Job& job, const std::string& key, int64_t created, const std::string& model,
+                     const std::string& text, bool complete, int64_t prompt_tokens,
+                     int64_t completion_tokens) {
   Json message;
   message["role"] = "assistant";
   message["content"] = text;
@@ -85,7 +91,7 @@ std::string ChatLine(const Job& job, int64_t created, const std::string& model, 
   body["usage"]["prompt_tokens"] = prompt_tokens;
   body["usage"]["completion_tokens"] = completion_tokens;
   body["usage"]["total_tokens"] = prompt_tokens + completion_tokens;
-  return Line(job.custom_id, 200, std::move(body));
+  return Line(job.custom_id, AnswerRequestId(job, key), 200, std::move(body));
 }
 
 std::string ErrorLine(const std::string& custom_id, const Error& error) {
@@ -97,7 +103,7 @@ std::string ErrorLine(const std::string& custom_id, const Error& error) {
   body["error"]["type"] = theirs ? "invalid_request_error" : "server_error";
   body["error"]["param"] = param.empty() ? Json() : Json(param);
   body["error"]["code"] = nullptr;
-  return Line(custom_id, theirs ? 400 : 500, std::move(body));
+  return Line(custom_id, Id("req_", custom_id), theirs ? 400 : 500, std::move(body));
 }
 
 }  // namespace bifrons

@@ -22,14 +22,19 @@ struct AnswerPicture {
 /// The id of the line about a request.
 std::string BatchRequestId(const std::string& custom_id);
 
+/// The request_id in an answer: of its custom_id, what was asked (`key`, the job's) and all else that the
+/// answer depends on. Where a batch was edited, it tells whether the answer is still the right one.
+std::string AnswerRequestId(const Job& job, const std::string& key);
+
 /// The answer to /v1/images/generations. `created`: seconds since 1970. `format`: "png", "jpg", "webp".
 /// `size`: of the files.
-std::string ImagesLine(const Job& job, int64_t created, const std::string& format, const PictureSize& size,
-                       std::span<const AnswerPicture> pictures);
+std::string ImagesLine(const Job& job, const std::string& key, int64_t created, const std::string& format,
+                       const PictureSize& size, std::span<const AnswerPicture> pictures);
 
 /// The answer to /v1/chat/completions. `complete`: not ended by a limit.
-std::string ChatLine(const Job& job, int64_t created, const std::string& model, const std::string& text,
-                     bool complete, int64_t prompt_tokens, int64_t completion_tokens);
+std::string ChatLine(const Job& job, const std::string& key, int64_t created, const std::string& model,
+                     const std::string& text, bool complete, int64_t prompt_tokens,
+                     int64_t completion_tokens);
 
 /// A request that failed: status 400 for kUsage and kBadData, else 500. Its field is the
 /// `param`. As the service does it, the error is the response's body; the line's own `error` is for requests

@@ -87,7 +87,7 @@ Result<std::unique_ptr<OutputFolder>> OutputFolder::Open(const std::string& fold
       new OutputFolder(folder, suffix, seed_base, std::move(files), std::move(opened), std::move(failed)));
 }
 
-Status OutputFolder::OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep) {
+Status OutputFolder::OpenBatchOutput(const BatchOutput::Keep& keep) {
   BIFRONS_TRY(BatchOutput batch, BatchOutput::Open(folder_, "output" + suffix_, keep));
   batch_.emplace(std::move(batch));
   return {};

@@ -4,7 +4,6 @@
 // is missing, and the picture is drawn again to the same bytes.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,7 +33,7 @@ class OutputFolder {
   /// Fixed by the first header that any of the folder's manifests got.
   uint64_t seed_base() const { return seed_base_; }
   /// Keeps the answers of a batch, of requests for which `keep` says so.
-  Status OpenBatchOutput(const std::function<bool(const std::string& custom_id)>& keep);
+  Status OpenBatchOutput(const BatchOutput::Keep& keep);
 
   std::string PathOf(const std::string& file) const;
   /// What this process's own files have behind their names, as its manifest: "" or "-000-of-004".

@@ -9,6 +9,7 @@
 #include "src/base/mapped_file.h"
 #include "src/base/printable.h"
 #include "src/jobs/line_reader.h"
+#include "src/jobs/openai_batch.h"
 
 namespace bifrons {
 namespace {
@@ -74,35 +75,39 @@ Status Renderer::Open() {
   return format_ == JobFormat::kOpenAi ? OpenBatchOutput() : Status();
 }
 
-// Answers of earlier runs count, unless their custom_id has another request now. Only where there are any,
-// the list is looked through for such.
+// Answers of earlier runs count, unless their custom_id has another request now, or one that is not finished.
+// Only where there are any, the list is looked through for such.
 Status Renderer::OpenBatchOutput() {
   const ListKeys keys{options_.jobs, options_.defaults, plan_model_};
-  std::optional<DigestSet> unfinished;  // custom ids
+  constexpr uint64_t kNone = 0;
+  const auto mark = [](const std::string& request_id) { return DigestOf(request_id).high | 1; };
+  std::optional<DigestMap<uint64_t>> right;  // marks of the answers that count, or kNone, by custom_id
   Status read;
   const auto look = [&](const ListKeys::Entry& entry) {
     // An answer from when this request could be done.
     if (entry.bad && !entry.bad->duplicate && !entry.bad->custom_id.empty())
-      unfinished->Insert(DigestOf(entry.bad->custom_id), {});
+      right->Insert(DigestOf(entry.bad->custom_id), kNone);
     if (!entry.job || !options_.shard.Holds(entry.position)) return true;
     bool whole = true;
     for (int64_t k = 0; k < entry.results && whole; k++) whole = folder_->finished().Has(entry.key, k);
-    if (!whole) unfinished->Insert(DigestOf(entry.job->custom_id), {});
+    *right->Insert(DigestOf(entry.job->custom_id), kNone).first =
+        whole ? mark(AnswerRequestId(*entry.job, entry.key)) : kNone;
     return true;
   };
-  BIFRONS_RETURN_IF_ERROR(folder_->OpenBatchOutput([&](const std::string& id) {
-    if (!unfinished) {
-      unfinished.emplace();
+  BIFRONS_RETURN_IF_ERROR(folder_->OpenBatchOutput([&](const std::string& id, const std::string& request_id) {
+    if (!right) {
+      right.emplace();
       if (IsListFile(options_.jobs)) read = keys.Visit(look);
     }
-    return !read.ok() || !unfinished->Contains(DigestOf(id));
+    const uint64_t* const asked = right->Find(DigestOf(id));
+    return !read.ok() || !asked || *asked == mark(request_id);
   }));
   return read;
 }
 
 void Renderer::TakeCount() {
   const auto count = std::exchange(counter_, nullptr)->Get();
-  ReleaseFreedMemory();  // the counter's tables of a long list
+  ReleaseFreedMemory();     // the counter's tables of a long list
   if (!count.ok()) return;  // who feeds meets the same
   header_.jobs = count->jobs, header_.results = count->results, header_.list = count->list;
   header_.provisional = false;

@@ -210,8 +210,8 @@ void Renderer::WriteBatchAnswer(Live& live) {
   if (job.answer) {
     const ManifestRecord& a = live.answer;
     return Keep(folder_->RecordBatchAnswer(
-        job.custom_id, ChatLine(job, now, job.model.empty() ? model_.model : job.model, a.text, a.complete,
-                                a.prompt_tokens, a.tokens)));
+        job.custom_id, ChatLine(job, live.plan.key, now, job.model.empty() ? model_.model : job.model, a.text,
+                                a.complete, a.prompt_tokens, a.tokens)));
   }
   std::vector<MappedFile> files;
   std::vector<AnswerPicture> pictures;
@@ -227,7 +227,7 @@ void Renderer::WriteBatchAnswer(Live& live) {
   }
   std::string line;
   try {
-    line = ImagesLine(job, now, NameOf(live.plan.format), live.plan.size, pictures);
+    line = ImagesLine(job, live.plan.key, now, NameOf(live.plan.format), live.plan.size, pictures);
   } catch (const std::bad_alloc&) {
     return Fail(live, Failure("not enough memory for an answer with " + std::to_string(pictures.size()) +
                               " pictures inside; ask for fewer, or for their url"));

@@ -39,8 +39,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::error_code ignored;
   fs::remove(own, ignored), fs::remove(other, ignored);
   Write(size % 2 ? own : other, data, size);
-  const auto opened = BatchOutput::Open(
-      folder, "output.jsonl", [](const std::string& custom_id) { return custom_id.size() % 2 == 0; });
+  const auto opened = BatchOutput::Open(folder, "output.jsonl",
+                                        [](const std::string& custom_id, const std::string& request_id) {
+                                          return (custom_id.size() + request_id.size()) % 2 == 0;
+                                        });
   if (opened.ok()) (void)opened->IsAnswered("a");
   return 0;
 }
