@@ -254,6 +254,27 @@ TEST_CASE("no two entries have one index") {
   CHECK(jobs.bad(6).error.field == "index");  // the one before is there by its position
 }
 
+TEST_CASE("a whole line of JSON among prompts is no prompt") {
+  const char* const refused[] = {R"([{"prompt":"a dog"},{"prompt":"a fox"}])", R"(["a dog","a fox"])",
+                                 R"( [ "a dog" ] )", R"([["a dog", 1], {}])", R"([1, 2])"};
+  for (const char* line : refused) {
+    for (const std::string first : {"a cat\n", "#!list\n"}) {
+      INFO(first << line);
+      const ReadJobs jobs = ReadJobFile(first + line + "\na fox\n");
+      REQUIRE(jobs.entries.size() >= 2);
+      CHECK_THAT(jobs.bad(jobs.entries.size() - 2).error.message, Catch::Contains("this is JSON"));
+      CHECK(jobs.picture(jobs.entries.size() - 1).prompt == "a fox");
+    }
+  }
+  const char* const prompts[] = {"[a:b:0.5], photo",      "[\"quoted\" words] in a prompt",
+                                 "[\"a\", \"b\"] poster", "[dog|cat]",
+                                 "[\"a dog\": 0.5]",      "[[a dog]]"};
+  for (const char* line : prompts) {
+    INFO(line);
+    CHECK(ReadJobFile(std::string("a cat\n") + line + "\n").picture(1).prompt == line);
+  }
+}
+
 TEST_CASE("CSV") {
   const ReadJobs jobs = ReadJobFile(
       "Prompt,Category,Seed, cfg ,n\r\n"

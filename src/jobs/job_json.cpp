@@ -20,6 +20,8 @@ bool LooksLikeJson(std::string_view line) {
   const bool brace = line.starts_with('{');
   if (brace) line = StripPythonWhitespace(line.substr(1));
   if (brace && (line.starts_with('"') || line.starts_with('}'))) return true;
+  // Web UIs have a use for brackets too ([a cat:a dog:0.5], ["quoted" words]): they are JSON if all of it is.
+  if (line.starts_with('[') && json::accept(line)) return true;
   // A field of a job; others may be prompts ("HOPE": a poster).
   const size_t end = line.starts_with('"') ? line.find('"', 1) : std::string_view::npos;
   return end != std::string_view::npos && PictureFields::Knows(line.substr(1, end - 1)) &&
