@@ -6,6 +6,7 @@
 
 #include "src/base/sha256.h"
 #include "src/jobs/content_key.h"
+#include "src/jobs/list_counter.h"
 #include "src/jobs/plan.h"
 #include "src/jobs/shard.h"
 #include "tests/run_program.h"
@@ -140,6 +141,65 @@ TEST_CASE("nothing outside the folder is read") {
   WriteText(all / "failed.jsonl", FailedLine({0, "line 1", "k", "", "p", UsageError("no")}) + "\n");
   fs::create_symlink("../failed.jsonl", folder + "/failed.jsonl");
   CHECK_FALSE(CheckFolders({.folders = {folder}}).ok());
+}
+
+TEST_CASE("failures that a list was rid of count no more") {
+  const TemporaryFolder folder;
+  const std::string list = folder / "list.jsonl", out = folder / "out";
+  fs::create_directories(out);
+  WriteText(list, "{\"prompt\":\"a dog\",\"seed\":1}\n{\"prompt\":3}\n");
+  const auto jobs = [&] {
+    std::vector<std::string> keys;
+    KeyCounter counter;
+    const ManifestHeader header = Header(2);
+    const PlanModel model{.hash = header.model_hash, .width = header.width, .height = header.height};
+    const auto visit = [&](const ListKeys::Entry& entry) {
+      keys.push_back(entry.key);
+      return true;
+    };
+    REQUIRE(ListKeys{list, {}, model}.Visit(visit).ok());
+    return keys;
+  };
+  const auto write = [&](const std::vector<std::string>& keys) {
+    std::vector<ManifestRecord> records;
+    for (size_t i = 0; i < keys.size(); i++) {
+      records.push_back(Answer(static_cast<int64_t>(i)));
+      records.back().key = keys[i];
+    }
+    WriteText(out + "/manifest.jsonl", Manifest(Header(2), records));
+  };
+  const auto report = [&](const std::string& name) {
+    auto checked = CheckFolders({.folders = {out}, .jobs = name});
+    INFO((checked.ok() ? "" : checked.error().message));
+    REQUIRE(checked.ok());
+    return std::move(*checked);
+  };
+  // By another path, and of two parts that named it differently: once.
+  write({jobs()[0]});
+  const FailedJob bad{1, "list.jsonl line 2", "", "", "", DataError("prompt is no text")};
+  FailedJob same = bad, job{5, "list.jsonl line 6", "k", "", "p", UsageError("no")}, again = job;
+  same.where = "./list.jsonl line 2", again.where = "/a/list.jsonl line 6";
+  WriteText(out + "/failed-0.jsonl", FailedLine(bad) + "\n" + FailedLine(job) + "\n");
+  WriteText(out + "/failed-1.jsonl", FailedLine(same) + "\n" + FailedLine(again) + "\n");
+  CHECK(report("").failed.size() == 2);
+  MergeReport broken = report(list);
+  CHECK(broken.failed.size() == 1);
+  CHECK_FALSE(broken.complete);
+  // Corrected, and the corrected entry finished.
+  WriteText(list, "{\"prompt\":\"a dog\",\"seed\":1}\n{\"prompt\":\"a cat\",\"seed\":2}\n");
+  MergeReport missing = report(list);
+  CHECK(missing.failed.empty());
+  CHECK(ShownMissing(missing.missing, 20) == "1");
+  CHECK_FALSE(missing.complete);
+  write(jobs());
+  MergeReport corrected = report(list);
+  CHECK(corrected.failed.empty());
+  CHECK(corrected.complete);
+  // A sheet is no entry of the list.
+  const FailedJob sheet{0, "contact_sheet_001.png", "", "", "", UsageError("its sheet: no")};
+  WriteText(out + "/failed-0.jsonl", FailedLine(sheet) + "\n");
+  CHECK(report(list).failed.size() == 1);
+  CHECK_FALSE(report(list).complete);
 }
 
 TEST_CASE("who was ended before it had read its list fits to the others") {

@@ -42,6 +42,7 @@ struct Contents {
   std::vector<Line> lines;                             // the last one about each result
   DigestMap<size_t> places;                            // in `lines`
   std::vector<FailedJob> failed;
+  DigestSet listed;  // keys of the list's jobs (with --jobs)
 };
 
 Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* report, Contents* contents) {
@@ -172,6 +173,7 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
       continue;
     }
     const std::string key = keys.Unique(ContentKey(*job, defaults, reader->format(), model));
+    contents.listed.Insert(KeyDigest(key), {});
     const int64_t count = job->picture ? PictureCount(*job, defaults, reader->format()) : 1;
     expected += count;
     std::vector<int64_t> there;
@@ -249,16 +251,35 @@ void FindMissingShards(const Contents& contents, MergeReport* report) {
   }
 }
 
-// What another process did after one had failed is done.
-void AddFailed(Contents* contents, MergeReport* report) {
+// " line 12" of "jobs.txt line 12"; "" if it is no entry's place.
+std::string_view LineOf(std::string_view where) {
+  const size_t at = where.rfind(" line ");
+  return at == std::string_view::npos ? std::string_view() : where.substr(at);
+}
+
+// The list may have been called by another path.
+std::string PlaceOf(const FailedJob& failed) {
+  const std::string_view line = LineOf(failed.where);
+  return std::to_string(failed.index) + std::string(line.empty() ? failed.where : line);
+}
+
+// What another process did after one had failed is done. With the list at hand, what is wrong with it has
+// been told, and what was wrong before it was corrected counts no more.
+void AddFailed(bool by_jobs, Contents* contents, MergeReport* report) {
   DigestSet done;
   for (const Line& line : contents->lines)
     if (line.right) done.Insert(line.key, {});
   std::unordered_set<std::string> known;
-  for (const FailedJob& failed : report->failed) known.insert(failed.where);
+  for (const FailedJob& failed : report->failed) known.insert(PlaceOf(failed));
+  const auto is_past = [&](const FailedJob& failed) {
+    if (!by_jobs) return false;
+    return failed.key.empty() ? !LineOf(failed.where).empty()
+                              : !contents->listed.Contains(KeyDigest(failed.key));
+  };
   for (FailedJob& failed : contents->failed) {
     const bool is_done = !failed.key.empty() && done.Contains(KeyDigest(failed.key));
-    if (!is_done && known.insert(failed.where).second) report->failed.push_back(std::move(failed));
+    if (!is_done && !is_past(failed) && known.insert(PlaceOf(failed)).second)
+      report->failed.push_back(std::move(failed));
   }
   std::ranges::stable_sort(report->failed, {}, &FailedJob::index);
 }
@@ -295,7 +316,7 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
            std::tie(b->index, b->number, b->key.high, b->key.low);
   });
   if (request.jobs.empty()) missing = FindMissingIndices(right, &report);
-  AddFailed(&contents, &report);
+  AddFailed(!request.jobs.empty(), &contents, &report);
   std::vector<int64_t> failed;  // indices
   for (const FailedJob& f : report.failed) failed.push_back(f.index);
   report.missing = WithoutFailed(std::move(missing), failed);
