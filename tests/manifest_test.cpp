@@ -326,5 +326,29 @@ TEST_CASE("derived seeds leave room for all of a job's pictures") {
   }
 }
 
+TEST_CASE("files whose names differ in case only are found") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path().string();
+  std::string text = HeaderLine(Header()) + "\n";
+  const char* const files[] = {"Cat.png", "dog.png", "\u00c4/B.png", "Two.png", "two.png"};
+  for (const char* file : files) text += KeptLine(Picture(std::string("k") + file, 0, file)) + "\n";
+  WriteText(folder / "manifest.jsonl", text);
+  const auto manifest = Manifest::Open(path, "manifest.jsonl");
+  REQUIRE(manifest.ok());
+  const FinishedWork& finished = manifest->finished();
+  CHECK(finished.AlikeOf("cat.png") == "Cat.png");
+  CHECK(finished.AlikeOf("CAT.PNG") == "Cat.png");
+  CHECK_FALSE(finished.AlikeOf("Cat.png"));
+  CHECK(finished.AlikeOf("DOG.png") == "dog.png");
+  CHECK_FALSE(finished.AlikeOf("dog.png"));
+  CHECK(finished.AlikeOf("A\u0308/b.png") == "\u00c4/B.png");
+  CHECK(finished.AlikeOf("Two.png") == "two.png");
+  CHECK(finished.AlikeOf("two.png") == "Two.png");
+  CHECK_FALSE(finished.AlikeOf("fox.png"));
+  // Each keeps its own owner.
+  for (const char* file : files)
+    CHECK(finished.OwnerOf(file) == FinishedWork::MarkOf(std::string("k") + file));
+}
+
 }  // namespace
 }  // namespace bifrons

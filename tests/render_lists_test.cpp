@@ -70,6 +70,32 @@ TEST_CASE("names that Windows cannot hold") {
   CHECK(Recorded(folder / "slugs").contains("con_.png"));
   CHECK(Recorded(folder / "slugs").size() == 1);
 
+  // Nor do jobs of different runs share a name but for its case; other jobs' names are free once their files
+  // are gone.
+  const std::string runs = folder / "runs";
+  const auto named = [&](const std::string& prompt, const std::string& file) {
+    WriteText(jobs, json{{"prompt", prompt}, {"seed", 1}, {"file", file}}.dump() + "\n");
+    return RunProgram(Render(jobs, runs)).exit_code;
+  };
+  CHECK(named("c", "Cat.png") == 0);
+  CHECK(named("d", "cat.png") == 3);
+  CHECK_THAT(Reasons(runs)[0], Catch::Contains("Cat.png") && Catch::Contains("case"));
+  CHECK(named("d", "CAT.PNG") == 3);
+  CHECK(named("e", "dog.png") == 0);
+  CHECK(named("f", "Dog.png") == 3);
+  CHECK_THAT(Reasons(runs)[0], Catch::Contains("dog.png"));
+  CHECK(named("c", "Cat.png") == 0);
+  CHECK(Pictures(runs).size() == 2);
+  fs::remove(runs + "/Cat.png");
+  fs::remove(runs + "/dog.png");
+  CHECK(named("d", "cat.png") == 0);
+  CHECK(named("f", "Dog.png") == 0);
+  // Folders of the line files' names would be in their way, too.
+  for (const char* file : {"manifest.jsonl/x.png", "Manifest.JSONL/x.png", "FAILED-0.jsonl/x.png"}) {
+    CHECK(named("g", file) == 3);
+    CHECK_THAT(Reasons(runs)[0], Catch::Contains("below a name of the folder's own files"));
+  }
+
   // Two of an earlier version that differ in case only stay.
   const std::string two[] = {"{\"prompt\":\"c\",\"seed\":1,\"file\":\"Cat.png\"}\n",
                              "{\"prompt\":\"d\",\"seed\":1,\"file\":\"cat.PNG\"}\n"};

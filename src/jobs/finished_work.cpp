@@ -7,6 +7,7 @@
 
 #include "src/base/beneath.h"
 #include "src/jobs/content_key.h"
+#include "src/jobs/file_name.h"
 #include "src/jobs/manifest.h"
 
 namespace bifrons {
@@ -15,6 +16,7 @@ FinishedWork::FinishedWork(FinishedWork&& o) noexcept
       manifests_(std::move(o.manifests_)),
       lines_(std::move(o.lines_)),
       owners_(std::move(o.owners_)),
+      alike_(std::move(o.alike_)),
       open_(o.open_),
       fd_(std::exchange(o.fd_, -1)) {}
 
@@ -31,15 +33,22 @@ void FinishedWork::Add(const ManifestRecord& record, int64_t offset) {
   if (!record.file.empty()) {
     const uint64_t mark = MarkOf(record.key);
     *owners_.Insert(DigestOf(record.file), mark).first = mark;
+    const std::string canonical = CanonicalName(record.file);
+    if (canonical != record.file) *alike_.Insert(DigestOf(canonical), place).first = place;
   }
 }
 
 std::optional<ManifestRecord> FinishedWork::Find(const std::string& key, int64_t number) const {
-  const Place* const place = PlaceOf(key, number);
+  auto record = RecordAt(PlaceOf(key, number));
+  if (!record || record->key != key || record->number != number) return std::nullopt;
+  return record;
+}
+
+std::optional<ManifestRecord> FinishedWork::RecordAt(const Place* place) const {
   std::string line;
   if (!place || !Read(*place, &line)) return std::nullopt;
   auto record = ParseManifestRecord(line);
-  if (!record.ok() || record->key != key || record->number != number) return std::nullopt;
+  if (!record.ok()) return std::nullopt;
   return std::move(*record);
 }
 
@@ -51,6 +60,14 @@ uint64_t FinishedWork::MarkOf(const std::string& key) {
 std::optional<uint64_t> FinishedWork::OwnerOf(const std::string& file) const {
   const uint64_t* const mark = owners_.Find(DigestOf(file));
   return mark ? std::optional(*mark) : std::nullopt;
+}
+
+std::optional<std::string> FinishedWork::AlikeOf(const std::string& file) const {
+  const std::string canonical = CanonicalName(file);
+  if (canonical != file && owners_.Contains(DigestOf(canonical))) return canonical;
+  const auto record = RecordAt(alike_.Find(DigestOf(canonical)));
+  if (!record || record->file == file || CanonicalName(record->file) != canonical) return std::nullopt;
+  return record->file;
 }
 
 const FinishedWork::Place* FinishedWork::PlaceOf(const std::string& key, int64_t number) const {

@@ -1,5 +1,5 @@
-// What the manifests of a folder say is finished, in some 60 bytes a picture: which of them says so, and
-// where. What a line tells besides is read again when somebody asks.
+// What the manifests of a folder say is finished, in some 60 bytes a picture, or 100 if its name has
+// capitals: which of them says so, and where. What a line tells besides is read again when somebody asks.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +35,10 @@ class FinishedWork {
   static uint64_t MarkOf(const std::string& key);
   /// The mark of the job whose picture the file holds; none if nothing is known of it.
   std::optional<uint64_t> OwnerOf(const std::string& file) const;
+  /// Another file that holds a picture and whose name some file systems take for this one (CanonicalName).
+  std::optional<std::string> AlikeOf(const std::string& file) const;
 
-  size_t bytes() const { return lines_.bytes() + owners_.bytes(); }
+  size_t bytes() const { return lines_.bytes() + owners_.bytes() + alike_.bytes(); }
 
  private:
   struct Place {
@@ -45,11 +47,13 @@ class FinishedWork {
   };
   const Place* PlaceOf(const std::string& key, int64_t number) const;
   bool Read(const Place& place, std::string* line) const;
+  std::optional<ManifestRecord> RecordAt(const Place* place) const;
 
   std::string folder_;
   std::vector<std::string> manifests_;  // names in it
   DigestMap<Place> lines_;              // by key and number
   DigestMap<uint64_t> owners_;          // marks, by file
+  DigestMap<Place> alike_;              // of files whose names are not canonical, by their canonical ones
   // The manifest that was read last is mostly the next one as well.
   mutable uint32_t open_ = 0;
   mutable int fd_ = -1;

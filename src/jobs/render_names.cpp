@@ -19,8 +19,9 @@ std::span<const uint8_t> Bytes(const std::string& text) {
 
 // Whether the folder's manifests, failed and output files would come to be folders.
 bool IsBelowLineFile(const std::string& file) {
-  const size_t slash = file.find('/');
-  const std::string_view first = std::string_view(file).substr(0, slash);
+  const std::string name = CanonicalName(file);
+  const size_t slash = name.find('/');
+  const std::string_view first = std::string_view(name).substr(0, slash);
   return slash != std::string::npos && first.ends_with(".jsonl") &&
          (first.starts_with("manifest") || first.starts_with("failed") || first.starts_with("output"));
 }
@@ -94,6 +95,12 @@ Status Renderer::ClaimNames(Live& live, const std::vector<std::optional<Manifest
       return UsageError("its file " + picture.file +
                         " holds a picture of another job or of other settings; take "
                         "another folder or name, or remove that file");
+    }
+    const auto alike = record ? std::nullopt : folder_->finished().AlikeOf(picture.file);
+    if (alike && fs::exists(folder_->PathOf(*alike), error)) {
+      return UsageError("its file " + picture.file + " differs in case only from " + Printable(*alike) +
+                        ", which holds a picture of another job or of other settings; take another folder "
+                        "or name, or remove that file");
     }
   }
   const size_t count = planned.pictures.size();
