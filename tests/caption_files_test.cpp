@@ -132,6 +132,43 @@ TEST_CASE("Every text has its own place beside its image") {
   CHECK_FALSE(PlaceTexts({"data:image/png;base64,AA"}).ok());
 }
 
+TEST_CASE("A caption's place that is no text is not written") {
+  const Folder folder;
+  const std::string jpeg = "\xFF\xD8\xFF rest";
+  const std::string at = folder.path.string() + "/";
+  folder.Add("named.txt", jpeg), folder.Add("b.txt", jpeg), folder.Add("unread.txt", "\xFF\x0A JPEG XL");
+  folder.Add("text.txt", "a dog"), folder.Add("empty.txt"), folder.Add("input.txt", "what is this?");
+  fs::create_directories(folder.path / "folder.txt");
+  REQUIRE(::mkfifo((folder.path / "pipe.txt").c_str(), 0600) == 0);
+  fs::create_symlink("b.txt", folder.path / "link.txt");
+  fs::create_symlink("text.txt", folder.path / "other.txt");
+  const auto jobs =
+      PlaceTexts({at + "named.txt", at + "b.png", at + "b.txt", at + "b.txt", at + "unread.png",
+                  at + "input.png", at + "./input.txt", at + "folder.png", at + "pipe.png", at + "link.png",
+                  at + "text.png", at + "empty.png", at + "other.png", at + "new.png"});
+  REQUIRE(jobs.ok());
+  const std::vector<std::string> reasons = {"named.txt, which is a picture",
+                                            "b.txt, which is a picture",
+                                            "b.txt, which is a picture",
+                                            "unread.txt, which is a picture",
+                                            "input.txt, which is one of the inputs",
+                                            "input.txt, which is one of the inputs",
+                                            "folder.txt, which is a folder",
+                                            "pipe.txt, which is no regular file",
+                                            "link.txt, which is a picture",
+                                            "",
+                                            "",
+                                            "",
+                                            ""};
+  REQUIRE(jobs->size() == reasons.size());
+  for (size_t i = 0; i < reasons.size(); i++) {
+    const CaptionJob& job = jobs->at(i);
+    INFO(job.source << ": " << job.obstacle);
+    CHECK(job.obstacle.empty() == reasons[i].empty());
+    CHECK(job.obstacle.find(reasons[i]) != std::string::npos);
+  }
+}
+
 std::string Line(const std::string& file, const std::string& question) {
   return "{\"file\":\"" + file + "\",\"question\":\"" + question + "\",\"text\":\"x\"}";
 }

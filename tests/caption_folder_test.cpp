@@ -1,4 +1,6 @@
 // Captions of whole folders: what is there afterwards, also when the program is killed in between.
+#include <sys/stat.h>
+
 #include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -187,6 +189,38 @@ TEST_CASE("what a folder holds and cannot be seen is reported and counted") {
   const ProgramResult again = RunProgram(Caption(folder / "pictures", {"--write-txt"}));
   CHECK(again.exit_code == 3);
   CHECK(again.err.find("0 captioned, 3 kept from before, 2 failed") != std::string::npos);
+}
+
+TEST_CASE("a picture whose caption has no place fails alone, and stays") {
+  const TemporaryFolder folder;
+  WritePictures(folder / "pictures", 9);
+  fs::rename(folder / "pictures/picture 0.png", folder / "pictures/photo.txt");
+  fs::copy_file(folder / "pictures/photo.txt", folder / "pictures/photo.png");
+  fs::create_directories(folder / "pictures/picture 3.txt");
+  REQUIRE(::mkfifo((folder / "pictures/picture 6.txt").c_str(), 0600) == 0);
+  const std::string photo = ReadText(folder / "pictures/photo.txt");
+  for (const Arguments& more : {Arguments{"--write-txt"}, Arguments{"--write-txt", "--overwrite"}}) {
+    const ProgramResult result = RunProgram(Caption(folder / "pictures", more));
+    INFO(result.err);
+    CHECK(result.exit_code == 3);
+    for (const std::string name : {"photo.png", "photo.txt", "picture 3.png", "picture 6.png"}) {
+      CHECK(result.err.find(name + ": its caption would go to ") != std::string::npos);
+    }
+    CHECK(result.err.find("6 captioned, 4 failed") != std::string::npos);
+    CHECK(ReadText(folder / "pictures/photo.txt") == photo);
+    CHECK(fs::exists(folder / "pictures/b/picture 1.txt"));
+  }
+}
+
+TEST_CASE("a caption that cannot be written fails alone") {
+  const TemporaryFolder folder;
+  WritePictures(folder / "pictures", 9);
+  fs::create_symlink("nowhere/a.txt", folder / "pictures/picture 3.txt");
+  const ProgramResult result = RunProgram(Caption(folder / "pictures", {"--write-txt"}));
+  INFO(result.err);
+  CHECK(result.exit_code == 3);
+  CHECK(result.err.find("picture 3.txt: cannot write: ") != std::string::npos);
+  CHECK(result.err.find("8 captioned, 2 failed") != std::string::npos);  // the link itself is the other
 }
 
 }  // namespace

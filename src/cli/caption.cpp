@@ -49,7 +49,7 @@ class CaptionRun {
   const std::string question_;
   std::vector<CaptionJob> jobs_;
   size_t kept_ = 0, done_ = 0, failed_ = 0;  // images
-  size_t unseen_ = 0;                        // what folders hold and cannot be reached
+  size_t not_tried_ = 0;                     // what cannot be reached, or has no place for its caption
   std::optional<JsonLinesFile> results_;
   ProgressBar bar_;
   std::map<size_t, std::string> waiting_;  // lines whose predecessors are still being answered
@@ -62,7 +62,7 @@ class CaptionRun {
 Status CaptionRun::Prepare() {
   BIFRONS_TRY(const FoundImages found, FindImages(options_.inputs, options_.recursive));
   for (const std::string& reason : found.unseen) Report(reason);
-  unseen_ = found.unseen.size();
+  not_tried_ = found.unseen.size();
   if (options_.write_txt) {
     BIFRONS_TRY(jobs_, PlaceTexts(found.images));
   } else {
@@ -72,6 +72,10 @@ Status CaptionRun::Prepare() {
     BIFRONS_TRY(JsonLinesFile file, JsonLinesFile::Open(options_.jsonl, options_.overwrite));
     results_.emplace(std::move(file));
   }
+  not_tried_ += std::erase_if(jobs_, [&](const CaptionJob& job) {
+    if (!job.obstacle.empty()) Report(job.obstacle);
+    return !job.obstacle.empty();
+  });
   const size_t all = jobs_.size();
   std::erase_if(jobs_, [&](const CaptionJob& job) {
     std::error_code error;
@@ -102,12 +106,21 @@ void CaptionRun::Print(size_t job, std::string line) {
 
 Status CaptionRun::Deliver(size_t index, const Answer& answer) {
   const CaptionJob& job = jobs_[index];
-  done_++;
   tokens_ += static_cast<int64_t>(answer.tokens.size());
   if (options_.write_txt) {
+    auto file = AtomicFile::Create(job.txt);
+    if (!file.ok()) {
+      Fail(index, file.error());  // this place alone, perhaps
+      return {};
+    }
+    // Now only the disk can be at fault, which the next caption would not fare better with.
     const std::string text = answer.text + "\n";
-    return WriteFileAtomically(job.txt, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    BIFRONS_RETURN_IF_ERROR(file->Write({reinterpret_cast<const uint8_t*>(text.data()), text.size()}));
+    BIFRONS_RETURN_IF_ERROR(file->Commit());
+    done_++;
+    return {};
   }
+  done_++;
   if (results_ || options_.json) {
     nlohmann::json line = ToJson(answer);
     line["file"] = results_ ? ReplaceInvalidUtf8(job.source) : ShownSource(job.source);
@@ -183,7 +196,7 @@ Status CaptionRun::Run(Janus& janus) {
 
 int CaptionRun::Summarise(Janus* janus) {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-  const size_t failed = failed_ + unseen_;
+  const size_t failed = failed_ + not_tried_;
   const bool asked_of_many = kept_ + done_ + failed > 1;
   if (!options_.quiet && (to_files() || (failed > 0 && asked_of_many))) {
     std::string line = std::to_string(done_) + " captioned";

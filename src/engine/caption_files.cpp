@@ -85,6 +85,20 @@ Status Search(const std::string& top, bool recursive, FoundImages* found) {
   return {};
 }
 
+// What at `txt` is not to be replaced by a caption; "" where there is nothing such. `sources` are without
+// links.
+std::string Obstacle(const std::string& txt, const std::set<std::string>& sources) {
+  std::error_code error;
+  const fs::file_status status = fs::status(txt, error);
+  if (!fs::exists(status)) return "";
+  if (fs::is_directory(status)) return "a folder";
+  if (!fs::is_regular_file(status)) return "no regular file";
+  const auto file = MappedFile::Open(txt);
+  if (!file.ok()) return "a file that cannot be read";
+  if (KindOfFile(file->bytes()) != FileKind::kOther) return "a picture";
+  return sources.contains(fs::weakly_canonical(txt, error).string()) ? "one of the inputs" : "";
+}
+
 }  // namespace
 
 Result<FoundImages> FindImages(const std::vector<std::string>& inputs, bool recursive) {
@@ -109,19 +123,33 @@ Result<FoundImages> FindImages(const std::vector<std::string>& inputs, bool recu
 }
 
 Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sources) {
-  std::vector<CaptionJob> jobs;
-  std::map<std::string, std::string> owners;
+  std::set<std::string> files;
   for (const std::string& source : sources) {
     if (source == "-" || source.starts_with("data:"))
       return UsageError("caption: --write-txt needs files; " + source.substr(0, 5) +
                         " has no place beside it");
+    std::error_code error;
+    files.insert(fs::weakly_canonical(source, error).string());
+  }
+  std::vector<CaptionJob> jobs;
+  std::set<std::string> seen;
+  std::map<std::string, std::string> owners;
+  for (const std::string& source : sources) {
+    if (!seen.insert(source).second) continue;
     const std::string txt = fs::path(source).replace_extension(".txt").string();
+    const std::string obstacle = Obstacle(txt, files);
+    if (!obstacle.empty()) {
+      jobs.push_back({source, txt,
+                      source + ": its caption would go to " + txt + ", which is " + obstacle +
+                          "; rename one, or use --jsonl"});
+      continue;
+    }
     const auto [owner, fresh] = owners.emplace(txt, source);
-    if (!fresh && owner->second != source) {
+    if (!fresh) {
       return UsageError("caption: " + owner->second + " and " + source + " would both write " + txt +
                         "; rename one, or use --jsonl");
     }
-    if (fresh) jobs.push_back({source, txt});
+    jobs.push_back({source, txt});
   }
   return jobs;
 }

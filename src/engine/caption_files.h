@@ -15,6 +15,7 @@ namespace bifrons {
 struct CaptionJob {
   std::string source;
   std::string txt;
+  std::string obstacle = {};  // "path: reason" why no caption may be written there; "" where it may
 };
 
 struct FoundImages {
@@ -29,7 +30,9 @@ struct FoundImages {
 /// named and cannot be read or holds no image.
 Result<FoundImages> FindImages(const std::vector<std::string>& inputs, bool recursive);
 
-/// The .txt beside each image. Errors: two images that would share one, a source that is no file.
+/// The .txt beside each image, once for each. What is there and is no text stands in its way: a picture,
+/// another of the sources, what is no regular file. Errors: two images that would share one, a source that is
+/// no file.
 Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sources);
 
 /// A file of JSON lines that grows, one per result; a torn last line is cut off when it is opened again.
