@@ -258,6 +258,34 @@ TEST_CASE("a HEIC or AVIF file's size is looked at before it is decoded") {
   Refused(grid);
 }
 
+TEST_CASE("a HEIC or AVIF file holds a picture of the size that it declares") {
+  for (const std::string name :
+       {"420.heic", "444.heic", "10.heic", "alpha.heic", "grid.heic", "444.avif", "420.avif", "10.avif",
+        "grey.avif", "alpha.avif", "animated.avif", "turned6.avif"}) {
+    INFO(name);
+    const std::string whole = File(name);
+    const std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(whole.data()), whole.size());
+    CHECK(!FindSizeMismatch(bytes));
+    for (const auto& [width, height] : {std::pair{8, 8}, {8, 500}, {500, 8}, {200, 200}, {1, 1}}) {
+      std::string file = whole;
+      for (size_t at = file.find("ispe"); at != std::string::npos; at = file.find("ispe", at + 1)) {
+        file.replace(at + 8, 8, Number(width, 4, true) + Number(height, 4, true));
+      }
+      const std::string message = Refused(file);
+      INFO(width << " × " << height << ": " << message);
+      CHECK(FindSizeMismatch({reinterpret_cast<const uint8_t*>(file.data()), file.size()}));
+      // That a grid's tiles are too few for it is said before.
+      if (name != "grid.heic") CHECK(Has(message, "declares "));
+    }
+  }
+  // By too little to be told before it is decoded.
+  std::string file = File("444.avif");
+  const size_t at = file.find("ispe");
+  REQUIRE(at != std::string::npos);
+  file[at + 11]--;
+  CHECK(Has(Refused(file), "declares "));
+}
+
 TEST_CASE("a picture is not made of itself") {
   const std::string whole = File("grid.heic");
   const size_t at = whole.find("dimg");

@@ -80,10 +80,19 @@ struct Decoding {
   Handle handle{};
   Decoded decoded{};
 
+  Error OtherSize(const CodedSize& declared, const CodedSize& held) const;
   Status Open(std::span<const uint8_t> bytes);
   Status Decode(heif_chroma chroma);
   Result<Image> ToImage();
 };
+
+Error Decoding::OtherSize(const CodedSize& declared, const CodedSize& held) const {
+  const auto text = [](const CodedSize& size) {
+    return std::to_string(size.width) + " × " + std::to_string(size.height);
+  };
+  return DataError(name + ": a damaged " + Kind(media) + " file: it declares " + text(declared) +
+                   " pixels and holds " + text(held));
+}
 
 Status Decoding::Open(std::span<const uint8_t> bytes) {
   // Ours are looked at below and say the numbers.
@@ -105,6 +114,7 @@ Status Decoding::Open(std::span<const uint8_t> bytes) {
   if (IsEndlesslyDerived(bytes)) {
     return DataError(name + ": a damaged " + Kind(media) + " file: its pictures are made of each other");
   }
+  if (const auto mismatch = FindSizeMismatch(bytes)) return OtherSize(mismatch->declared, mismatch->coded);
   // A grid of tiles has a size of its own, which libheif holds against this; it has to be less.
   heif_context_set_maximum_image_size_limit(context.get(), static_cast<int>(std::max(width, height)) + 1);
   return {};
@@ -119,8 +129,13 @@ Status Decoding::Decode(heif_chroma chroma) {
       heif_decode_image(handle.get(), &image, heif_colorspace_RGB, chroma, decoding.get());
   decoded.reset(image);
   if (error.code != heif_error_Ok) return Explain(error, media, name);
-  return CheckImageSize(heif_image_get_primary_width(image), heif_image_get_primary_height(image), name,
-                        options);
+  const auto size = [](int width, int height) {
+    return CodedSize{static_cast<uint64_t>(width), static_cast<uint64_t>(height)};
+  };
+  const CodedSize declared =
+      size(heif_image_handle_get_width(handle.get()), heif_image_handle_get_height(handle.get()));
+  const CodedSize held = size(heif_image_get_primary_width(image), heif_image_get_primary_height(image));
+  return held == declared ? Status() : OtherSize(declared, held);
 }
 
 // Alpha-multiplied colours back to what they were.

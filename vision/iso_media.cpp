@@ -76,12 +76,17 @@ Bytes Find(Bytes bytes, std::string_view name) {
   return found;
 }
 
-// Items by number: which they are made of, and those that are tone maps, which libheif does not decode.
+// Items by number: which they are made of, what some are (libheif does not decode tone maps), their sizes.
 struct Items {
   std::map<uint64_t, std::vector<uint64_t>> sources;
-  std::set<uint64_t> tone_maps, others;
-  std::map<uint64_t, uint64_t> pixels;  // as their property ispe says
+  std::set<uint64_t> tone_maps, others, av1;
+  std::map<uint64_t, uint64_t> pixels;            // as their property ispe says
+  std::map<uint64_t, CodedSize> declared, coded;  // longest sides: as ispe says; as the codec's header does
 };
+
+CodedSize Longest(const CodedSize& a, const CodedSize& b) {
+  return {std::max(a.width, b.width), std::max(a.height, b.height)};
+}
 
 // ISO 14496-12, 8.11.12: iref is references of numbers, the first of which is the item that refers.
 void ReadReferences(Bytes iref, Items* items) {
@@ -104,58 +109,137 @@ void ReadTypes(Bytes iinf, Items* items) {
   VisitBoxes(iinf.subspan(start), [&](std::string_view box, Bytes entry) {
     const size_t number = !entry.empty() && entry[0] == 2 ? 2 : 4;
     if (box != "infe" || entry.size() < 4 + number + 2 + 4) return;
-    const bool tone_map = Text(entry, 4 + number + 2, 4) == "tmap";
+    const std::string_view type = Text(entry, 4 + number + 2, 4);
+    if (type == "av01") items->av1.insert(Big(entry, 4, number));
+    const bool tone_map = type == "tmap";
     (tone_map ? items->tone_maps : items->others).insert(Big(entry, 4, number));
   });
 }
 
 // ISO 23008-12, 9.3: ipco holds properties; ipma gives each item the numbers of its own, from 1 on.
 void ReadSizes(Bytes iprp, Items* items) {
-  std::vector<uint64_t> sizes{0};
+  struct Sizes {
+    CodedSize declared, coded;
+  };
+  std::vector<Sizes> sizes{{}};
   VisitBoxes(Find(iprp, "ipco"), [&](std::string_view box, Bytes property) {
-    const bool size = box == "ispe" && property.size() >= 12;
-    sizes.push_back(size ? Big(property, 4, 4) * Big(property, 8, 4) : 0);
+    Sizes& size = sizes.emplace_back();
+    constexpr size_t kAv1Header = 4;  // before its OBUs
+    if (box == "ispe" && property.size() >= 12) size.declared = {Big(property, 4, 4), Big(property, 8, 4)};
+    if (box == "hvcC") size.coded = HevcCodedSize(property).value_or(CodedSize());
+    if (box == "av1C" && property.size() > kAv1Header)
+      size.coded = Av1CodedSize(property.subspan(kAv1Header)).value_or(CodedSize());
   });
   VisitBoxes(iprp, [&](std::string_view box, Bytes ipma) {
     if (box != "ipma" || ipma.size() < 8) return;
     const size_t number = ipma[0] == 0 ? 2 : 4, width = (ipma[3] & 1) ? 2 : 1;
     for (size_t at = 8; at + number + 1 <= ipma.size();) {
-      uint64_t& pixels = items->pixels[Big(ipma, at, number)];
+      const uint64_t item = Big(ipma, at, number);
+      uint64_t& pixels = items->pixels[item];
+      CodedSize &declared = items->declared[item], &coded = items->coded[item];
       const size_t count = ipma[at + number];
       at += number + 1;
       for (size_t i = 0; i < count && at + width <= ipma.size(); i++, at += width) {
         const size_t index = Big(ipma, at, width) & (width == 2 ? 0x7FFF : 0x7F);
-        if (index < sizes.size()) pixels = std::max(pixels, sizes[index]);
+        if (index >= sizes.size()) continue;
+        const Sizes& size = sizes[index];
+        pixels = std::max(pixels, size.declared.width * size.declared.height);
+        declared = Longest(declared, size.declared);
+        coded = Longest(coded, size.coded);
       }
     }
   });
 }
 
-}  // namespace
+// ISO 14496-12, 8.11.3: where the items lie. Looks at the start of those that are coded as AV1: a decoder
+// takes their size from there.
+void ReadAv1Headers(Bytes iloc, Bytes file, Bytes idat, Items* items) {
+  if (iloc.size() < 8) return;
+  const int version = iloc[0];
+  const size_t number = version < 2 ? 2 : 4;
+  const size_t offset = iloc[4] >> 4, length = iloc[4] & 0xF, base = iloc[5] >> 4;
+  const size_t index = version > 0 ? iloc[5] & 0xF : 0;
+  const size_t method = version > 0 ? 2 : 0, extent = index + offset + length;
+  for (size_t at = 6 + number; at + number + method + 2 + base + 2 <= iloc.size();) {
+    const uint64_t item = Big(iloc, at, number);
+    at += number;
+    const Bytes data = method > 0 && (iloc[at + 1] & 0xF) == 1 ? idat : file;
+    at += method + 2;
+    uint64_t start = Big(iloc, at, base);
+    at += base;
+    const size_t extents = static_cast<size_t>(Big(iloc, at, 2));
+    at += 2;
+    if (extents > 0 && extent <= iloc.size() - at && items->av1.contains(item)) {
+      start += Big(iloc, at + index, offset);
+      const uint64_t size = Big(iloc, at + index + offset, length);
+      if (start < data.size()) {
+        const Bytes rest = data.subspan(static_cast<size_t>(start));
+        const Bytes obus =
+            rest.first(static_cast<size_t>(size == 0 ? rest.size() : std::min<uint64_t>(size, rest.size())));
+        CodedSize& coded = items->coded[item];
+        coded = Longest(coded, Av1CodedSize(obus).value_or(CodedSize()));
+      }
+    }
+    at += extents * extent;
+  }
+}
 
-bool IsEndlesslyDerived(Bytes file) {
+Items ReadItems(Bytes file) {
   // Which of several boxes of one name libheif takes is its own affair: here all count.
   Items items;
   VisitBoxes(file, [&](std::string_view box, Bytes meta) {
     if (box != "meta" || meta.size() < 4) return;
-    VisitBoxes(meta.subspan(4), [&](std::string_view name, Bytes contents) {
+    const Bytes boxes = meta.subspan(4);
+    VisitBoxes(boxes, [&](std::string_view name, Bytes contents) {
       if (name == "iref") ReadReferences(contents, &items);
       if (name == "iinf") ReadTypes(contents, &items);
       if (name == "iprp") ReadSizes(contents, &items);
     });
+    const Bytes idat = Find(boxes, "idat");
+    VisitBoxes(boxes, [&](std::string_view name, Bytes contents) {
+      if (name == "iloc") ReadAv1Headers(contents, file, idat, &items);
+    });
   });
+  return items;
+}
+
+}  // namespace
+
+std::optional<SizeMismatch> FindSizeMismatch(Bytes file) {
+  constexpr uint64_t kBlock = 8;  // the smallest that codecs fill up to
+  const Items items = ReadItems(file);
+  for (const auto& [item, coded] : items.coded) {
+    const auto found = items.declared.find(item);
+    if (found == items.declared.end()) continue;
+    const CodedSize& declared = found->second;
+    if (coded.width == 0 || declared.width == 0) continue;
+    const auto agree = [](uint64_t a, uint64_t b) {
+      return (std::min(a, b) + kBlock - 1) / kBlock * kBlock >= std::max(a, b);
+    };
+    if (!agree(coded.width, declared.width) || !agree(coded.height, declared.height))
+      return SizeMismatch{declared, coded};
+  }
+  return std::nullopt;
+}
+
+bool IsEndlesslyDerived(Bytes file) {
+  const Items items = ReadItems(file);
   std::set<uint64_t> nested;  // made of what is made of others
   for (const auto& [item, sources] : items.sources) {
     const bool any = std::any_of(sources.begin(), sources.end(),
                                  [&](uint64_t source) { return items.sources.contains(source); });
     if (any) nested.insert(item);
   }
+  const auto pixels_of = [&](uint64_t item) {
+    const auto found = items.pixels.find(item);
+    return found == items.pixels.end() ? 0.0 : static_cast<double>(found->second);
+  };
   for (const auto& [item, sources] : items.sources) {
     if (items.tone_maps.contains(item) && !items.others.contains(item)) continue;
     constexpr double kSmall = 1 << 24;  // tiles may reach far beyond a small picture's edges
     double pixels = 0;
-    for (const uint64_t source : sources) pixels += static_cast<double>(items.pixels[source]);
-    if (pixels > 4 * static_cast<double>(items.pixels[item]) + kSmall) return true;
+    for (const uint64_t source : sources) pixels += pixels_of(source);
+    if (pixels > 4 * pixels_of(item) + kSmall) return true;
     // One that is turned or cropped only may be of a grid.
     if (nested.contains(item) && (sources.size() > 1 || nested.contains(sources[0]))) return true;
   }

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
+
+#include "vision/coded_size.h"
 
 namespace bifrons {
 
@@ -19,6 +22,14 @@ struct IsoMedia {
 /// Whether a picture that is made of others (a grid of tiles) is made of pictures that are made of others in
 /// turn, or of far more pixels than it has. libheif follows such references without an end.
 bool IsEndlesslyDerived(std::span<const uint8_t> file);
+
+struct SizeMismatch {
+  CodedSize declared, coded;
+};
+
+/// The first picture whose codec's header says another size than the file declares for it, more than filling
+/// up the last block explains. A decoder makes room for the former.
+std::optional<SizeMismatch> FindSizeMismatch(std::span<const uint8_t> file);
 
 /// Every length is checked before it is followed; time is linear.
 IsoMedia InspectIsoMedia(std::span<const uint8_t> file);
