@@ -44,6 +44,7 @@ struct Free {
 using Context = std::unique_ptr<heif_context, Free<heif_context_free>>;
 using Handle = std::unique_ptr<heif_image_handle, Free<heif_image_handle_release>>;
 using Options = std::unique_ptr<heif_decoding_options, Free<heif_decoding_options_free>>;
+using Profile = std::unique_ptr<heif_color_profile_nclx, Free<heif_nclx_color_profile_free>>;
 using Decoded = std::unique_ptr<heif_image, Free<heif_image_release>>;
 
 // Some of libheif's messages end in a line break.
@@ -79,9 +80,11 @@ struct Decoding {
   Context context{heif_context_alloc()};
   Handle handle{};
   Decoded decoded{};
+  bool limited_grey = false;  // black is 16 and white 235
 
   Error OtherSize(const CodedSize& declared, const CodedSize& held) const;
   Status Open(std::span<const uint8_t> bytes);
+  Status FindRangeOfGrey();
   Status Decode(heif_chroma chroma);
   Result<Image> ToImage();
 };
@@ -117,6 +120,25 @@ Status Decoding::Open(std::span<const uint8_t> bytes) {
   if (const auto mismatch = FindSizeMismatch(bytes)) return OtherSize(mismatch->declared, mismatch->coded);
   // A grid of tiles has a size of its own, which libheif holds against this; it has to be less.
   heif_context_set_maximum_image_size_limit(context.get(), static_cast<int>(std::max(width, height)) + 1);
+  return IsMonochromeAv1(bytes) ? FindRangeOfGrey() : Status();
+}
+
+// libheif expands the range of colours only, whereas the programs that show AVIF expand that of grey too.
+// Nobody does that in HEIC: there libheif writes the full range of grey, whatever it says.
+Status Decoding::FindRangeOfGrey() {
+  heif_color_profile_nclx* found = nullptr;
+  heif_error error = heif_image_handle_get_nclx_color_profile(handle.get(), &found);
+  Profile profile(found);
+  if (!profile) {  // the stream itself says it
+    heif_image* image = nullptr;
+    error =
+        heif_decode_image(handle.get(), &image, heif_colorspace_undefined, heif_chroma_undefined, nullptr);
+    const Decoded native(image);
+    if (error.code != heif_error_Ok) return Explain(error, media, name);
+    error = heif_image_get_nclx_color_profile(image, &found);
+    profile.reset(found);
+  }
+  limited_grey = profile && !profile->full_range_flag;
   return {};
 }
 
@@ -136,6 +158,13 @@ Status Decoding::Decode(heif_chroma chroma) {
       size(heif_image_handle_get_width(handle.get()), heif_image_handle_get_height(handle.get()));
   const CodedSize held = size(heif_image_get_primary_width(image), heif_image_get_primary_height(image));
   return held == declared ? Status() : OtherSize(declared, held);
+}
+
+// What a value of a limited range is of 255.
+uint8_t Expanded(uint8_t value) {
+  constexpr int kBlack = 16, kWhite = 235;
+  const int range = kWhite - kBlack;
+  return static_cast<uint8_t>(((std::clamp<int>(value, kBlack, kWhite) - kBlack) * 255 + range / 2) / range);
 }
 
 // Alpha-multiplied colours back to what they were.
@@ -160,12 +189,17 @@ Result<Image> Decoding::ToImage() {
   for (int64_t y = 0; y < image.height; y++) {
     const uint8_t* from = rows + y * stride;
     if (!alpha) {
+      uint8_t* const row = out;
       out = std::copy_n(from, image.width * 3, out);
+      if (limited_grey) std::transform(row, out, row, Expanded);
       continue;
     }
     for (int64_t x = 0; x < image.width; x++, from += 4, out += 3) {
       const uint8_t a = from[3];
-      const auto colour = [&](int c) { return multiplied ? Divided(from[c], a) : from[c]; };
+      const auto colour = [&](int c) {
+        const uint8_t value = limited_grey ? Expanded(from[c]) : from[c];
+        return multiplied ? Divided(value, a) : value;
+      };
       PutPixel(colour(0), colour(1), colour(2), a, options.alpha, out);
     }
   }

@@ -79,8 +79,9 @@ Bytes Find(Bytes bytes, std::string_view name) {
 // Items by number: which they are made of, what some are (libheif does not decode tone maps), their sizes.
 struct Items {
   std::map<uint64_t, std::vector<uint64_t>> sources;
-  std::set<uint64_t> tone_maps, others, av1;
-  std::map<uint64_t, uint64_t> pixels;            // as their property ispe says
+  std::set<uint64_t> tone_maps, others, av1, monochrome;
+  std::map<uint64_t, uint64_t> pixels;  // as their property ispe says
+  std::optional<uint64_t> primary;
   std::map<uint64_t, CodedSize> declared, coded;  // longest sides: as ispe says; as the codec's header does
 };
 
@@ -117,18 +118,20 @@ void ReadTypes(Bytes iinf, Items* items) {
 }
 
 // ISO 23008-12, 9.3: ipco holds properties; ipma gives each item the numbers of its own, from 1 on.
-void ReadSizes(Bytes iprp, Items* items) {
-  struct Sizes {
+void ReadProperties(Bytes iprp, Items* items) {
+  struct Property {
     CodedSize declared, coded;
+    bool monochrome = false;  // and AV1
   };
-  std::vector<Sizes> sizes{{}};
+  std::vector<Property> properties{{}};
   VisitBoxes(Find(iprp, "ipco"), [&](std::string_view box, Bytes property) {
-    Sizes& size = sizes.emplace_back();
+    Property& own = properties.emplace_back();
     constexpr size_t kAv1Header = 4;  // before its OBUs
-    if (box == "ispe" && property.size() >= 12) size.declared = {Big(property, 4, 4), Big(property, 8, 4)};
-    if (box == "hvcC") size.coded = HevcCodedSize(property).value_or(CodedSize());
+    if (box == "ispe" && property.size() >= 12) own.declared = {Big(property, 4, 4), Big(property, 8, 4)};
+    if (box == "hvcC") own.coded = HevcCodedSize(property).value_or(CodedSize());
+    if (box == "av1C" && property.size() >= kAv1Header) own.monochrome = property[2] & 0x10;
     if (box == "av1C" && property.size() > kAv1Header)
-      size.coded = Av1CodedSize(property.subspan(kAv1Header)).value_or(CodedSize());
+      own.coded = Av1CodedSize(property.subspan(kAv1Header)).value_or(CodedSize());
   });
   VisitBoxes(iprp, [&](std::string_view box, Bytes ipma) {
     if (box != "ipma" || ipma.size() < 8) return;
@@ -141,14 +144,21 @@ void ReadSizes(Bytes iprp, Items* items) {
       at += number + 1;
       for (size_t i = 0; i < count && at + width <= ipma.size(); i++, at += width) {
         const size_t index = Big(ipma, at, width) & (width == 2 ? 0x7FFF : 0x7F);
-        if (index >= sizes.size()) continue;
-        const Sizes& size = sizes[index];
-        pixels = std::max(pixels, size.declared.width * size.declared.height);
-        declared = Longest(declared, size.declared);
-        coded = Longest(coded, size.coded);
+        if (index >= properties.size()) continue;
+        const Property& own = properties[index];
+        if (own.monochrome) items->monochrome.insert(item);
+        pixels = std::max(pixels, own.declared.width * own.declared.height);
+        declared = Longest(declared, own.declared);
+        coded = Longest(coded, own.coded);
       }
     }
   });
+}
+
+// ISO 14496-12, 8.11.4.
+void ReadPrimary(Bytes pitm, Items* items) {
+  const size_t number = pitm.empty() || pitm[0] == 0 ? 2 : 4;
+  if (pitm.size() >= 4 + number) items->primary = Big(pitm, 4, number);
 }
 
 // ISO 14496-12, 8.11.3: where the items lie. Looks at the start of those that are coded as AV1: a decoder
@@ -193,7 +203,8 @@ Items ReadItems(Bytes file) {
     VisitBoxes(boxes, [&](std::string_view name, Bytes contents) {
       if (name == "iref") ReadReferences(contents, &items);
       if (name == "iinf") ReadTypes(contents, &items);
-      if (name == "iprp") ReadSizes(contents, &items);
+      if (name == "pitm") ReadPrimary(contents, &items);
+      if (name == "iprp") ReadProperties(contents, &items);
     });
     const Bytes idat = Find(boxes, "idat");
     VisitBoxes(boxes, [&](std::string_view name, Bytes contents) {
@@ -220,6 +231,14 @@ std::optional<SizeMismatch> FindSizeMismatch(Bytes file) {
       return SizeMismatch{declared, coded};
   }
   return std::nullopt;
+}
+
+bool IsMonochromeAv1(Bytes file) {
+  const Items items = ReadItems(file);
+  if (!items.primary) return false;
+  const auto made_of = items.sources.find(*items.primary);
+  const bool derived = made_of != items.sources.end() && !made_of->second.empty();
+  return items.monochrome.contains(derived ? made_of->second[0] : *items.primary);
 }
 
 bool IsEndlesslyDerived(Bytes file) {

@@ -31,6 +31,9 @@ struct SizeMismatch {
 /// up the last block explains. A decoder makes room for the former.
 std::optional<SizeMismatch> FindSizeMismatch(std::span<const uint8_t> file);
 
+/// Whether the primary picture, or the first of those that it is made of, is coded as AV1 without colours.
+bool IsMonochromeAv1(std::span<const uint8_t> file);
+
 /// Every length is checked before it is followed; time is linear.
 IsoMedia InspectIsoMedia(std::span<const uint8_t> file);
 
