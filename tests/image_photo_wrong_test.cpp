@@ -223,6 +223,7 @@ TEST_CASE("videos and other media files are told from pictures") {
     CHECK(Has(Refused(Media(brand, "iso2mp41")), "a video"));
   }
   CHECK(Has(Refused(Media("crx ", "isom")), "'crx '"));
+  CHECK(Has(Refused(Media("\xFF\x9B\xC2\x85")), "'" + std::string(3, '?') + "'"));
   for (const char* brand : {"heic", "heix", "heim", "heis", "hevc", "mif1", "msf1", "avif", "avis"}) {
     INFO(brand);
     CHECK(!Has(Refused(Media(brand)), "a video"));
