@@ -204,6 +204,45 @@ TEST_CASE("what is no picture is said to be none") {
   }
 }
 
+TEST_CASE("pictures of formats that are not read are told from other files") {
+  const std::string entry = std::string("\x20\x20\0\0\1\0\x20\0", 8) + Little(9, 4) + Little(22, 4);
+  const std::vector<std::pair<std::string, std::string>> files = {
+      {"an ICO or CUR", std::string("\0\0\1\0\1\0", 6) + entry + "\x89PNG"},
+      {"an ICO or CUR", std::string("\0\0\2\0\1\0", 6) + entry + "\x28"},
+      {"an OpenEXR", "\x76\x2F\x31\x01"},
+      {"an Olympus ORF", "IIRO"},
+      {"an Olympus ORF", "IIRS"},
+      {"an Olympus ORF", "MMOR"},
+      {"a Panasonic RW2", std::string("IIU\0", 4)},
+      {"a Fujifilm RAF", "FUJIFILMCCD-RAW 0201"},
+      {"a JPEG XR", "II\xBC\x01"},
+      {"a DDS", std::string("DDS \x7C\0\0\0", 8)},
+      {"a QOI", "qoif" + Big(7, 4) + Big(5, 4) + "\3"},
+      {"a QOI", "qoif" + Big(7, 4) + Big(5, 4) + "\4"},
+      {"an XCF", "gimp xcf v011"},
+      {"an ICNS", "icns" + Big(400, 4)},
+      {"a DjVu", "AT&TFORM" + Big(400, 4) + "DJVU"},
+      {"a DjVu", "AT&TFORM" + Big(400, 4) + "DJVM"},
+      {"a FLIF", "FLIF44"},
+      {"an MNG", "\x8AMNG\r\n\x1A\n"},
+  };
+  for (const auto& [name, start] : files) {
+    INFO(name);
+    const std::string file = start + std::string(40, '\1');
+    const std::vector<uint8_t> bytes(file.begin(), file.end());
+    CHECK(KindOfFile(bytes) == FileKind::kUnreadPicture);
+    CHECK(Refused(bytes).find(name + " file, which is not read") != std::string::npos);
+  }
+  // Texts that begin alike, and icons without a picture.
+  for (const std::string& text :
+       {std::string("qoif and others"), std::string("icns and others"), std::string("DDS and others"),
+        std::string("AT&TFORM and others"), std::string("\0\0\1\0\0\0", 6) + entry + "x",
+        std::string("\0\0\1\0\2\0", 6) + entry + "x", std::string("\0\0\1\0\1\0", 6)}) {
+    const std::vector<uint8_t> bytes(text.begin(), text.end());
+    CHECK(KindOfFile(bytes) == FileKind::kOther);
+  }
+}
+
 TEST_CASE("sizes are looked at before anything is unpacked") {
   const std::string side = "60000";
   const std::map<std::string, std::string> files = {

@@ -8,6 +8,7 @@
 
 #include "src/base/input_file.h"
 #include "src/base/mapped_file.h"
+#include "vision/byte_order.h"
 #include "vision/data_uri.h"
 #include "vision/image_decoders.h"
 #include "vision/iso_media.h"
@@ -50,6 +51,21 @@ constexpr Format kFormats[] = {
     {"\xFF\x0A"sv, 0, ""sv, nullptr, "a JPEG XL"},
     {"\0\0\0\x0CJXL "sv, 0, ""sv, nullptr, "a JPEG XL"},
     {"\0\0\0\x0CjP  "sv, 0, ""sv, nullptr, "a JPEG 2000"},
+    {"\x76\x2F\x31\x01"sv, 0, ""sv, nullptr, "an OpenEXR"},
+    {"IIRO"sv, 0, ""sv, nullptr, "an Olympus ORF"},
+    {"IIRS"sv, 0, ""sv, nullptr, "an Olympus ORF"},
+    {"MMOR"sv, 0, ""sv, nullptr, "an Olympus ORF"},
+    {"IIU\0"sv, 0, ""sv, nullptr, "a Panasonic RW2"},
+    {"FUJIFILMCCD-RAW"sv, 0, ""sv, nullptr, "a Fujifilm RAF"},
+    {"II\xBC\x01"sv, 0, ""sv, nullptr, "a JPEG XR"},
+    {"DDS \x7C\0\0\0"sv, 0, ""sv, nullptr, "a DDS"},
+    {"qoif"sv, 12, "\3"sv, nullptr, "a QOI"},  // of as many channels
+    {"qoif"sv, 12, "\4"sv, nullptr, "a QOI"},
+    {"gimp xcf "sv, 0, ""sv, nullptr, "an XCF"},
+    {"icns"sv, 4, "\0"sv, nullptr, "an ICNS"},
+    {"AT&TFORM"sv, 12, "DJV"sv, nullptr, "a DjVu"},
+    {"FLIF"sv, 0, ""sv, nullptr, "a FLIF"},
+    {"\x8AMNG\r\n\x1A\n"sv, 0, ""sv, nullptr, "an MNG"},
     {"%PDF"sv, 0, ""sv, nullptr, "a PDF", false},
     {"<svg"sv, 0, ""sv, nullptr, "an SVG"},
 };
@@ -66,13 +82,24 @@ Status CheckFileSize(size_t size, const std::string& name, const ImageOptions& o
                    std::to_string(options.max_file_bytes) + " that are read of a picture; make it smaller");
 }
 
+// Icons and cursors of Windows: a count, then for each picture 16 bytes that end in its size and place.
+bool LooksLikeIcon(Bytes bytes) {
+  constexpr size_t kHeader = 6, kEntry = 16;
+  if (!Holds(bytes, 0, "\0\0\1\0"sv) && !Holds(bytes, 0, "\0\0\2\0"sv)) return false;
+  if (bytes.size() < kHeader + kEntry) return false;
+  const uint64_t count = Little16(&bytes[4]), size = Little32(&bytes[14]), place = Little32(&bytes[18]);
+  return count > 0 && bytes[9] == 0 && size > 0 && place >= kHeader + count * kEntry && place < bytes.size();
+}
+
 // Null: nothing that is known.
 const Format* FindFormat(Bytes bytes) {
   for (const Format& format : kFormats)
     if (Holds(bytes, 0, format.start) && Holds(bytes, format.more_at, format.more)) return &format;
   // Without a mark at their start, the strictest first.
   static constexpr Format kDib = {""sv, 0, ""sv, DecodeBmp, "BMP"}, kPnm = {""sv, 0, ""sv, DecodePnm, "PNM"},
-                          kTga = {""sv, 0, ""sv, DecodeTga, "TGA"};
+                          kTga = {""sv, 0, ""sv, DecodeTga, "TGA"},
+                          kIcon = {""sv, 0, ""sv, nullptr, "an ICO or CUR"};
+  if (LooksLikeIcon(bytes)) return &kIcon;
   if (LooksLikeDib(bytes)) return &kDib;
   if (LooksLikePnm(bytes)) return &kPnm;
   return LooksLikeTga(bytes) ? &kTga : nullptr;
