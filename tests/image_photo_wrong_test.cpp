@@ -343,6 +343,32 @@ TEST_CASE("XMP packets are searched in linear time, and malformed ones say nothi
 }
 
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+TEST_CASE("a HEIC file that there is no memory for is an error") {
+  const std::string file = File("../large.heic");  // of 2000 × 2000 pixels
+  int failed = 0;
+  constexpr int kMost = 120, kStep = 3;  // MiB beside what there is
+  for (int more = 0; more <= kMost; more += kStep) {
+    const pid_t child = fork();
+    if (child == 0) {
+      size_t pages = 0;
+      std::ifstream("/proc/self/statm") >> pages;
+      const rlim_t limit = pages * static_cast<size_t>(getpagesize()) + (static_cast<size_t>(more) << 20);
+      const rlimit both{limit, limit};
+      if (setrlimit(RLIMIT_AS, &both) != 0) _exit(3);
+      const auto image = Decode(file);
+      _exit(image.ok() ? 0 : Has(image.error().message, "not enough memory") ? 1 : 2);
+    }
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    INFO(more << " MiB");
+    CHECK(WIFEXITED(status));
+    CHECK(WEXITSTATUS(status) <= 1);
+    failed += WEXITSTATUS(status) == 1;
+  }
+  CHECK(failed > 3);
+  CHECK(failed < kMost / kStep);
+}
+
 TEST_CASE("a TIFF file takes at most 8 bytes for a pixel beside its own") {
   constexpr size_t kSide = 4000;
   const auto sides = [&](Entries entries) {

@@ -8,6 +8,7 @@
 
 #ifdef BIFRONS_HEIF
 #include <libheif/heif.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <exception>
@@ -84,6 +85,7 @@ struct Decoding {
 
   Error OtherSize(const CodedSize& declared, const CodedSize& held) const;
   Status Open(std::span<const uint8_t> bytes);
+  Status TryMemory() const;
   Status FindRangeOfGrey();
   Status Decode(heif_chroma chroma);
   Result<Image> ToImage();
@@ -118,9 +120,25 @@ Status Decoding::Open(std::span<const uint8_t> bytes) {
     return DataError(name + ": a damaged " + Kind(media) + " file: its pictures are made of each other");
   }
   if (const auto mismatch = FindSizeMismatch(bytes)) return OtherSize(mismatch->declared, mismatch->coded);
+  BIFRONS_RETURN_IF_ERROR(TryMemory());
   // A grid of tiles has a size of its own, which libheif holds against this; it has to be less.
   heif_context_set_maximum_image_size_limit(context.get(), static_cast<int>(std::max(width, height)) + 1);
   return IsMonochromeAv1(bytes) ? FindRangeOfGrey() : Status();
+}
+
+// libde265 makes room in a thread of its own, where nothing catches that there is none: the program would
+// end. So whether there is room is tried before.
+Status Decoding::TryMemory() const {
+  constexpr uint64_t kPerPixel = 8, kBeside = uint64_t{16} << 20;
+  if (media.codec != "HEVC") return {};
+  const auto pixels = static_cast<uint64_t>(heif_image_handle_get_ispe_width(handle.get())) *
+                      static_cast<uint64_t>(heif_image_handle_get_ispe_height(handle.get()));
+  const auto size = static_cast<size_t>(pixels * kPerPixel + kBeside);
+  // From the system: what this thread has freed is no room for another.
+  void* const room = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) return NoMemory(name);
+  ::munmap(room, size);
+  return {};
 }
 
 // libheif expands the range of colours only, whereas the programs that show AVIF expand that of grey too.

@@ -305,6 +305,8 @@ limited = (folder / "grey_limited.avif").read_bytes()  # without a colour profil
 (folder / "grey_limited_stream.avif").write_bytes(limited.replace(b"colrnclx", b"freenclx"))
 save("alpha.avif", with_alpha, quality=50)
 save("animated.avif", without_edges, quality=30, save_all=True, append_images=[ImageOps.mirror(without_edges)])
+shade = np.add.outer(np.arange(2000), np.arange(2000)) // 16
+Image.fromarray(shade.astype(np.uint8)).convert("RGB").save(folder.parent / "large.heic", quality=10)
 multiplied = with_alpha.copy()
 multiplied.putalpha(Image.fromarray((128 + x * 2).astype(np.uint8)))
 pillow_heif.encode("RGBa", (48, 32), multiplied.convert("RGBa").tobytes(), folder / "multiplied.heic", quality=60)
