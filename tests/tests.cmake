@@ -83,7 +83,8 @@ endif()
 
 # The two decoders as a build without their libraries has them; not linked to the engine, which has the others.
 add_executable(without_photo_libraries without_photo_libraries.cpp ${PROJECT_SOURCE_DIR}/vision/image_heif.cpp
-  ${PROJECT_SOURCE_DIR}/vision/image_tiff.cpp ${PROJECT_SOURCE_DIR}/vision/iso_media.cpp)
+  ${PROJECT_SOURCE_DIR}/vision/image_tiff.cpp ${PROJECT_SOURCE_DIR}/vision/iso_media.cpp
+  ${PROJECT_SOURCE_DIR}/vision/coded_size.cpp)
 target_include_directories(without_photo_libraries PRIVATE ${PROJECT_SOURCE_DIR})
 target_link_libraries(without_photo_libraries PRIVATE catch_main)
 target_compile_definitions(without_photo_libraries PRIVATE BIFRONS_TEST_DIR="${CMAKE_CURRENT_SOURCE_DIR}")
