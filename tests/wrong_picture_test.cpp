@@ -118,10 +118,16 @@ TEST_CASE("output that cannot be written") {
                "out.jsonl", folder.path());
   CheckRefused({"trace", "--model", kModel, "--image", kPicture, "--question", "x", "--out", "/proc/trace"},
                kFailureExit, "/proc/trace", folder.path());
-  fs::create_directories(folder / "pictures/a.txt");  // where the text has to go
+  // Where the text of one has to go; the other is captioned all the same.
+  fs::create_directories(folder / "pictures/a.txt");
   WriteTestPicture(folder / "pictures/a.png", 5, 5, 1);
-  CheckRefused(With("caption", {folder / "pictures", "--recursive", "--write-txt", "--overwrite"}),
-               kFailureExit, "a.txt", folder.path());
+  WriteTestPicture(folder / "pictures/b.png", 5, 5, 2);
+  const ProgramResult result =
+      RunProgram(With("caption", {folder / "pictures", "--recursive", "--write-txt", "--overwrite"}));
+  CHECK(result.exit_code == kBadDataExit);
+  CHECK_THAT(result.err,
+             Catch::Contains("a.txt, which is a folder") && Catch::Contains("1 captioned, 1 failed"));
+  CHECK(fs::exists(folder / "pictures/b.txt"));
 }
 
 TEST_CASE("more than the context holds is refused with the numbers") {
