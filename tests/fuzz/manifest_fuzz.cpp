@@ -34,7 +34,8 @@ void CheckHeader(const ManifestHeader& h) {
   job.picture.emplace().prompt = "p";
   const int64_t count = PictureCount(job, *defaults, JobFormat::kLines);
   Check(count >= 1 && count <= 1'000'000);
-  (void)ContentKey(job, *defaults, JobFormat::kLines, h.model_hash);
+  (void)ContentKey(job, *defaults, JobFormat::kLines,
+                   {.hash = h.model_hash, .width = h.width, .height = h.height});
   (void)Plan(job, "key", *defaults, JobFormat::kLines, {}, *NameTemplate::Parse("{index}"), 0);
 }
 
