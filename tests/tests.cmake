@@ -45,7 +45,7 @@ if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME tsan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh tsan)
   add_test(NAME fuzz COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run.sh 20)
   add_test(NAME planted_bugs COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/planted.sh)
-  set_tests_properties(asan tsan fuzz planted_bugs PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 2400)
+  set_tests_properties(asan tsan fuzz planted_bugs PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 3600)
 
   find_program(RUN_CLANG_TIDY NAMES run-clang-tidy run-clang-tidy-14)
   if(RUN_CLANG_TIDY AND CMAKE_EXPORT_COMPILE_COMMANDS)
