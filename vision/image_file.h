@@ -44,8 +44,8 @@ enum class FileKind {
 };
 FileKind KindOfFile(std::span<const uint8_t> bytes);
 
-/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD, Radiance HDR, TIFF
-/// (its first page), HEIC and AVIF (their primary picture), told apart by their contents; the last three
+/// JPEG, PNG, WebP (its first frame), GIF (its first frame), BMP, PNM (P1 to P6), TGA, PSD, Radiance HDR,
+/// TIFF (its first page), HEIC and AVIF (their primary picture), told apart by their contents; the last three
 /// where the program was built with libtiff and libheif. 16-bit channels keep their high byte; Pillow clips
 /// 16-bit grey to 255 instead. Errors (kBadData) start with `name`: empty, not an image, too large (with the
 /// numbers), truncated, damaged. Beside the file itself at most 8 bytes per pixel are held at any time, by

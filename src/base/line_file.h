@@ -44,8 +44,8 @@ struct LineKind {
 };
 
 /// Visits the whole lines of a file that another process may be appending to; a torn last one and empty ones
-/// are skipped. Errors: cannot be read or is no regular file (kFailure), a line of more than 1 GiB (kBadData),
-/// Interrupted(), the visitor's.
+/// are skipped. Errors: cannot be read or is no regular file (kFailure), a line of more than 1 GiB
+/// (kBadData), Interrupted(), the visitor's.
 Status ReadLines(const std::string& path, const LineVisitor& visit);
 
 /// The same of a file below a folder, where no link leads out of it. Errors: OpenBeneath's, besides.
@@ -62,8 +62,8 @@ class LineFile {
 
   /// Opens or creates `path` and visits its lines; only then is a torn last line cut off. Where that is all
   /// there is, only if it can be one of this `kind`: it may be anybody's. Errors: not writable, or there
-  /// although kNew, or no regular file (kFailure); owned by another process (kUsage); a torn line of somebody else (kBadData);
-  /// Interrupted(); the visitor's.
+  /// although kNew, or no regular file (kFailure); owned by another process (kUsage); a torn line of somebody
+  /// else (kBadData); Interrupted(); the visitor's.
   static Result<LineFile> Open(const std::string& path, Mode mode, const LineVisitor& visit,
                                const LineKind& kind);
   LineFile(LineFile&& o) noexcept;
