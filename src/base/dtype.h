@@ -9,9 +9,21 @@
 
 namespace bifrons {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI32 };
+enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kU8 };
 
-constexpr size_t SizeOf(DType type) { return type == DType::kF32 || type == DType::kI32 ? 4 : 2; }
+constexpr size_t SizeOf(DType type) {
+  switch (type) {
+    case DType::kF32:
+    case DType::kI32:
+      return 4;
+    case DType::kBF16:
+    case DType::kF16:
+      return 2;
+    case DType::kU8:
+      return 1;
+  }
+  return 0;
+}
 
 constexpr const char* NameOf(DType type) {
   switch (type) {
@@ -23,6 +35,8 @@ constexpr const char* NameOf(DType type) {
       return "f16";
     case DType::kI32:
       return "i32";
+    case DType::kU8:
+      return "u8";
   }
   return "?";
 }
@@ -75,6 +89,10 @@ constexpr DType DTypeOf<F16>() {
 template <>
 constexpr DType DTypeOf<int32_t>() {
   return DType::kI32;
+}
+template <>
+constexpr DType DTypeOf<uint8_t>() {
+  return DType::kU8;
 }
 
 }  // namespace bifrons

@@ -74,6 +74,7 @@ inline float ElementAt(const TensorView& view, int64_t i) {
     case DType::kF16:
       return ToFloat(static_cast<const F16*>(view.data)[i]);
     case DType::kI32:
+    case DType::kU8:
       break;
   }
   BIFRONS_CHECK(false, "an integer tensor where numbers were expected");

@@ -30,6 +30,8 @@ const char* SafetensorsName(DType dtype) {
       return "F16";
     case DType::kI32:
       return "I32";
+    case DType::kU8:
+      return "U8";
   }
   return "?";
 }

@@ -1,0 +1,210 @@
+// The arguments of every op, checked once for all devices.
+#include "kernels/queue.h"
+
+namespace bifrons {
+namespace {
+
+// Whether the view's numbers lie in its buffer.
+bool Inside(const View& v) {
+  if (v.buffer == nullptr || v.stride < (v.rows() > 1 ? v.width() : 0)) return false;
+  if (v.shape.elements() == 0) return v.offset <= v.buffer->bytes();
+  const int64_t last = (v.rows() - 1) * v.stride + v.width();
+  return v.offset + static_cast<size_t>(last) * SizeOf(v.type) <= v.buffer->bytes();
+}
+
+bool Floats(const View& v) { return v.type == DType::kF32; }
+bool FloatsOrBF16(const View& v) { return v.type == DType::kF32 || v.type == DType::kBF16; }
+
+// f32 [n] of a norm and the like.
+bool Vector(const View& v, int64_t n) {
+  return Inside(v) && Floats(v) && v.contiguous() && v.shape == Shape{n};
+}
+
+bool Matrix(const View& v) { return Inside(v) && Floats(v) && v.shape.rank() == 2 && !v.own_layout; }
+
+bool Map(const View& v) { return Inside(v) && FloatsOrBF16(v) && v.shape.rank() == 3 && v.contiguous(); }
+
+bool SameShape(const View& a, const View& b) { return a.shape == b.shape; }
+
+}  // namespace
+
+// A line that names the op, its condition and the shapes; `a` and `b` are two of its views.
+#define CHECK_ARGUMENTS(condition, a, b)                                                                 \
+  BIFRONS_CHECK(condition, "%s: %s %s, %s %s", __func__, NameOf((a).type), (a).shape.ToString().c_str(), \
+                NameOf((b).type), (b).shape.ToString().c_str())
+
+// ---- numbers in and out
+// ------------------------------------------------------------------------------------
+
+void Queue::Upload(TensorView from, View to) {
+  CHECK_ARGUMENTS(Inside(to) && from.dtype == to.type && from.shape.elements() == to.shape.elements(), to,
+                  to);
+  if (to.shape.elements() > 0) DoUpload(from, to);
+}
+
+Ticket Queue::Download(View from, void* to) {
+  CHECK_ARGUMENTS(Inside(from), from, from);
+  return DoDownload(from, to);
+}
+
+Tensor Queue::Fetch(View from) {
+  Tensor to(from.type, from.shape);
+  Wait(Download(from, to.data()));
+  return to;
+}
+
+void Queue::Copy(View from, View to) {
+  CHECK_ARGUMENTS(Inside(from) && Inside(to) && SameShape(from, to), from, to);
+  CHECK_ARGUMENTS(from.type == to.type || (FloatsOrBF16(from) && FloatsOrBF16(to)), from, to);
+  if (to.shape.elements() > 0) DoCopy(from, to);
+}
+
+void Queue::CopyRows(View from, std::span<const int32_t> rows, View to) {
+  CHECK_ARGUMENTS(Inside(from) && Inside(to) && from.type == to.type && from.width() == to.width(), from, to);
+  CHECK_ARGUMENTS(static_cast<int64_t>(rows.size()) == to.rows(), from, to);
+  for (const int32_t row : rows) CHECK_ARGUMENTS(row >= 0 && row < from.rows(), from, to);
+  if (to.shape.elements() > 0) DoCopyRows(from, rows, to);
+}
+
+void Queue::Fill(View to, float value) {
+  CHECK_ARGUMENTS(Inside(to) && (FloatsOrBF16(to) || to.type == DType::kI32), to, to);
+  if (to.shape.elements() > 0) DoFill(to, value);
+}
+
+// ---- rows
+// --------------------------------------------------------------------------------------------------
+
+void Queue::Multiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
+  const int64_t out = epilogue == Epilogue::kSiluMul ? weight.out / 2 : weight.out;
+  CHECK_ARGUMENTS(Inside(x) && Inside(y) && Floats(x) && Floats(y), x, y);
+  CHECK_ARGUMENTS((x.shape == Shape{x.rows(), weight.in}) && (y.shape == Shape{x.rows(), out}), x, y);
+  CHECK_ARGUMENTS(row_class == RowClass::kPrefill || !(x.own_layout || y.own_layout), x, y);
+  CHECK_ARGUMENTS(x.contiguous() && y.contiguous() && !(y.own_layout && epilogue == Epilogue::kAdd), x, y);
+  if (x.rows() > 0) DoMultiply(weight, x, row_class, epilogue, y);
+}
+
+void Queue::LookUp(const Table& table, View ids, View y) {
+  CHECK_ARGUMENTS(Inside(ids) && Inside(y) && ids.type == DType::kI32 && ids.width() == 1, ids, y);
+  CHECK_ARGUMENTS(FloatsOrBF16(y) && y.contiguous() && y.rows() == ids.rows() && y.width() == table.width,
+                  ids, y);
+  if (ids.rows() > 0) DoLookUp(table, ids, y);
+}
+
+void Queue::RmsNorm(View x, View weight, float eps, View y) {
+  CHECK_ARGUMENTS(Matrix(x) && Matrix(y) && SameShape(x, y) && Vector(weight, x.width()), x, y);
+  if (x.rows() > 0) DoRmsNorm(x, weight, eps, y);
+}
+
+void Queue::LayerNorm(View x, View weight, View bias, float eps, View y) {
+  CHECK_ARGUMENTS(Matrix(x) && Matrix(y) && SameShape(x, y), x, y);
+  CHECK_ARGUMENTS(Vector(weight, x.width()) && Vector(bias, x.width()), weight, bias);
+  if (x.rows() > 0) DoLayerNorm(x, weight, bias, eps, y);
+}
+
+// ---- attention
+// ---------------------------------------------------------------------------------------------
+
+void Queue::Rope(View x, const KvBatch& batch, View cos, View sin) {
+  const int64_t half = batch.pages().shape().head_dim / 2;
+  CHECK_ARGUMENTS(Matrix(x) && x.rows() == batch.rows() && x.width() % (2 * half) == 0, x, cos);
+  CHECK_ARGUMENTS(Matrix(cos) && Matrix(sin) && SameShape(cos, sin) && cos.width() == half &&
+                      cos.contiguous() && sin.contiguous(),
+                  cos, sin);
+  if (x.rows() > 0) DoRope(x, batch, cos, sin);
+}
+
+void Queue::StoreKv(View k, View v, const KvBatch& batch, int64_t layer) {
+  const KvShape& shape = batch.pages().shape();
+  CHECK_ARGUMENTS(Matrix(k) && Matrix(v) && SameShape(k, v) && k.rows() == batch.rows(), k, v);
+  CHECK_ARGUMENTS(k.width() == shape.kv_heads * shape.head_dim && k.stride == v.stride, k, v);
+  CHECK_ARGUMENTS(layer >= 0 && layer < shape.layers, k, v);
+  if (k.rows() > 0) DoStoreKv(k, v, batch, layer);
+}
+
+void Queue::Attend(View q, const KvBatch& batch, int64_t layer, View y) {
+  const KvShape& shape = batch.pages().shape();
+  CHECK_ARGUMENTS(Matrix(q) && Matrix(y) && SameShape(q, y) && q.rows() == batch.rows() && y.contiguous(), q,
+                  y);
+  CHECK_ARGUMENTS(q.width() % (shape.kv_heads * shape.head_dim) == 0, q, y);
+  CHECK_ARGUMENTS(layer >= 0 && layer < shape.layers, q, y);
+  if (q.rows() > 0) DoAttend(q, batch, layer, y);
+}
+
+void Queue::AttendAll(const FullAttention& attention, View q, View k, View v, View y) {
+  CHECK_ARGUMENTS(Inside(q) && Inside(k) && Inside(v) && Inside(y) && FloatsOrBF16(q), q, y);
+  CHECK_ARGUMENTS(q.type == k.type && q.type == v.type && q.type == y.type && q.stride == k.stride &&
+                      q.stride == v.stride,
+                  q, y);
+  CHECK_ARGUMENTS((q.shape == Shape{q.rows(), attention.heads * attention.head_dim}) && SameShape(q, k) &&
+                      SameShape(q, v) && SameShape(q, y) && y.contiguous(),
+                  q, y);
+  if (q.rows() > 0) DoAttendAll(attention, q, k, v, y);
+}
+
+// ---- tokens
+// ------------------------------------------------------------------------------------------------
+
+void Queue::Sample(View logits, std::span<const SampleRequest> requests, View tokens) {
+  CHECK_ARGUMENTS(Matrix(logits) && Inside(tokens) && tokens.type == DType::kI32 && tokens.contiguous(),
+                  logits, tokens);
+  for (const SampleRequest& r : requests) {
+    CHECK_ARGUMENTS(r.row >= 0 && r.row + (r.paired ? 1 : 0) < logits.rows() && r.to >= 0 &&
+                        r.to < tokens.shape.elements(),
+                    logits, tokens);
+  }
+  if (!requests.empty()) DoSample(logits, requests, tokens);
+}
+
+// ---- feature maps
+// ------------------------------------------------------------------------------------------
+
+void Queue::Convolve(const Conv2d& conv, View in, View residual, View out) {
+  const ConvShape& shape = conv.shape;
+  CHECK_ARGUMENTS(Map(in) && Map(out) && in.type == shape.type && out.type == shape.output_type, in, out);
+  CHECK_ARGUMENTS(in.shape == shape.in() && out.shape == shape.out(), in, out);
+  CHECK_ARGUMENTS(
+      residual.empty() || (Map(residual) && SameShape(residual, out) && residual.type == out.type), residual,
+      out);
+  DoConvolve(conv, in, residual, out);
+}
+
+void Queue::GroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) {
+  CHECK_ARGUMENTS(Map(in) && Map(out) && SameShape(in, out) && in.type == out.type, in, out);
+  CHECK_ARGUMENTS(
+      groups > 0 && in.shape[2] % groups == 0 && Vector(gamma, in.shape[2]) && Vector(beta, in.shape[2]),
+      gamma, beta);
+  DoGroupNorm(in, gamma, beta, groups, eps, silu, out);
+}
+
+void Queue::Upsample2x(View in, View out) {
+  CHECK_ARGUMENTS(Map(in) && Map(out) && in.type == out.type, in, out);
+  CHECK_ARGUMENTS((out.shape == Shape{2 * in.shape[0], 2 * in.shape[1], in.shape[2]}), in, out);
+  DoUpsample2x(in, out);
+}
+
+void Queue::UnfoldPatches(View picture, int64_t patch, View rows) {
+  CHECK_ARGUMENTS(Map(picture) && Floats(picture) && Matrix(rows) && patch > 0 && rows.contiguous(), picture,
+                  rows);
+  const int64_t patches = (picture.shape[1] / patch) * (picture.shape[2] / patch);
+  CHECK_ARGUMENTS((rows.shape == Shape{patches, picture.shape[0] * patch * patch}), picture, rows);
+  DoUnfoldPatches(picture, patch, rows);
+}
+
+void Queue::NearestCodeword(View z, View codebook, View squares, View codes) {
+  CHECK_ARGUMENTS(Matrix(z) && Matrix(codebook) && z.contiguous() && codebook.contiguous() &&
+                      codebook.rows() == z.width() && Vector(squares, codebook.width()),
+                  z, codebook);
+  CHECK_ARGUMENTS(
+      Inside(codes) && codes.type == DType::kI32 && codes.contiguous() && (codes.shape == Shape{z.rows()}), z,
+      codes);
+  DoNearestCodeword(z, codebook, squares, codes);
+}
+
+void Queue::ToBytes(View in, View out) {
+  CHECK_ARGUMENTS(Inside(in) && Inside(out) && Floats(in) && out.type == DType::kU8 && SameShape(in, out) &&
+                      in.contiguous() && out.contiguous(),
+                  in, out);
+  DoToBytes(in, out);
+}
+
+}  // namespace bifrons
