@@ -57,9 +57,7 @@ struct SampleRequest {
   int64_t row = 0;
   bool paired = false;
   Sampling sampling;
-  uint64_t seed = 0;
-  uint32_t position = 0;  // of the token in its picture or answer
-  NoiseStream stream = NoiseStream::kImageTokens;
+  NoiseKey noise;
   int64_t to = 0;  // where the token goes, in numbers
 };
 

@@ -3,27 +3,35 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/cpu/map_kernels.h"
 #include "kernels/cpu/tile_kernels.h"
-#include "src/base/check.h"
+#include "kernels/host/memory.h"
 
 namespace bifrons::cpu {
 namespace {
 
 int64_t Align(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// An element of q, k or v as the products see it.
-float Operand(const FullAttention& a, const void* rows, int64_t row, int64_t column) {
-  const int64_t i = row * a.stride + column;
-  if (a.type == DType::kBF16) return ToFloat(static_cast<const BF16*>(rows)[i]);
-  const float x = static_cast<const float*>(rows)[i];
-  return a.compute == DType::kBF16 ? ToFloat(ToBF16(x)) : x;
-}
+// What AttendToAll was given: q, k and v are rows of one type, `stride` numbers apart.
+struct Inputs {
+  const void *q, *k, *v;
+  DType type;
+  int64_t stride, n;
+  int64_t heads, head_dim;
+  DType compute;
+
+  // An element of q, k or v as the products see it.
+  float Operand(const void* rows, int64_t row, int64_t column) const {
+    const int64_t i = row * stride + column;
+    if (type == DType::kBF16) return ToFloat(static_cast<const BF16*>(rows)[i]);
+    const float x = static_cast<const float*>(rows)[i];
+    return compute == DType::kBF16 ? ToFloat(ToBF16(x)) : x;
+  }
+};
 
 #if defined(__x86_64__)
 // Keys of a head become stripes of 32 keys, its values stripes of 32 columns; a task is 32 positions of one
 // head: their scores against all keys stay in the L2 cache until they are a panel of weights.
-void AttendOnTiles(ThreadPool& pool, const FullAttention& a, float* y) {
+void AttendOnTiles(Workspace& work, const Inputs& a, float* y) {
   constexpr const TileKernels& tiles = kTileKernelsAmx;
   const int64_t n = a.n, dim = a.head_dim, width = a.heads * dim;
   const int64_t blocks = (n + kPanel - 1) / kPanel, padded = blocks * kPanel;
@@ -31,12 +39,9 @@ void AttendOnTiles(ThreadPool& pool, const FullAttention& a, float* y) {
   const auto *q = static_cast<const float*>(a.q), *k = static_cast<const float*>(a.k),
              *v = static_cast<const float*>(a.v);
   const int64_t head_size = padded * depth;
-  thread_local Tensor packed;
-  if (packed.empty() || packed.shape()[0] < 2 * a.heads * head_size) {
-    packed = Tensor(DType::kBF16, {2 * a.heads * head_size});
-  }
-  BF16 *keys = packed.as<BF16>(), *values = keys + a.heads * head_size;
-  pool.ParallelFor(a.heads, [&](int64_t begin, int64_t end, int) {
+  BF16* keys = work.scratch.Get<BF16>(Scratch::kOperands, 2 * a.heads * head_size);
+  BF16* values = keys + a.heads * head_size;
+  work.pool.ParallelFor(a.heads, [&](int64_t begin, int64_t end, int) {
     for (int64_t h = begin; h < end; h++) {
       for (int64_t b = 0; b < blocks; b++) {
         const int64_t row = b * kPanel;
@@ -51,24 +56,24 @@ void AttendOnTiles(ThreadPool& pool, const FullAttention& a, float* y) {
   });
 
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  pool.ParallelFor(a.heads * blocks, [&](int64_t begin, int64_t end, int) {
+  work.pool.ParallelFor(a.heads * blocks, [&](int64_t begin, int64_t end, int thread) {
     const SetUpTiles set_up;
-    Tensor query(DType::kBF16, {kPanel * depth}), weights(DType::kBF16, {kPanel * padded});
-    Tensor scores(DType::kF32, {kPanel * padded});
+    BF16* query = work.scratch.Get<BF16>(Scratch::kQuery, kPanel * depth, thread);
+    BF16* weights = work.scratch.Get<BF16>(Scratch::kWeights, kPanel * padded, thread);
+    float* scores = work.scratch.Get<float>(Scratch::kProducts, kPanel * padded, thread);
     float inverse[kPanel];
     alignas(64) float mixed[kTileProduct];
     for (int64_t task = begin; task < end; task++) {
       const int64_t h = task / blocks, row = task % blocks * kPanel, rows = std::min(kPanel, n - row);
       const BF16 *key = keys + h * head_size, *value = values + h * head_size;
-      tiles.pack_panel(q + row * a.stride + h * dim, rows, a.stride, dim, query.as<BF16>());
+      tiles.pack_panel(q + row * a.stride + h * dim, rows, a.stride, dim, query);
       for (int64_t b = 0; b < blocks; b++) {
-        tiles.multiply(query.as<BF16>(), rows, key + b * kPanel * depth, columns, false,
-                       scores.as<float>() + b * kTileProduct, nullptr, 0);
+        tiles.multiply(query, rows, key + b * kPanel * depth, columns, false, scores + b * kTileProduct,
+                       nullptr, 0);
       }
-      tiles.softmax(scores.as<float>(), rows, n, scale, weights.as<BF16>(), inverse);
+      tiles.softmax(scores, rows, n, scale, weights, inverse);
       for (int64_t c = 0; c < columns; c++) {
-        tiles.multiply(weights.as<BF16>(), rows, value + c * kPanel * padded, blocks, false, mixed, nullptr,
-                       0);
+        tiles.multiply(weights, rows, value + c * kPanel * padded, blocks, false, mixed, nullptr, 0);
         const int64_t count = std::min(kPanel, dim - c * kPanel);
         float* to = y + row * width + h * dim + c * kPanel;
         for (int64_t r = 0; r < rows; r++, to += width) {
@@ -82,28 +87,30 @@ void AttendOnTiles(ThreadPool& pool, const FullAttention& a, float* y) {
 
 }  // namespace
 
-void AttendToAll(Isa isa, ThreadPool& pool, const FullAttention& a, void* y) {
+void AttendToAll(Workspace& work, const FullAttention& attention, const View& q, const View& k, const View& v,
+                 const View& y) {
+  const Inputs a{host::Bytes(q), host::Bytes(k),  host::Bytes(v),     q.type,           q.stride,
+                 q.rows(),       attention.heads, attention.head_dim, attention.compute};
 #if defined(__x86_64__)
-  if (isa == Isa::kAmx && a.compute == DType::kBF16 && a.type == DType::kF32) {
-    return AttendOnTiles(pool, a, static_cast<float*>(y));
+  if (work.isa == Isa::kAmx && a.compute == DType::kBF16 && a.type == DType::kF32) {
+    return AttendOnTiles(work, a, host::At<float>(y));
   }
 #endif
-  const MapKernels& kernels = GetMapKernels(isa);
   const int64_t n = a.n, heads = a.heads, head_dim = a.head_dim, channels = heads * head_dim;
   const bool rounded = a.compute == DType::kBF16;
   const int64_t columns = Align(n, kColumnAlign), depth = Align(head_dim, kColumnAlign);
 
-  Tensor keys = Tensor::Zeros(DType::kF32, {heads, head_dim, columns});  // transposed
-  Tensor values = Tensor::Zeros(DType::kF32, {heads, n, depth});
-  float* key = keys.as<float>();
-  float* value = values.as<float>();
-  pool.ParallelFor(channels, [&](int64_t begin, int64_t end, int) {
+  const int64_t keys_size = heads * head_dim * columns, values_size = heads * n * depth;
+  float* key = work.scratch.Get<float>(Scratch::kOperands, keys_size + values_size);  // transposed
+  float* value = key + keys_size;
+  std::fill_n(key, keys_size + values_size, 0.0f);
+  work.pool.ParallelFor(channels, [&](int64_t begin, int64_t end, int) {
     constexpr int64_t kTile = 16;  // positions per visit to a line of the transposed keys
     for (int64_t first = 0; first < n; first += kTile) {
       for (int64_t c = begin; c < end; c++) {
         for (int64_t i = first; i < std::min(first + kTile, n); i++) {
-          key[c * columns + i] = Operand(a, a.k, i, c);
-          value[(c / head_dim * n + i) * depth + c % head_dim] = Operand(a, a.v, i, c);
+          key[c * columns + i] = a.Operand(a.k, i, c);
+          value[(c / head_dim * n + i) * depth + c % head_dim] = a.Operand(a.v, i, c);
         }
       }
     }
@@ -111,31 +118,65 @@ void AttendToAll(Isa isa, ThreadPool& pool, const FullAttention& a, void* y) {
 
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   const int64_t tiles = (n + kMultiplyRows - 1) / kMultiplyRows;
-  pool.ParallelFor(heads * tiles, [&](int64_t begin, int64_t end, int) {
-    Tensor query = Tensor::Zeros(DType::kF32, {kMultiplyRows, head_dim});
-    Tensor weights(DType::kF32, {kMultiplyRows, columns});
-    Tensor mixed(DType::kF32, {kMultiplyRows, depth});
+  work.pool.ParallelFor(heads * tiles, [&](int64_t begin, int64_t end, int thread) {
+    float* query = work.scratch.Get<float>(Scratch::kQuery, kMultiplyRows * head_dim, thread);
+    float* weights = work.scratch.Get<float>(Scratch::kWeights, kMultiplyRows * columns, thread);
+    float* mixed = work.scratch.Get<float>(Scratch::kMixed, kMultiplyRows * depth, thread);
+    std::fill_n(query, kMultiplyRows * head_dim, 0.0f);
     for (int64_t task = begin; task < end; task++) {
       const int64_t head = task / tiles, row = task % tiles * kMultiplyRows;
       const int64_t rows = std::min(kMultiplyRows, n - row);
       for (int64_t r = 0; r < rows; r++) {
         for (int64_t d = 0; d < head_dim; d++) {
-          query.as<float>()[r * head_dim + d] = scale * Operand(a, a.q, row + r, head * head_dim + d);
+          query[r * head_dim + d] = scale * a.Operand(a.q, row + r, head * head_dim + d);
         }
       }
-      kernels.multiply(query.as<float>(), head_dim, key + head * head_dim * columns, columns, head_dim,
-                       columns, weights.as<float>(), columns);
-      for (int64_t r = 0; r < rows; r++) kernels.softmax(weights.as<float>() + r * columns, n, rounded);
-      kernels.multiply(weights.as<float>(), columns, value + head * n * depth, depth, n, depth,
-                       mixed.as<float>(), depth);
+      work.maps.multiply(query, head_dim, key + head * head_dim * columns, columns, head_dim, columns,
+                         weights, columns);
+      for (int64_t r = 0; r < rows; r++) work.maps.softmax(weights + r * columns, n, rounded);
+      work.maps.multiply(weights, columns, value + head * n * depth, depth, n, depth, mixed, depth);
       for (int64_t r = 0; r < rows; r++) {
-        const float* line = mixed.as<float>() + r * depth;
+        const float* line = mixed + r * depth;
         const int64_t first = (row + r) * channels + head * head_dim;
         if (a.type == DType::kBF16) {
-          kernels.add_and_round(line, nullptr, head_dim, static_cast<BF16*>(y) + first);
+          work.maps.add_and_round(line, nullptr, head_dim, host::At<BF16>(y) + first);
         } else {
-          std::copy_n(line, head_dim, static_cast<float*>(y) + first);
+          std::copy_n(line, head_dim, host::At<float>(y) + first);
         }
+      }
+    }
+  });
+}
+
+// Heads outermost: the rows of a window or chunk find their keys in the cache, and a chunk's short first rows
+// and long last rows are spread over the threads.
+void AttendToPast(Workspace& work, const float* q, int64_t q_stride, int64_t heads,
+                  const host::HostKvBatch& batch, int64_t layer, float* y) {
+  const KvShape& shape = batch.pages().shape();
+  const auto attend = shape.type == DType::kBF16 ? work.rows.attention_bf16 : work.rows.attention_f32;
+  const int64_t n = batch.rows(), dim = shape.head_dim, group = heads / shape.kv_heads;
+  const size_t head_bytes = static_cast<size_t>(shape.page_positions * dim) * SizeOf(shape.type);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  work.pool.ParallelFor(shape.kv_heads * n, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t t = begin; t < end; t++) {
+      const int64_t kv_head = t / n, r = t % n;
+      const host::KvRow& row = batch.row_places()[static_cast<size_t>(r)];
+      const size_t keys = batch.host_pages().layer_offset(layer) + static_cast<size_t>(kv_head) * head_bytes;
+      const int64_t positions = row.position + 1;
+      for (int64_t first = 0; first < group; first += kMaxAttentionQueries) {
+        const int64_t queries = std::min<int64_t>(group - first, kMaxAttentionQueries);
+        const int64_t head = kv_head * group + first;
+        attend({.q = q + r * q_stride + head * dim,
+                .queries = queries,
+                .head_dim = dim,
+                .pages = row.pages,
+                .page_positions = shape.page_positions,
+                .keys = keys,
+                .values = keys + batch.host_pages().half_bytes(),
+                .positions = positions,
+                .scale = scale,
+                .scores = work.scratch.Get<float>(Scratch::kWeights, queries * Align(positions, 16), thread),
+                .y = y + (r * heads + head) * dim});
       }
     }
   });

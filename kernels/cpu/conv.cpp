@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/cpu/onednn.h"
-#include "src/base/check.h"
+#include "kernels/host/memory.h"
 
 namespace bifrons::cpu {
 namespace {
@@ -13,8 +13,16 @@ namespace {
 using dnnl::memory;
 
 struct CpuConv : Conv2d {
-  virtual void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const = 0;
+  virtual void Run(Workspace& work, const View& in, const View& residual, const View& out) const = 0;
 };
+
+// How the instruction set multiplies bf16.
+enum class BF16Products : uint8_t { kNone, kVectors, kTiles };
+
+BF16Products ProductsOf(Isa isa) {
+  if (isa == Isa::kAmx) return BF16Products::kTiles;
+  return MultipliesBF16(isa) ? BF16Products::kVectors : BF16Products::kNone;
+}
 
 std::vector<float> Floats(TensorView t, int64_t n) {
   std::vector<float> values(static_cast<size_t>(n));
@@ -26,32 +34,35 @@ std::vector<float> Floats(TensorView t, int64_t n) {
 
 // The picture itself: oneDNN pads three output channels to a whole vector and wastes the rest.
 struct ConvTo3 : CpuConv {
-  const MapKernels* kernels;
   std::vector<float> weight;  // [taps, 3, in_channels]
   std::vector<float> bias;    // [3]
 
-  void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
-    BIFRONS_CHECK(residual.empty() && out.dtype() == DType::kF32);
-    const size_t line = static_cast<size_t>(shape.width * shape.in_channels) * SizeOf(in.dtype);
-    pool.ParallelFor(shape.height, [&](int64_t begin, int64_t end, int) {
+  void Run(Workspace& work, const View& in, const View& residual, const View& out) const override {
+    const int64_t out_line = shape.width * 3;
+    const size_t line = static_cast<size_t>(shape.width * shape.in_channels) * SizeOf(in.type);
+    work.pool.ParallelFor(shape.height, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t y = begin; y < end; y++) {
         const void* rows[3] = {};
         for (int k = 0; k < shape.kernel; k++) {
           const int64_t source = y + k - shape.kernel / 2;
           if (source < 0 || source >= shape.height) continue;
-          rows[k] = static_cast<const uint8_t*>(in.data) + static_cast<size_t>(source) * line;
+          rows[k] = host::Bytes(in) + static_cast<size_t>(source) * line;
         }
-        kernels->conv_to_3(rows, in.dtype, shape.width, shape.in_channels, shape.kernel, weight.data(),
-                           bias.data(), out.as<float>() + y * shape.width * 3);
+        float* target = host::At<float>(out) + y * out_line;
+        float* products =
+            residual.empty() ? target : work.scratch.Get<float>(Scratch::kProducts, out_line, thread);
+        work.maps.conv_to_3(rows, in.type, shape.width, shape.in_channels, shape.kernel, weight.data(),
+                            bias.data(), products);
+        if (residual.empty()) continue;
+        const float* add = host::At<float>(residual) + y * out_line;  // it may be the target
+        for (int64_t i = 0; i < out_line; i++) target[i] = products[i] + add[i];
       }
     });
   }
 };
 
-std::unique_ptr<CpuConv> PackConvTo3(const MapKernels& kernels, const ConvShape& shape, TensorView weight,
-                                     TensorView bias) {
+std::unique_ptr<CpuConv> PackConvTo3(const ConvShape& shape, TensorView weight, TensorView bias) {
   auto conv = std::make_unique<ConvTo3>();
-  conv->kernels = &kernels;
   conv->bias = Floats(bias, 3);
   const int64_t taps = int64_t{shape.kernel} * shape.kernel;
   conv->weight.resize(static_cast<size_t>(taps * 3 * shape.in_channels));
@@ -72,22 +83,22 @@ std::unique_ptr<CpuConv> PackConvTo3(const MapKernels& kernels, const ConvShape&
 // A quarter of the products, in f32 whatever the maps hold: ahead of oneDNN's direct convolution in f32, and
 // in bf16 where there are no tiles (Zen 4, all convolutions of a picture: 2.15 s against 2.63 s on one core).
 struct WinogradConv : CpuConv {
-  const MapKernels* kernels;
   Tensor weight;  // [36, out_channels / kWinogradPanel, in_channels, kWinogradPanel]
   std::vector<float> bias;
 
-  void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
-    BIFRONS_CHECK(out.dtype() == compute);
+  void Run(Workspace& work, const View& in, const View& residual, const View& out) const override {
     const WinogradShape s{shape.height, shape.width, shape.in_channels, shape.out_channels};
     const int64_t tiles = (s.height + 3) / 4 * ((s.width + 3) / 4);
     const int64_t blocks = (tiles + kWinogradTiles - 1) / kWinogradTiles;
-    pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int) {
-      // Zeros: a short last block multiplies what no tile has filled.
-      Tensor scratch = Tensor::Zeros(DType::kF32, {36, kWinogradTiles + 1, s.in_channels + s.out_channels});
+    work.pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int thread) {
+      const int64_t size = 36 * (kWinogradTiles + 1) * (s.in_channels + s.out_channels);
+      float* scratch = work.scratch.Get<float>(Scratch::kProducts, size, thread);
+      std::fill_n(scratch, size, 0.0f);  // a short last block multiplies what no tile has filled
       for (int64_t b = begin; b < end; b++) {
         const int64_t first = b * kWinogradTiles;
-        kernels->winograd(in.data, in.dtype, s, weight.as<float>(), bias.data(), residual.data, first,
-                          std::min(kWinogradTiles, tiles - first), scratch.as<float>(), out.data());
+        work.maps.winograd(host::Bytes(in), in.type, s, weight.as<float>(), bias.data(),
+                           host::Bytes(residual), first, std::min(kWinogradTiles, tiles - first), scratch,
+                           host::Bytes(out));
       }
     });
   }
@@ -101,10 +112,9 @@ bool SuitsWinograd(const ConvShape& s) {
          s.in_channels * s.out_channels <= kMaxWeights;
 }
 
-std::unique_ptr<CpuConv> PackWinograd(ThreadPool& pool, const MapKernels& kernels, const ConvShape& shape,
-                                      TensorView weight, TensorView bias) {
+std::unique_ptr<CpuConv> PackWinograd(ThreadPool& pool, const ConvShape& shape, TensorView weight,
+                                      TensorView bias) {
   auto conv = std::make_unique<WinogradConv>();
-  conv->kernels = &kernels;
   conv->bias = Floats(bias, shape.out_channels);
   conv->weight =
       Tensor(DType::kF32, {36, shape.out_channels / kWinogradPanel, shape.in_channels, kWinogradPanel});
@@ -157,63 +167,67 @@ struct Stripe {
 };
 
 struct OneDnnConv : CpuConv {
-  const MapKernels* kernels;
   bool widened;  // bf16 maps, f32 primitives
   memory weight, bias;
   std::vector<StripeKind> kinds;
   std::vector<Stripe> stripes;
   int64_t widest_in = 0, widest_out = 0;  // lines of the highest stripe
 
-  void Execute(const Stripe& stripe, void* source, void* target, bool add,
-               std::vector<uint8_t>& scratch) const {
+  void Execute(Workspace& work, int thread, const Stripe& stripe, void* source, void* target,
+               bool add) const {
     const StripeKind& kind = kinds[stripe.kind];
-    const memory::desc& scratch_desc = add ? kind.adding_scratch : kind.plain_scratch;
-    if (scratch.size() < scratch_desc.get_size() + 64) scratch.resize(scratch_desc.get_size() + 64);
-    auto aligned = (reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64;
+    const memory::desc& scratch = add ? kind.adding_scratch : kind.plain_scratch;
+    auto* scratchpad =
+        work.scratch.Get<uint8_t>(Scratch::kLibrary, static_cast<int64_t>(scratch.get_size()), thread);
     const dnnl::engine& engine = OneDnnEngine();
     (add ? kind.adding : kind.plain)
-        .execute(OneDnnStream(),
-                 {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
-                  {DNNL_ARG_WEIGHTS, weight},
-                  {DNNL_ARG_BIAS, bias},
-                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
-                  {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, reinterpret_cast<void*>(aligned))}});
+        .execute(OneDnnStream(), {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
+                                  {DNNL_ARG_WEIGHTS, weight},
+                                  {DNNL_ARG_BIAS, bias},
+                                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
+                                  {DNNL_ARG_SCRATCHPAD, memory(scratch, engine, scratchpad)}});
   }
 
-  void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
-    BIFRONS_CHECK(out.dtype() == compute);
-    const int64_t line_in = shape.width * shape.in_channels;
-    const int64_t line_out = shape.out_width() * shape.out_channels;
-    pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int) {
+  // A stripe through f32: lines of the map are widened, the result is rounded where the output is bf16.
+  void RunWidened(Workspace& work, int thread, const Stripe& stripe, const View& in, const View& residual,
+                  const View& out) const {
+    const int64_t line_in = shape.width * shape.in_channels,
+                  line_out = shape.out_width() * shape.out_channels;
+    const int64_t n = stripe.rows * line_out, first = stripe.row * line_out;
+    float* wide_in = work.scratch.Get<float>(Scratch::kOperands, widest_in * line_in, thread);
+    float* wide_out = work.scratch.Get<float>(Scratch::kProducts, widest_out * line_out, thread);
+    work.maps.widen(host::At<BF16>(in) + stripe.first * line_in, stripe.lines * line_in, wide_in);
+    Execute(work, thread, stripe, wide_in, wide_out, false);
+    if (out.type == DType::kBF16) {
+      const BF16* add = residual.empty() ? nullptr : host::At<BF16>(residual) + first;
+      work.maps.add_and_round(wide_out, add, n, host::At<BF16>(out) + first);
+      return;
+    }
+    const float* add = residual.empty() ? nullptr : host::At<float>(residual) + first;
+    float* target = host::At<float>(out) + first;
+    for (int64_t i = 0; i < n; i++) target[i] = add ? wide_out[i] + add[i] : wide_out[i];
+  }
+
+  void Run(Workspace& work, const View& in, const View& residual, const View& out) const override {
+    const int64_t line_in = shape.width * shape.in_channels,
+                  line_out = shape.out_width() * shape.out_channels;
+    work.pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int thread) {
       const SingleThreaded single_threaded;
-      std::vector<uint8_t> scratch;
-      Tensor wide_in, wide_out;
-      if (widened) {
-        wide_in = Tensor(DType::kF32, {widest_in, line_in});
-        wide_out = Tensor(DType::kF32, {widest_out, line_out});
-      }
       for (int64_t s = begin; s < end; s++) {
         const Stripe& stripe = stripes[static_cast<size_t>(s)];
         if (widened) {
-          const BF16* source = in.as<BF16>() + stripe.first * line_in;
-          const BF16* add = residual.empty() ? nullptr : residual.as<BF16>() + stripe.row * line_out;
-          kernels->widen(source, stripe.lines * line_in, wide_in.as<float>());
-          Execute(stripe, wide_in.data(), wide_out.data(), false, scratch);
-          kernels->add_and_round(wide_out.as<float>(), add, stripe.rows * line_out,
-                                 out.as<BF16>() + stripe.row * line_out);
+          RunWidened(work, thread, stripe, in, residual, out);
           continue;
         }
-        const size_t element = SizeOf(compute);
-        // oneDNN's handles are not const; a source is only read.
-        auto* source = static_cast<uint8_t*>(const_cast<void*>(in.data)) +
-                       static_cast<size_t>(stripe.first * line_in) * element;
-        const size_t offset = static_cast<size_t>(stripe.row * line_out) * element;
-        auto* target = static_cast<uint8_t*>(out.data()) + offset;
-        if (!residual.empty() && residual.data != out.data()) {
-          std::memcpy(target, static_cast<const uint8_t*>(residual.data) + offset,
+        const size_t element = SizeOf(shape.type),
+                     offset = static_cast<size_t>(stripe.row * line_out) * element;
+        uint8_t* target = host::Bytes(out) + offset;
+        if (!residual.empty() && host::Bytes(residual) != host::Bytes(out)) {
+          std::memcpy(target, host::Bytes(residual) + offset,
                       static_cast<size_t>(stripe.rows * line_out) * element);
         }
-        Execute(stripe, source, target, !residual.empty(), scratch);
+        Execute(work, thread, stripe, host::Bytes(in) + static_cast<size_t>(stripe.first * line_in) * element,
+                target, !residual.empty());
       }
     });
   }
@@ -255,15 +269,15 @@ bool RepresentableInBF16(const std::vector<float>& values) {
   return std::all_of(values.begin(), values.end(), [](float x) { return ToFloat(ToBF16(x)) == x; });
 }
 
-std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16, const ConvShape& shape,
-                                    TensorView weight, TensorView bias, DType compute) {
+std::unique_ptr<CpuConv> PackOneDnn(bool native_bf16, const ConvShape& shape, TensorView weight,
+                                    TensorView bias) {
   auto conv = std::make_unique<OneDnnConv>();
   std::vector<float> values =
       Floats(weight, shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
   std::vector<float> bias_values = Floats(bias, shape.out_channels);
-  conv->kernels = &kernels;
-  conv->widened = compute == DType::kBF16 && !(native_bf16 && RepresentableInBF16(values));
-  const auto type = OneDnnType(conv->widened ? DType::kF32 : compute);
+  conv->widened = shape.type == DType::kBF16 &&
+                  !(native_bf16 && shape.output_type == DType::kBF16 && RepresentableInBF16(values));
+  const auto type = OneDnnType(conv->widened ? DType::kF32 : shape.type);
 
   const SingleThreaded single_threaded;  // primitives remember the thread count that they are made under
   const memory::dims weight_dims = {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel};
@@ -315,34 +329,31 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
 
 }  // namespace
 
-std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const MapKernels& kernels, BF16Products bf16,
-                                 const ConvShape& shape, TensorView weight, TensorView bias, DType compute) {
+std::unique_ptr<Conv2d> PackConv(Isa isa, ThreadPool& pool, const ConvShape& shape, TensorView weight,
+                                 TensorView bias) {
   BIFRONS_CHECK(shape.kernel == 1 || shape.kernel == 3);
   BIFRONS_CHECK(shape.stride == 1 || (shape.stride == 2 && shape.kernel == 3));
+  BIFRONS_CHECK(shape.type == shape.output_type || shape.output_type == DType::kF32);
   BIFRONS_CHECK(shape.out_height() > 0 && shape.out_width() > 0);
   BIFRONS_CHECK(weight.shape.elements() ==
                 shape.out_channels * shape.in_channels * shape.kernel * shape.kernel);
   BIFRONS_CHECK(bias.empty() || bias.shape.elements() == shape.out_channels);
+  const BF16Products bf16 = ProductsOf(isa);
   std::unique_ptr<CpuConv> conv;
-  if (shape.out_channels == 3 && shape.stride == 1) {
-    conv = PackConvTo3(kernels, shape, weight, bias);
-  } else if ((compute == DType::kF32 || bf16 != BF16Products::kTiles) && SuitsWinograd(shape)) {
-    conv = PackWinograd(pool, kernels, shape, weight, bias);
+  if (shape.out_channels == 3 && shape.stride == 1 && shape.output_type == DType::kF32) {
+    conv = PackConvTo3(shape, weight, bias);
+  } else if ((shape.type == DType::kF32 || bf16 != BF16Products::kTiles) && shape.type == shape.output_type &&
+             SuitsWinograd(shape)) {
+    conv = PackWinograd(pool, shape, weight, bias);
   } else {
-    conv = PackOneDnn(kernels, bf16 != BF16Products::kNone, shape, weight, bias, compute);
+    conv = PackOneDnn(bf16 != BF16Products::kNone, shape, weight, bias);
   }
   conv->shape = shape;
-  conv->compute = compute;
   return conv;
 }
 
-void Convolve(ThreadPool& pool, const Conv2d& conv, TensorView in, TensorView residual, Tensor& out) {
-  const ConvShape& shape = conv.shape;
-  BIFRONS_CHECK((in.shape == Shape{shape.height, shape.width, shape.in_channels}) &&
-                in.dtype == conv.compute);
-  BIFRONS_CHECK((out.shape() == Shape{shape.out_height(), shape.out_width(), shape.out_channels}));
-  BIFRONS_CHECK(residual.empty() || (residual.shape == out.shape() && residual.dtype == conv.compute));
-  static_cast<const CpuConv&>(conv).Run(pool, in, residual, out);
+void Convolve(Workspace& work, const Conv2d& conv, const View& in, const View& residual, const View& out) {
+  static_cast<const CpuConv&>(conv).Run(work, in, residual, out);
 }
 
 }  // namespace bifrons::cpu

@@ -8,20 +8,17 @@
 
 #include <memory>
 
-#include "kernels/cpu/map_kernels.h"
-#include "kernels/ops.h"
+#include "kernels/cpu/workspace.h"
+#include "kernels/queue.h"
 
 namespace bifrons::cpu {
 
-/// How the instruction set multiplies bf16.
-enum class BF16Products : uint8_t { kNone, kVectors, kTiles };
-
-/// Ops::pack_conv. Without native products, and for weights that bf16 cannot hold, bf16 maps are widened to
+/// Device::PackConv. Without native products, and for weights that bf16 cannot hold, bf16 maps are widened to
 /// f32 as they are read.
-std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const MapKernels& kernels, BF16Products bf16,
-                                 const ConvShape& shape, TensorView weight, TensorView bias, DType compute);
+std::unique_ptr<Conv2d> PackConv(Isa, ThreadPool&, const ConvShape& shape, TensorView weight,
+                                 TensorView bias);
 
-/// Ops::conv2d, for what PackConv returned.
-void Convolve(ThreadPool& pool, const Conv2d& conv, TensorView in, TensorView residual, Tensor& out);
+/// Queue::Convolve, for what PackConv returned.
+void Convolve(Workspace&, const Conv2d& conv, const View& in, const View& residual, const View& out);
 
 }  // namespace bifrons::cpu

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/cpu/prefill.h"
+#include "kernels/cpu/tiles.h"
+
 namespace bifrons::cpu {
 namespace {
 
@@ -36,7 +39,7 @@ void PackStripe(const StripeRows<T>& rows, int64_t in, T* to) {
 }
 
 template <class T>
-void PackStripes(ThreadPool& pool, std::span<const TensorView> parts, PackedLinear& linear) {
+void PackStripes(ThreadPool& pool, std::span<const TensorView> parts, PackedRows& linear) {
   pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int) {
     for (int64_t s = begin; s < end; s++) {
       PackStripe(RowsOfStripe<T>(parts, s), linear.in,
@@ -45,27 +48,79 @@ void PackStripes(ThreadPool& pool, std::span<const TensorView> parts, PackedLine
   });
 }
 
-std::vector<float> WidenedBias(TensorView bias) {
-  std::vector<float> values(bias.shape.elements());
-  for (size_t i = 0; i < values.size(); i++) {
-    values[i] = bias.dtype == DType::kF32    ? bias.as<float>()[i]
-                : bias.dtype == DType::kBF16 ? ToFloat(bias.as<BF16>()[i])
-                                             : ToFloat(bias.as<F16>()[i]);
+ProductKind KindOf(Isa isa, const PackedRows& rows) {
+  if (rows.stored == DType::kF32) return ProductKind::kF32;
+  if (rows.stored == DType::kF16) return ProductKind::kF16;
+  return rows.compute == DType::kBF16 && MultipliesBF16(isa) ? ProductKind::kBF16Dot : ProductKind::kBF16;
+}
+
+// Neighbouring parts of one type.
+PackedRows PackSameType(ThreadPool& pool, std::span<const TensorView> parts, DType compute) {
+  PackedRows rows;
+  rows.in = parts[0].shape[1];
+  rows.stored = parts[0].dtype;
+  rows.compute = compute;
+  for (const TensorView& part : parts) rows.out += part.shape[0];
+  const int64_t padded_in = rows.stored == DType::kBF16 ? (rows.in + 1) / 2 * 2 : rows.in;
+  // Whole cache lines, so that every stripe starts on one.
+  rows.stripe_bytes = static_cast<size_t>(padded_in * kStripe) * SizeOf(rows.stored);
+  rows.weights = WeightMemory(static_cast<size_t>(rows.stripes()) * rows.stripe_bytes);
+  switch (rows.stored) {
+    case DType::kF32:
+      PackStripes<float>(pool, parts, rows);
+      break;
+    case DType::kBF16:
+      PackStripes<BF16>(pool, parts, rows);
+      break;
+    case DType::kF16:
+      PackStripes<F16>(pool, parts, rows);
+      break;
+    case DType::kI32:
+    case DType::kU8:
+      BIFRONS_CHECK(false, "integers are not weights");
   }
-  return values;
+  return rows;
 }
 
-ProductKind KindOf(Isa isa, const Linear& linear) {
-  if (linear.stored == DType::kF32) return ProductKind::kF32;
-  if (linear.stored == DType::kF16) return ProductKind::kF16;
-  return linear.compute == DType::kBF16 && MultipliesBF16(isa) ? ProductKind::kBF16Dot : ProductKind::kBF16;
+void Gelu(Workspace& work, float* x, int64_t n) {
+  constexpr int64_t kPart = 1024;
+  work.Deal((n + kPart - 1) / kPart, 4 * std::min(kPart, n), [&](int64_t begin, int64_t end, int) {
+    work.rows.gelu(x + begin * kPart, std::min(n, end * kPart) - begin * kPart);
+  });
 }
 
-// Activations of one chunk as the product wants them. Reused from call to call, one per calling thread.
-float* PackedActivations(int64_t floats) {
-  thread_local std::vector<float> scratch;
-  if (static_cast<int64_t>(scratch.size()) < floats) scratch.resize(floats);
-  return scratch.data();
+// y [rows, dim] = silu(gates) · what they gate, of products [rows, 2·dim].
+void SiluMul(Workspace& work, const float* products, int64_t rows, int64_t dim, float* y) {
+  constexpr int64_t kPart = 1024;  // so that two rows, too, can be dealt to many threads
+  const int64_t parts = (dim + kPart - 1) / kPart;
+  work.Deal(rows * parts, 4 * std::min(kPart, dim), [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; t++) {
+      const int64_t r = t / parts, first = t % parts * kPart;
+      const float* gate = products + r * 2 * dim + first;
+      work.rows.silu_mul(gate, gate + dim, std::min(kPart, dim - first), y + r * dim + first);
+    }
+  });
+}
+
+// Every way gives a row the same bits in every company; which one is taken depends on the matrix and, for a
+// request's own rows, on their number.
+void MultiplyPart(Workspace& work, const PackedRows& part, const float* x, int64_t rows, RowClass row_class,
+                  const Target& target) {
+  if (SuitsTiles(work.isa, part)) {
+    MultiplyOnTiles(work, part, x, rows, target);
+  } else if (row_class == RowClass::kPrefill && PrefillsWithOneDnn(work.isa, part, rows)) {
+    PrefillRows(work, part, x, rows, target);
+  } else {
+    MultiplyRows(work, part, x, rows, target);
+  }
+}
+
+// The products of all parts, side by side.
+void MultiplyParts(Workspace& work, const PackedLinear& linear, const float* x, int64_t rows,
+                   RowClass row_class, bool accumulate, float* y) {
+  for (const PackedRows& part : linear.parts) {
+    MultiplyPart(work, part, x, rows, row_class, {y + part.first, linear.out, accumulate});
+  }
 }
 
 }  // namespace
@@ -75,65 +130,81 @@ std::unique_ptr<Linear> PackLinear(ThreadPool& pool, std::span<const TensorView>
   BIFRONS_CHECK(!parts.empty() && (compute == DType::kF32 || compute == DType::kBF16));
   auto linear = std::make_unique<PackedLinear>();
   linear->in = parts[0].shape[1];
-  linear->stored = parts[0].dtype;
   linear->compute = compute;
-  for (const TensorView& part : parts) {
-    BIFRONS_CHECK(part.shape.rank() == 2 && part.shape[1] == linear->in && part.dtype == linear->stored);
-    linear->out += part.shape[0];
-  }
-  const int64_t padded_in = linear->stored == DType::kBF16 ? (linear->in + 1) / 2 * 2 : linear->in;
-  // Whole cache lines, so that every stripe starts on one.
-  linear->stripe_bytes = padded_in * kStripe * SizeOf(linear->stored);
-  linear->weights = WeightMemory(linear->stripes() * linear->stripe_bytes);
-  switch (linear->stored) {
-    case DType::kF32:
-      PackStripes<float>(pool, parts, *linear);
-      break;
-    case DType::kBF16:
-      PackStripes<BF16>(pool, parts, *linear);
-      break;
-    case DType::kF16:
-      PackStripes<F16>(pool, parts, *linear);
-      break;
-    case DType::kI32:
-      BIFRONS_CHECK(false, "integers are not weights");
+  for (size_t i = 0; i < parts.size();) {
+    size_t same = 0;
+    while (i + same < parts.size() && parts[i + same].dtype == parts[i].dtype) {
+      const Shape& shape = parts[i + same++].shape;
+      BIFRONS_CHECK(shape.rank() == 2 && shape[1] == linear->in);
+    }
+    PackedRows rows = PackSameType(pool, parts.subspan(i, same), compute);
+    rows.first = linear->out;
+    linear->out += rows.out;
+    linear->bytes += static_cast<size_t>(rows.stripes()) * rows.stripe_bytes;
+    linear->parts.push_back(std::move(rows));
+    i += same;
   }
   if (!bias.empty()) {
     BIFRONS_CHECK(bias.shape.elements() == linear->out);
-    linear->bias = WidenedBias(bias);
+    const std::vector<float> widened = ToFloats(bias);
+    for (PackedRows& rows : linear->parts) {
+      rows.bias.assign(widened.begin() + rows.first, widened.begin() + rows.first + rows.out);
+    }
+    linear->bytes += widened.size() * sizeof(float);
   }
-  linear->bytes = linear->stripes() * linear->stripe_bytes + linear->bias.size() * sizeof(float);
   return linear;
 }
 
-void MultiplyRows(Isa isa, ThreadPool& pool, const PackedLinear& linear, const float* x, int64_t rows,
-                  bool accumulate, float* y) {
-  const RowKernels& kernels = GetRowKernels(isa);
-  const ProductKind kind = KindOf(isa, linear);
+void Multiply(Workspace& work, const PackedLinear& linear, const float* x, bool x_own, int64_t rows,
+              RowClass row_class, Epilogue epilogue, float* y, bool y_own) {
+  // What stands in own layout is panels of tiles wherever those exist, and rows elsewhere.
+  const bool x_panels = x_own && StandsInPanels(work.isa, linear.compute, rows, linear.in);
+  const bool y_panels = y_own && StandsInPanels(work.isa, linear.compute, rows,
+                                                epilogue == Epilogue::kSiluMul ? linear.out / 2 : linear.out);
+  if (x_panels || y_panels)
+    return MultiplyPanels(work, linear, x, x_panels, rows, row_class, epilogue, y, y_panels);
+  switch (epilogue) {
+    case Epilogue::kNone:
+    case Epilogue::kAdd:
+      return MultiplyParts(work, linear, x, rows, row_class, epilogue == Epilogue::kAdd, y);
+    case Epilogue::kGelu:
+      MultiplyParts(work, linear, x, rows, row_class, false, y);
+      return Gelu(work, y, rows * linear.out);
+    case Epilogue::kSiluMul: {
+      float* products = work.scratch.Get<float>(Scratch::kInner, rows * linear.out);
+      MultiplyParts(work, linear, x, rows, row_class, false, products);
+      return SiluMul(work, products, rows, linear.out / 2, y);
+    }
+  }
+}
+
+void MultiplyRows(Workspace& work, const PackedRows& linear, const float* x, int64_t rows,
+                  const Target& target) {
+  const ProductKind kind = KindOf(work.isa, linear);
   const int64_t in = linear.in;
   for (int64_t first = 0; first < rows; first += kMaxProductRows) {
     const int64_t chunk = std::min<int64_t>(rows - first, kMaxProductRows);
-    float* packed = PackedActivations(chunk * ((in + 1) / 2 * 2));
+    float* packed = work.scratch.Get<float>(Scratch::kActivations, chunk * ((in + 1) / 2 * 2));
     // Rearranging few values costs less than waking the pool.
     constexpr int64_t kColumnsPerTask = 256, kSmall = 16384;
     const int64_t per_task = chunk * in <= kSmall ? in + in % 2 : kColumnsPerTask;
     const bool round = linear.compute == DType::kBF16;
-    pool.ParallelFor((in + per_task - 1) / per_task, [&](int64_t begin, int64_t end, int) {
-      kernels.pack_rows(kind, round, x + first * in, chunk, in, begin * per_task,
-                        std::min(in, end * per_task), packed);
+    work.pool.ParallelFor((in + per_task - 1) / per_task, [&](int64_t begin, int64_t end, int) {
+      work.rows.pack_rows(kind, round, x + first * in, chunk, in, begin * per_task,
+                          std::min(in, end * per_task), packed);
     });
-    pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int) {
+    work.pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int) {
       for (int64_t s = begin; s < end; s++) {
         const int64_t column = s * kStripe;
-        kernels.product(kind, {.weights = linear.stripe(s),
-                               .in = in,
-                               .x = packed,
-                               .rows = chunk,
-                               .bias = linear.bias.empty() ? nullptr : linear.bias.data() + column,
-                               .y = y + first * linear.out + column,
-                               .y_stride = linear.out,
-                               .columns = static_cast<int>(std::min<int64_t>(kStripe, linear.out - column)),
-                               .accumulate = accumulate});
+        work.rows.product(kind, {.weights = linear.stripe(s),
+                                 .in = in,
+                                 .x = packed,
+                                 .rows = chunk,
+                                 .bias = linear.bias.empty() ? nullptr : linear.bias.data() + column,
+                                 .y = target.y + first * target.y_stride + column,
+                                 .y_stride = target.y_stride,
+                                 .columns = static_cast<int>(std::min<int64_t>(kStripe, linear.out - column)),
+                                 .accumulate = target.accumulate});
       }
     });
   }

@@ -74,17 +74,15 @@ void AddBias(const float* products, const float* bias, int64_t n, bool accumulat
 }
 
 // products [rows, columns] = x · weights.
-void Multiply(const Primitive& primitive, const Shape& shape, const uint8_t* weights, const BF16* x,
-              float* products) {
+void Execute(const Primitive& primitive, const Shape& shape, const uint8_t* weights, const BF16* x,
+             uint8_t* scratchpad, float* products) {
   const dnnl::engine& engine = OneDnnEngine();
-  thread_local std::vector<uint8_t> scratch;
-  scratch.resize(std::max(scratch.size(), primitive.scratchpad.get_size()));
   primitive.matmul.execute(
       OneDnnStream(),
       {{DNNL_ARG_SRC, memory(Activations(shape), engine, const_cast<BF16*>(x))},
        {DNNL_ARG_WEIGHTS, memory(PackedWeights(shape), engine, const_cast<uint8_t*>(weights))},
        {DNNL_ARG_DST, memory(Outputs(shape), engine, products)},
-       {DNNL_ARG_SCRATCHPAD, memory(primitive.scratchpad, engine, scratch.data())}});
+       {DNNL_ARG_SCRATCHPAD, memory(primitive.scratchpad, engine, scratchpad)}});
 }
 
 }  // namespace
@@ -93,36 +91,36 @@ void Multiply(const Primitive& primitive, const Shape& shape, const uint8_t* wei
 // tiles.h: oneDNN 2.6.3 takes 1.3 times as long on such stripes, and lets nobody finish them in the cache.)
 // It has no mixed types and, below AVX-512, no bf16; f32 FMA is the own product's peak as well. oneDNN 2.6.3
 // reads packed weights wrongly when their depth is an odd number of 16-row blocks.
-bool PrefillsWithOneDnn(Isa isa, const PackedLinear& linear, int64_t rows) {
+bool PrefillsWithOneDnn(Isa isa, const PackedRows& linear, int64_t rows) {
   return isa == Isa::kAvx512 && linear.stored == DType::kBF16 && linear.compute == DType::kBF16 &&
          linear.in % 32 == 0 && rows >= kMinRows;
 }
 
-void PrefillRows(Isa isa, ThreadPool& pool, const PackedLinear& linear, const float* x, int64_t rows,
-                 bool accumulate, float* y) {
+void PrefillRows(Workspace& work, const PackedRows& linear, const float* x, int64_t rows,
+                 const Target& target) {
   const int64_t in = linear.in, out = linear.out;
-  thread_local std::vector<BF16> rounded_scratch;
-  rounded_scratch.resize(std::max<size_t>(rounded_scratch.size(), rows * in));
-  BF16* rounded = rounded_scratch.data();
-  pool.ParallelFor(rows, [&](int64_t begin, int64_t end, int) {
-    GetRowKernels(isa).to_bf16(x + begin * in, (end - begin) * in, rounded + begin * in);
+  BF16* rounded = work.scratch.Get<BF16>(Scratch::kActivations, rows * in);
+  work.pool.ParallelFor(rows, [&](int64_t begin, int64_t end, int) {
+    work.rows.to_bf16(x + begin * in, (end - begin) * in, rounded + begin * in);
   });
   const Shape full = {rows, in, kColumnsPerCall}, last = {rows, in, out % kColumnsPerCall};
   const int64_t calls = (out + kColumnsPerCall - 1) / kColumnsPerCall;
   const Primitive full_primitive = out >= kColumnsPerCall ? CachedPrimitive(full) : Primitive{};
   const Primitive last_primitive = last.columns != 0 ? CachedPrimitive(last) : Primitive{};
-  pool.ParallelFor(calls, [&](int64_t begin, int64_t end, int) {
+  work.pool.ParallelFor(calls, [&](int64_t begin, int64_t end, int thread) {
     const SingleThreaded single;
-    thread_local std::vector<float> products;
-    products.resize(std::max<size_t>(products.size(), rows * kColumnsPerCall));
+    float* products = work.scratch.Get<float>(Scratch::kProducts, rows * kColumnsPerCall, thread);
     for (int64_t call = begin; call < end; call++) {
       const int64_t first = call * kColumnsPerCall, columns = std::min(kColumnsPerCall, out - first);
       const bool whole = columns == kColumnsPerCall;
-      Multiply(whole ? full_primitive : last_primitive, whole ? full : last, linear.stripe(first / kStripe),
-               rounded, products.data());
+      const Primitive& primitive = whole ? full_primitive : last_primitive;
+      auto* scratchpad = work.scratch.Get<uint8_t>(
+          Scratch::kLibrary, static_cast<int64_t>(primitive.scratchpad.get_size()), thread);
+      Execute(primitive, whole ? full : last, linear.stripe(first / kStripe), rounded, scratchpad, products);
       const float* bias = linear.bias.empty() ? nullptr : linear.bias.data() + first;
       for (int64_t r = 0; r < rows; r++) {
-        AddBias(products.data() + r * columns, bias, columns, accumulate, y + r * out + first);
+        AddBias(products + r * columns, bias, columns, target.accumulate,
+                target.y + r * target.y_stride + first);
       }
     }
   });

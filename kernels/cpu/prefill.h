@@ -5,12 +5,11 @@
 
 namespace bifrons::cpu {
 
-/// Whether PrefillRows takes this matrix with this many rows; if not, whatever decode rows take does. Depends
-/// on the matrix, the instruction set and the request's own rows only.
-bool PrefillsWithOneDnn(Isa, const PackedLinear&, int64_t rows);
+/// Whether PrefillRows takes these rows of a matrix with so many activation rows; if not, whatever decode
+/// rows take does. Depends on the matrix, the instruction set and the request's own rows only.
+bool PrefillsWithOneDnn(Isa, const PackedRows&, int64_t rows);
 
-/// Ops::linear for RowClass::kPrefill: y [rows, out] = x [rows, in] · Wᵀ + bias, or y += ….
-void PrefillRows(Isa, ThreadPool&, const PackedLinear&, const float* x, int64_t rows, bool accumulate,
-                 float* y);
+/// x [rows, in] · Wᵀ + bias for RowClass::kPrefill.
+void PrefillRows(Workspace&, const PackedRows&, const float* x, int64_t rows, const Target&);
 
 }  // namespace bifrons::cpu

@@ -6,19 +6,14 @@
 
 namespace bifrons::cpu {
 
-bool SuitsTiles(Isa isa, const PackedLinear& linear) {
-#if defined(__x86_64__)
+bool SuitsTiles(Isa isa, const PackedRows& linear) {
   return isa == Isa::kAmx && linear.stored == DType::kBF16 && linear.compute == DType::kBF16 &&
          linear.in % kPanel == 0;
-#else
-  return false;
-#endif
 }
 
-// The inner rows as panels must fit into the scratch: padded to half or whole panels, but half as wide as
-// f32.
-bool MlpSuitsTiles(Isa isa, const PackedLinear& fc1, const PackedLinear& fc2, int64_t rows) {
-  return SuitsTiles(isa, fc1) && SuitsTiles(isa, fc2) && 2 * rows >= kPanel;
+// Panels must fit into the rows' memory: padded to whole panels, but half as wide as f32.
+bool StandsInPanels(Isa isa, DType compute, int64_t rows, int64_t width) {
+  return isa == Isa::kAmx && compute == DType::kBF16 && width % kPanel == 0 && 2 * rows >= kPanel;
 }
 
 #if defined(__x86_64__)
@@ -50,7 +45,7 @@ int64_t Blocks(int64_t n, int64_t size) { return (n + size - 1) / size; }
 int64_t RowsOf(int64_t panel, int64_t rows) { return std::min(kPanel, rows - panel * kPanel); }
 
 // A task packs some columns of a panel, so that a decode step's few rows, too, are dealt to all threads.
-void PackPanels(ThreadPool& pool, const float* x, int64_t rows, int64_t in, BF16* panels) {
+void PackPanels(Workspace& work, const float* x, int64_t rows, int64_t in, BF16* panels) {
   constexpr int64_t kColumns = 512, kSmall = 16384;  // rounding few values costs less than waking the pool
   const int64_t parts = Blocks(in, kColumns), tasks = Blocks(rows, kPanel) * parts;
   const auto pack = [&](int64_t begin, int64_t end, int) {
@@ -63,14 +58,8 @@ void PackPanels(ThreadPool& pool, const float* x, int64_t rows, int64_t in, BF16
   if (rows * in <= kSmall) {
     pack(0, tasks, 0);
   } else {
-    pool.ParallelFor(tasks, pack);
+    work.pool.ParallelFor(tasks, pack);
   }
-}
-
-float* ProductsOf(int64_t count) {
-  thread_local Tensor products;
-  if (products.empty() || products.shape()[0] < count) products = Tensor(DType::kF32, {count, kTileProduct});
-  return products.as<float>();
 }
 
 // How the products of panels and stripes are ordered; none of it shows in their bits.
@@ -94,15 +83,16 @@ struct Plan {
 
 // finish(panel, stripe, c) for every product c of a panel and a stripe.
 template <class Finish>
-void MultiplyPanels(ThreadPool& pool, const PackedLinear& linear, const BF16* panels, int64_t rows,
+void ForEachProduct(Workspace& work, const PackedRows& linear, const BF16* panels, int64_t rows,
                     const Finish& finish) {
   const int64_t in = linear.in;
   const Plan plan(rows, in);
-  pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int) {
+  work.pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int thread) {
     const SetUpTiles tiles;
     const int64_t group =
         plan.depth < in ? end - begin : std::max(int64_t{1}, kFinishedTogether / plan.together);
-    float* products = ProductsOf(group * plan.together);
+    float* products =
+        work.scratch.Get<float>(Scratch::kProducts, group * plan.together * kTileProduct, thread);
     for (int64_t first = 0; first < plan.panels; first += plan.together) {
       const int64_t last = std::min(first + plan.together, plan.panels);
       for (int64_t group_begin = begin; group_begin < end; group_begin += group) {
@@ -137,51 +127,83 @@ void MultiplyPanels(ThreadPool& pool, const PackedLinear& linear, const BF16* pa
 }
 
 // Products of panels to rows of f32.
-void FinishRows(ThreadPool& pool, const PackedLinear& linear, const BF16* panels, int64_t rows,
-                bool accumulate, float* y) {
-  const int64_t out = linear.out;
-  MultiplyPanels(pool, linear, panels, rows, [&](int64_t b, int64_t s, const float* c) {
+void FinishRows(Workspace& work, const PackedRows& linear, const BF16* panels, int64_t rows,
+                const Target& target) {
+  ForEachProduct(work, linear, panels, rows, [&](int64_t b, int64_t s, const float* c) {
     const int64_t column = s * kStripe;
     kTiles.finish(c, {.rows = RowsOf(b, rows),
-                      .columns = std::min<int64_t>(kStripe, out - column),
+                      .columns = std::min<int64_t>(kStripe, linear.out - column),
                       .bias = linear.bias.empty() ? nullptr : linear.bias.data() + column,
-                      .y = y + b * kPanel * out + column,
-                      .y_stride = out,
-                      .accumulate = accumulate});
+                      .y = target.y + b * kPanel * target.y_stride + column,
+                      .y_stride = target.y_stride,
+                      .accumulate = target.accumulate});
   });
 }
 
-BF16* PanelsOf(ThreadPool& pool, const float* x, int64_t rows, int64_t in) {
-  thread_local Tensor memory;
-  const int64_t size = Blocks(rows, kPanel) * kPanel * in;
-  if (memory.empty() || memory.shape()[0] < size) memory = Tensor(DType::kBF16, {size});
-  PackPanels(pool, x, rows, in, memory.as<BF16>());
-  return memory.as<BF16>();
+// The rows [rows, in] that stand in panels.
+void UnpackPanels(const BF16* panels, int64_t rows, int64_t in, float* x) {
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t k = 0; k < in; k++) {
+      x[r * in + k] = ToFloat(
+          panels[(r / kPanel * in + k / kPanel * kPanel) * kPanel + r % kPanel * kPanel + k % kPanel]);
+    }
+  }
 }
 
 }  // namespace
 
-void MultiplyOnTiles(ThreadPool& pool, const PackedLinear& linear, const float* x, int64_t rows,
-                     bool accumulate, float* y) {
-  FinishRows(pool, linear, PanelsOf(pool, x, rows, linear.in), rows, accumulate, y);
+void MultiplyOnTiles(Workspace& work, const PackedRows& linear, const float* x, int64_t rows,
+                     const Target& target) {
+  BF16* panels = work.scratch.Get<BF16>(Scratch::kActivations, Blocks(rows, kPanel) * kPanel * linear.in);
+  PackPanels(work, x, rows, linear.in, panels);
+  FinishRows(work, linear, panels, rows, target);
 }
 
-void GeluMlpOnTiles(ThreadPool& pool, const PackedLinear& fc1, const PackedLinear& fc2, const float* x,
-                    int64_t rows, float* scratch, float* y) {
-  auto* inner = reinterpret_cast<BF16*>(scratch);
-  const BF16* panels = PanelsOf(pool, x, rows, fc1.in);
-  const auto step = [&](int64_t b, int64_t s) { return inner + (b * fc1.out + s * kPanel) * kPanel; };
-  MultiplyPanels(pool, fc1, panels, rows, [&](int64_t b, int64_t s, const float* c) {
-    kTiles.finish_gelu(c, fc1.bias.empty() ? nullptr : fc1.bias.data() + s * kStripe, step(b, s));
-  });
-  FinishRows(pool, fc2, inner, rows, true, y);
+void MultiplyPanels(Workspace& work, const PackedLinear& linear, const float* x, bool x_panels, int64_t rows,
+                    RowClass row_class, Epilogue epilogue, float* y, bool y_panels) {
+  const bool all_suit = std::all_of(linear.parts.begin(), linear.parts.end(),
+                                    [&](const PackedRows& part) { return SuitsTiles(work.isa, part); });
+  const int64_t in = linear.in, out = linear.out;
+  const auto* panels = reinterpret_cast<const BF16*>(x);
+  if (all_suit && y_panels && epilogue == Epilogue::kGelu) {  // the inner rows are never written out in f32
+    if (!x_panels) {
+      BF16* packed = work.scratch.Get<BF16>(Scratch::kActivations, Blocks(rows, kPanel) * kPanel * in);
+      PackPanels(work, x, rows, in, packed);
+      panels = packed;
+    }
+    auto* inner = reinterpret_cast<BF16*>(y);
+    for (const PackedRows& part : linear.parts) {
+      ForEachProduct(work, part, panels, rows, [&](int64_t b, int64_t s, const float* c) {
+        kTiles.finish_gelu(c, part.bias.empty() ? nullptr : part.bias.data() + s * kStripe,
+                           inner + (b * out + part.first + s * kPanel) * kPanel);
+      });
+    }
+    return;
+  }
+  if (all_suit && x_panels && !y_panels && (epilogue == Epilogue::kNone || epilogue == Epilogue::kAdd)) {
+    for (const PackedRows& part : linear.parts) {
+      FinishRows(work, part, panels, rows, {y + part.first, out, epilogue == Epilogue::kAdd});
+    }
+    return;
+  }
+  // What no published model has: by way of rows.
+  if (x_panels) {
+    float* unpacked = work.scratch.Get<float>(Scratch::kOperands, rows * in);
+    UnpackPanels(panels, rows, in, unpacked);
+    x = unpacked;
+  }
+  if (!y_panels) return Multiply(work, linear, x, false, rows, row_class, epilogue, y, false);
+  const int64_t width = epilogue == Epilogue::kSiluMul ? out / 2 : out;
+  float* written = work.scratch.Get<float>(Scratch::kMixed, rows * width);
+  Multiply(work, linear, x, false, rows, row_class, epilogue, written, false);
+  PackPanels(work, written, rows, width, reinterpret_cast<BF16*>(y));
 }
 #else
-void MultiplyOnTiles(ThreadPool&, const PackedLinear&, const float*, int64_t, bool, float*) {
+void MultiplyOnTiles(Workspace&, const PackedRows&, const float*, int64_t, const Target&) {
   BIFRONS_CHECK(false, "no tiles on this processor");
 }
-void GeluMlpOnTiles(ThreadPool&, const PackedLinear&, const PackedLinear&, const float*, int64_t, float*,
-                    float*) {
+void MultiplyPanels(Workspace&, const PackedLinear&, const float*, bool, int64_t, RowClass, Epilogue, float*,
+                    bool) {
   BIFRONS_CHECK(false, "no tiles on this processor");
 }
 #endif

@@ -8,19 +8,19 @@
 
 namespace bifrons::cpu {
 
-/// Whether MultiplyOnTiles takes this matrix, with any number of rows. vdpbf16ps rounds in another order, so
-/// only the matrix may decide.
-bool SuitsTiles(Isa, const PackedLinear&);
+/// Whether MultiplyOnTiles takes these rows of a matrix, with any number of activation rows. vdpbf16ps rounds
+/// in another order, so only the matrix may decide.
+bool SuitsTiles(Isa, const PackedRows&);
 
-/// Ops::linear for either RowClass: y [rows, out] = x [rows, in] · Wᵀ + bias, or y += ….
-void MultiplyOnTiles(ThreadPool&, const PackedLinear&, const float* x, int64_t rows, bool accumulate,
-                     float* y);
+/// x [rows, in] · Wᵀ + bias for either RowClass.
+void MultiplyOnTiles(Workspace&, const PackedRows&, const float* x, int64_t rows, const Target&);
 
-/// Whether GeluMlpOnTiles takes these two matrices of a perceptron with a request's own rows.
-bool MlpSuitsTiles(Isa, const PackedLinear& fc1, const PackedLinear& fc2, int64_t rows);
+/// Whether f32 rows [rows, width] in own layout stand as panels (tile_kernels.h): rounded to bf16, which the
+/// products that read them would do anyway.
+bool StandsInPanels(Isa, DType compute, int64_t rows, int64_t width);
 
-/// Ops::gelu_mlp.
-void GeluMlpOnTiles(ThreadPool&, const PackedLinear& fc1, const PackedLinear& fc2, const float* x,
-                    int64_t rows, float* scratch, float* y);
+/// Multiply (linear.h) where x, y or both stand in panels.
+void MultiplyPanels(Workspace&, const PackedLinear&, const float* x, bool x_panels, int64_t rows, RowClass,
+                    Epilogue, float* y, bool y_panels);
 
 }  // namespace bifrons::cpu

@@ -1,58 +1,38 @@
-#include "kernels/ref/maps.h"
-
+// Feature maps of the ref device: sums in double, so that it can judge the others.
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
+#include "kernels/host/memory.h"
+#include "kernels/ref/queue.h"
 #include "src/base/check.h"
 
 namespace bifrons::ref {
 namespace {
 
-void Put(Tensor& t, int64_t i, double x) {
-  if (t.dtype() == DType::kBF16) {
-    t.as<BF16>()[i] = ToBF16(static_cast<float>(x));
+using host::At;
+
+void Put(const View& v, int64_t i, double x) {
+  if (v.type == DType::kBF16) {
+    At<BF16>(v)[i] = ToBF16(static_cast<float>(x));
   } else {
-    t.as<float>()[i] = static_cast<float>(x);
+    At<float>(v)[i] = static_cast<float>(x);
   }
 }
 
-struct RefConv : Conv2d {
-  std::vector<float> weight;  // [out, kernel, kernel, in]
-  std::vector<float> bias;    // [out]
-};
+float Number(const View& v, int64_t i) { return ElementAt(host::Seen(v), i); }
 
 }  // namespace
 
-std::unique_ptr<Conv2d> PackConv(ThreadPool&, const ConvShape& shape, TensorView weight, TensorView bias,
-                                 DType compute) {
-  auto conv = std::make_unique<RefConv>();
-  conv->shape = shape;
-  conv->compute = compute;
-  const int64_t taps = int64_t{shape.kernel} * shape.kernel,
-                n = shape.out_channels * shape.in_channels * taps;
-  BIFRONS_CHECK(weight.shape.elements() == n);
-  conv->weight.resize(static_cast<size_t>(n));
-  for (int64_t i = 0; i < n; i++) {
-    const int64_t tap = i % taps, c = i / taps % shape.in_channels, o = i / taps / shape.in_channels;
-    conv->weight[static_cast<size_t>((o * taps + tap) * shape.in_channels + c)] = ElementAt(weight, i);
-  }
-  conv->bias.resize(static_cast<size_t>(shape.out_channels));
-  for (int64_t i = 0; i < shape.out_channels && !bias.empty(); i++)
-    conv->bias[static_cast<size_t>(i)] = ElementAt(bias, i);
-  conv->bytes = (conv->weight.size() + conv->bias.size()) * sizeof(float);
-  return conv;
-}
-
-void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView residual, Tensor& out) {
+void RefQueue::DoConvolve(const Conv2d& packed, View in, View residual, View out) {
   const auto& conv = static_cast<const RefConv&>(packed);
   const ConvShape& shape = conv.shape;
   const int64_t in_channels = shape.in_channels, out_channels = shape.out_channels, kernel = shape.kernel;
   const int64_t height = shape.height, width = shape.width, out_width = shape.out_width();
-  BIFRONS_CHECK((in.shape == Shape{height, width, in_channels}) && in.dtype == conv.compute);
-  BIFRONS_CHECK((out.shape() == Shape{shape.out_height(), out_width, out_channels}));
   std::vector<float> wide(static_cast<size_t>(in.shape.elements()));
-  for (size_t i = 0; i < wide.size(); i++) wide[i] = ElementAt(in, static_cast<int64_t>(i));
-  pool.ParallelFor(shape.out_height(), [&](int64_t begin, int64_t end, int) {
+  for (size_t i = 0; i < wide.size(); i++) wide[i] = Number(in, static_cast<int64_t>(i));
+  pool_.ParallelFor(shape.out_height(), [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
       for (int64_t x = 0; x < out_width; x++) {
         for (int64_t o = 0; o < out_channels; o++) {
@@ -68,19 +48,16 @@ void Convolve(ThreadPool& pool, const Conv2d& packed, TensorView in, TensorView 
             }
           }
           const int64_t i = (y * out_width + x) * out_channels + o;
-          Put(out, i, residual.empty() ? sum : sum + ElementAt(residual, i));
+          Put(out, i, residual.empty() ? sum : sum + Number(residual, i));
         }
       }
     }
   });
 }
 
-void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float* beta, int groups, float eps,
-               bool silu, Tensor& out) {
-  BIFRONS_CHECK(in.shape == out.shape() && in.dtype == out.dtype());
+void RefQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) {
   const int64_t pixels = in.shape[0] * in.shape[1], channels = in.shape[2], width = channels / groups;
-  BIFRONS_CHECK(channels % groups == 0);
-  pool.ParallelFor(groups, [&](int64_t begin, int64_t end, int) {
+  pool_.ParallelFor(groups, [&](int64_t begin, int64_t end, int) {
     for (int64_t g = begin; g < end; g++) {
       const auto for_each = [&](const auto& body) {
         for (int64_t p = 0; p < pixels; p++) {
@@ -88,31 +65,73 @@ void GroupNorm(ThreadPool& pool, TensorView in, const float* gamma, const float*
         }
       };
       double sum = 0, squares = 0;
-      for_each([&](int64_t i, int64_t) { sum += ElementAt(in, i); });
+      for_each([&](int64_t i, int64_t) { sum += Number(in, i); });
       const double n = static_cast<double>(pixels * width), mean = sum / n;
-      for_each([&](int64_t i, int64_t) { squares += (ElementAt(in, i) - mean) * (ElementAt(in, i) - mean); });
+      for_each([&](int64_t i, int64_t) { squares += (Number(in, i) - mean) * (Number(in, i) - mean); });
       const double scale = 1.0 / std::sqrt(squares / n + static_cast<double>(eps));
       for_each([&](int64_t i, int64_t c) {
-        const double y = (ElementAt(in, i) - mean) * scale * gamma[c] + beta[c];
+        const double y = (Number(in, i) - mean) * scale * At<float>(gamma)[c] + At<float>(beta)[c];
         Put(out, i, silu ? y / (1.0 + std::exp(-y)) : y);
       });
     }
   });
 }
 
-void Upsample2x(ThreadPool& pool, TensorView in, Tensor& out) {
+void RefQueue::DoUpsample2x(View in, View out) {
   const int64_t height = in.shape[0], width = in.shape[1], channels = in.shape[2];
-  BIFRONS_CHECK((out.shape() == Shape{2 * height, 2 * width, channels}) && in.dtype == out.dtype());
-  pool.ParallelFor(2 * height, [&](int64_t begin, int64_t end, int) {
+  pool_.ParallelFor(2 * height, [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
       for (int64_t x = 0; x < 2 * width; x++) {
         for (int64_t c = 0; c < channels; c++) {
-          Put(out, (y * 2 * width + x) * channels + c,
-              ElementAt(in, ((y / 2) * width + x / 2) * channels + c));
+          Put(out, (y * 2 * width + x) * channels + c, Number(in, ((y / 2) * width + x / 2) * channels + c));
         }
       }
     }
   });
+}
+
+void RefQueue::DoUnfoldPatches(View picture, int64_t patch, View rows) {
+  const int64_t height = picture.shape[1], width = picture.shape[2], across = width / patch;
+  for (int64_t p = 0; p < rows.rows(); p++) {
+    for (int64_t i = 0; i < rows.width(); i++) {
+      const int64_t channel = i / (patch * patch), y = i / patch % patch, x = i % patch;
+      const int64_t line = p / across * patch + y, column = p % across * patch + x;
+      At<float>(rows)[p * rows.width() + i] = At<float>(picture)[(channel * height + line) * width + column];
+    }
+  }
+}
+
+// janus/models/vq_model.py: VectorQuantizer.forward
+void RefQueue::DoNearestCodeword(View z, View codebook, View squares, View codes) {
+  const int64_t dim = z.width(), size = codebook.width();
+  pool_.ParallelFor(z.rows(), [&](int64_t begin, int64_t end, int) {
+    std::vector<float> unit(static_cast<size_t>(dim));
+    for (int64_t p = begin; p < end; p++) {
+      const float* row = At<float>(z) + p * dim;
+      float length = 0, own = 0;
+      for (int64_t j = 0; j < dim; j++) length += row[j] * row[j];
+      length = std::max(std::sqrt(length), 1e-12f);
+      for (int64_t j = 0; j < dim; j++) unit[static_cast<size_t>(j)] = row[j] / length;
+      for (const float x : unit) own += x * x;
+      float nearest = std::numeric_limits<float>::infinity();
+      int64_t code = 0;
+      for (int64_t i = 0; i < size; i++) {
+        float dot = 0;
+        for (int64_t j = 0; j < dim; j++)
+          dot += unit[static_cast<size_t>(j)] * At<float>(codebook)[j * size + i];
+        const float distance = own + At<float>(squares)[i] - 2 * dot;
+        if (distance < nearest) nearest = distance, code = i;
+      }
+      At<int32_t>(codes)[p] = static_cast<int32_t>(code);
+    }
+  });
+}
+
+void RefQueue::DoToBytes(View in, View out) {
+  for (int64_t i = 0; i < in.shape.elements(); i++) {
+    const float value = (At<float>(in)[i] + 1) / 2 * 255;
+    At<uint8_t>(out)[i] = static_cast<uint8_t>(value > 0 ? std::min(value, 255.0f) : 0);
+  }
 }
 
 }  // namespace bifrons::ref

@@ -1,10 +1,12 @@
-// The ref backend: every op as a plain scalar loop in f32.
+// The ref device: every op as a plain scalar loop, the oracle of every other device.
 #pragma once
 
-#include "kernels/ops.h"
+#include <memory>
+
+#include "kernels/device.h"
 
 namespace bifrons::ref {
 
-const Ops& RefOps();
+std::unique_ptr<Device> MakeRefDevice(int threads);
 
 }  // namespace bifrons::ref

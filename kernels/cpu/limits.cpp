@@ -1,17 +1,30 @@
-#include "kernels/limits.h"
+#include "kernels/cpu/limits.h"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/row_kernels.h"
+#include "kernels/cpu/tile_kernels.h"
 #include "kernels/cpu/weight_memory.h"
 
-namespace bifrons {
+namespace bifrons::cpu {
 namespace {
 
 double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Multiply-accumulates done by a loop that never leaves the registers.
+int64_t PeakMacs(Isa isa, DType compute, int64_t rounds) {
+#if defined(__x86_64__)
+  if (isa == Isa::kAmx && compute == DType::kBF16) {
+    const SetUpTiles tiles;
+    return kTileKernelsAmx.peak(rounds);
+  }
+#endif
+  const RowKernels& kernels = GetRowKernels(isa);
+  return compute == DType::kBF16 && kernels.peak_bf16 ? kernels.peak_bf16(rounds) : kernels.peak_f32(rounds);
 }
 
 }  // namespace
@@ -19,7 +32,7 @@ double Seconds() {
 double MeasureBandwidth(ThreadPool& pool, size_t arena_bytes) {
   constexpr size_t kPart = size_t{1} << 20;
   const int64_t parts = std::max<size_t>(1, arena_bytes / kPart);
-  cpu::WeightMemory arena(parts * kPart);
+  WeightMemory arena(parts * kPart);
   pool.ParallelFor(parts, [&](int64_t begin, int64_t end, int) {
     std::fill(arena.data() + begin * kPart, arena.data() + end * kPart, uint8_t{1});
   });
@@ -42,30 +55,17 @@ double MeasureBandwidth(ThreadPool& pool, size_t arena_bytes) {
   return best;
 }
 
-double MeasureMacRate(ThreadPool& pool, const Ops& ops, DType compute) {
-  const auto isa = cpu::IsaFromName(ops.isa);
+double MeasureMacRate(ThreadPool& pool, Isa isa, DType compute) {
   double best = 0;
   for (int pass = 0; pass < 5; pass++) {
     std::atomic<int64_t> macs{0};
     const double start = Seconds();
     pool.ParallelFor(pool.threads(), [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; t++) {
-        if (isa) {
-          macs += cpu::PeakMacs(*isa, compute, int64_t{1} << 20);
-        } else {
-          constexpr int64_t kMacs = int64_t{1} << 24;
-          float sum = 0, a = 0.5f, b = 0.25f;
-          for (int64_t i = 0; i < kMacs; i++) {
-            sum += a * b;
-            asm volatile("" : "+m"(sum));
-          }
-          macs += kMacs;
-        }
-      }
+      for (int64_t t = begin; t < end; t++) macs += PeakMacs(isa, compute, int64_t{1} << 20);
     });
     best = std::max(best, static_cast<double>(macs.load()) / (Seconds() - start));
   }
   return best;
 }
 
-}  // namespace bifrons
+}  // namespace bifrons::cpu

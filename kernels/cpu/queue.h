@@ -1,0 +1,41 @@
+// The cpu device's queue: ops are dealt to the device's pool section by section, which two queues take turns
+// at.
+#pragma once
+
+#include "kernels/cpu/workspace.h"
+#include "kernels/host/queue.h"
+
+namespace bifrons::cpu {
+
+class CpuQueue final : public host::HostQueue {
+ public:
+  CpuQueue(Isa isa, ThreadPool& pool) : work_(isa, pool) {}
+
+ private:
+  // queue_rows.cpp
+  void DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) override;
+  void DoLookUp(const Table& table, View ids, View y) override;
+  void DoRmsNorm(View x, View weight, float eps, View y) override;
+  void DoLayerNorm(View x, View weight, View bias, float eps, View y) override;
+  void DoRope(View x, const KvBatch& batch, View cos, View sin) override;
+  void DoStoreKv(View k, View v, const KvBatch& batch, int64_t layer) override;
+  void DoAttend(View q, const KvBatch& batch, int64_t layer, View y) override;
+  void DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) override;
+  void DoSample(View logits, std::span<const SampleRequest> requests, View tokens) override;
+  // queue_maps.cpp
+  void DoConvolve(const Conv2d& conv, View in, View residual, View out) override;
+  void DoGroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) override;
+  void DoUpsample2x(View in, View out) override;
+  void DoUnfoldPatches(View picture, int64_t patch, View rows) override;
+  void DoNearestCodeword(View z, View codebook, View squares, View codes) override;
+  void DoToBytes(View in, View out) override;
+
+  Workspace work_;
+};
+
+/// Rows where the model's file has them.
+struct MappedTable : Table {
+  TensorView numbers;  // [rows, width]
+};
+
+}  // namespace bifrons::cpu

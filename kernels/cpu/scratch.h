@@ -1,0 +1,55 @@
+// Memory that ops work in, kept from one to the next.
+#pragma once
+
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "src/base/thread_pool.h"
+
+namespace bifrons::cpu {
+
+/// A block for each use and thread of a queue, 64-byte aligned, grown to the largest asked for. A thread of
+/// the pool asks for its own blocks, so nobody waits.
+class Scratch {
+ public:
+  enum Use {
+    kActivations,  // packed, and as panels: of all threads
+    kInner,        // products that an epilogue reads again: of all threads
+    kOperands,     // keys and values of an attention, rearranged: of all threads
+    kProducts,
+    kLibrary,  // what oneDNN asks for
+    kQuery,
+    kWeights,
+    kMixed,
+    kUses
+  };
+  explicit Scratch(int threads) : blocks_(static_cast<size_t>(threads * kUses)) {}
+
+  /// n elements of arbitrary content; until this use and thread ask again.
+  template <class T>
+  T* Get(Use use, int64_t n, int thread = 0) {
+    Block& block = blocks_[static_cast<size_t>(thread * kUses + use)];
+    const size_t bytes = (static_cast<size_t>(n) * sizeof(T) + 63) / 64 * 64;
+    if (block.bytes < bytes) {
+      block = {};  // first, so that both never take memory at once
+      block.memory.reset(std::aligned_alloc(64, bytes));
+      if (!block.memory) throw std::bad_alloc();
+      block.bytes = bytes;
+    }
+    return static_cast<T*>(block.memory.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  struct alignas(64) Block {  // threads do not share a line of them
+    std::unique_ptr<void, Free> memory;
+    size_t bytes = 0;
+  };
+  std::vector<Block> blocks_;
+};
+
+}  // namespace bifrons::cpu

@@ -1,0 +1,92 @@
+#include "kernels/host/kv_pages.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "src/base/check.h"
+
+namespace bifrons::host {
+namespace {
+
+// Address space is taken for so many pages at once, since aligning it takes up to a huge page more; memory is
+// taken by the system as pages are written.
+constexpr int64_t kSlabPages = 8;
+
+// On huge pages where there is room for them: attention walks through all of a sequence's pages in every
+// layer.
+uint8_t* AllocateSlab(size_t bytes) {
+  constexpr size_t kHugePage = size_t{2} << 20;
+  const size_t unit = bytes >= kHugePage ? kHugePage : 64;
+  const size_t size = (bytes + 63) / 64 * 64;
+  void* memory = nullptr;
+  if (posix_memalign(&memory, unit, size) != 0) throw std::bad_alloc();
+  if (unit == kHugePage) madvise(memory, size, MADV_HUGEPAGE);  // a wish: without it only slower
+  return static_cast<uint8_t*>(memory);
+}
+
+int64_t TotalRows(std::span<const KvSpan> spans) {
+  int64_t rows = 0;
+  for (const KvSpan& span : spans) rows += span.rows;
+  return rows;
+}
+
+}  // namespace
+
+HostKvPages::HostKvPages(const KvShape& shape) : KvPages(shape, shape.Bytes(shape.page_positions)) {
+  BIFRONS_CHECK(shape.page_positions % 32 == 0, "pages side by side must stay 64-byte aligned");
+  BIFRONS_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16);
+}
+
+void HostKvPages::Grow(int64_t pages) {
+  const std::lock_guard lock(mutex_);
+  while (static_cast<int64_t>(slabs_.size()) * kSlabPages < pages) {
+    slabs_.reserve(slabs_.size() + 1);
+    slabs_.emplace_back(AllocateSlab(static_cast<size_t>(kSlabPages) * page_bytes()));
+  }
+}
+
+uint8_t* HostKvPages::page(int32_t number) const {
+  const std::lock_guard lock(mutex_);
+  BIFRONS_CHECK(number >= 0 && number / kSlabPages < static_cast<int64_t>(slabs_.size()),
+                "page %d of %zu slabs", number, slabs_.size());
+  return slabs_[static_cast<size_t>(number / kSlabPages)].get() +
+         static_cast<size_t>(number % kSlabPages) * page_bytes();
+}
+
+void HostKvPages::CopyPositions(int32_t from, int64_t positions, int32_t to) const {
+  BIFRONS_CHECK(positions >= 0 && positions <= shape().page_positions);
+  const size_t row = static_cast<size_t>(shape().head_dim) * SizeOf(shape().type);
+  const size_t head = static_cast<size_t>(shape().page_positions) * row;
+  const uint8_t* source = page(from);
+  uint8_t* target = page(to);
+  for (size_t at = 0; at < page_bytes(); at += head) {
+    std::memcpy(target + at, source + at, static_cast<size_t>(positions) * row);
+  }
+}
+
+HostKvBatch::HostKvBatch(HostKvPages& pages, std::span<const KvSpan> spans)
+    : KvBatch(pages, TotalRows(spans)) {
+  size_t count = 0;
+  for (const KvSpan& span : spans) count += span.pages.size();
+  pages_of_spans_.reserve(count);  // the rows point into it
+  places_.reserve(static_cast<size_t>(rows()));
+  for (const KvSpan& span : spans) {
+    BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= static_cast<int64_t>(span.pages.size()) *
+                                                                   pages.shape().page_positions);
+    const auto* first = pages_of_spans_.data() + pages_of_spans_.size();
+    for (const int32_t page : span.pages) pages_of_spans_.push_back(pages.page(page));
+    for (int64_t r = 0; r < span.rows; r++) places_.push_back({span.start + r, first});
+  }
+}
+
+uint8_t* HostKvBatch::Keys(const KvRow& row, int64_t layer, int64_t head, int64_t position) const {
+  const KvShape& shape = pages().shape();
+  const int64_t in_page = head * shape.page_positions + position % shape.page_positions;
+  return const_cast<uint8_t*>(row.pages[position / shape.page_positions]) + host_pages().layer_offset(layer) +
+         static_cast<size_t>(in_page * shape.head_dim) * SizeOf(shape.type);
+}
+
+}  // namespace bifrons::host

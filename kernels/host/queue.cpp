@@ -1,0 +1,76 @@
+#include "kernels/host/queue.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/host/kv_pages.h"
+#include "kernels/host/memory.h"
+
+namespace bifrons::host {
+namespace {
+
+size_t RowBytes(const View& v) { return static_cast<size_t>(v.width()) * SizeOf(v.type); }
+size_t StrideBytes(const View& v) { return static_cast<size_t>(v.stride) * SizeOf(v.type); }
+
+}  // namespace
+
+std::unique_ptr<KvBatch> HostQueue::MakeBatch(KvPages& pages, std::span<const KvSpan> spans) {
+  return std::make_unique<HostKvBatch>(static_cast<HostKvPages&>(pages), spans);
+}
+
+void HostQueue::CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) {
+  static_cast<HostKvPages&>(pages).CopyPositions(from, positions, to);
+}
+
+void HostQueue::DoUpload(TensorView from, View to) {
+  const auto* source = static_cast<const uint8_t*>(from.data);
+  for (int64_t r = 0; r < to.rows(); r++) {
+    std::memcpy(Bytes(to) + static_cast<size_t>(r) * StrideBytes(to),
+                source + static_cast<size_t>(r) * RowBytes(to), RowBytes(to));
+  }
+}
+
+Ticket HostQueue::DoDownload(View from, void* to) {
+  for (int64_t r = 0; r < from.rows(); r++) {
+    std::memcpy(static_cast<uint8_t*>(to) + static_cast<size_t>(r) * RowBytes(from),
+                Bytes(from) + static_cast<size_t>(r) * StrideBytes(from), RowBytes(from));
+  }
+  return Record();
+}
+
+void HostQueue::DoCopy(View from, View to) {
+  const int64_t width = to.width();
+  for (int64_t r = 0; r < to.rows(); r++) {
+    const uint8_t* source = Bytes(from) + static_cast<size_t>(r) * StrideBytes(from);
+    uint8_t* target = Bytes(to) + static_cast<size_t>(r) * StrideBytes(to);
+    if (from.type == to.type) {
+      std::memcpy(target, source, RowBytes(to));
+    } else if (to.type == DType::kBF16) {
+      const auto* numbers = reinterpret_cast<const float*>(source);
+      std::transform(numbers, numbers + width, reinterpret_cast<BF16*>(target), ToBF16);
+    } else {
+      const auto* numbers = reinterpret_cast<const BF16*>(source);
+      std::transform(numbers, numbers + width, reinterpret_cast<float*>(target),
+                     [](BF16 x) { return ToFloat(x); });
+    }
+  }
+}
+
+void HostQueue::DoCopyRows(View from, std::span<const int32_t> rows, View to) {
+  for (size_t r = 0; r < rows.size(); r++) {
+    std::memcpy(Bytes(to) + r * StrideBytes(to),
+                Bytes(from) + static_cast<size_t>(rows[r]) * StrideBytes(from), RowBytes(to));
+  }
+}
+
+void HostQueue::DoFill(View to, float value) {
+  for (int64_t r = 0; r < to.rows(); r++) {
+    uint8_t* row = Bytes(to) + static_cast<size_t>(r) * StrideBytes(to);
+    if (to.type == DType::kF32) std::fill_n(reinterpret_cast<float*>(row), to.width(), value);
+    if (to.type == DType::kBF16) std::fill_n(reinterpret_cast<BF16*>(row), to.width(), ToBF16(value));
+    if (to.type == DType::kI32)
+      std::fill_n(reinterpret_cast<int32_t*>(row), to.width(), static_cast<int32_t>(value));
+  }
+}
+
+}  // namespace bifrons::host
