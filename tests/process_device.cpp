@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdio>
 #include <map>
 #include <mutex>
@@ -229,36 +230,21 @@ struct Line {
     stream.Put(call);
     (stream.Put(args), ...);
   }
-  Id NewId() {
-    const std::lock_guard lock(mutex);
-    return ++last;
-  }
   std::mutex mutex;
   Stream stream;
-  Id last = 0;
+  std::atomic<Id> last = 0;
 };
 
 // What the other process keeps under a number, until this goes.
 template <class Base>
 struct Remote final : Base {
   template <class... Args>
-  explicit Remote(Line& l, Args&&... args) : Base(std::forward<Args>(args)...), line(l), id(l.NewId()) {}
+  explicit Remote(Line& l, Args&&... args) : Base(std::forward<Args>(args)...), line(l), id(++l.last) {}
   ~Remote() override { line.Send(kFree, id); }
+  void Grow(int64_t pages) { line.Send(kGrow, id, pages); }  // overrides KvPages' own
   Line& line;
   const Id id;
 };
-template <>
-struct Remote<KvPages> final : KvPages {
-  Remote(Line& l, const KvShape& shape)
-      : KvPages(shape, shape.Bytes(shape.page_positions)), line(l), id(l.NewId()) {
-    line.Send(kPages, id, shape);
-  }
-  ~Remote() override { line.Send(kFree, id); }
-  void Grow(int64_t pages) override { line.Send(kGrow, id, pages); }
-  Line& line;
-  const Id id;
-};
-
 template <class T>
 Id IdOf(const T& kept) {
   return static_cast<const Remote<T>&>(kept).id;
@@ -385,7 +371,9 @@ struct ProcessDevice final : Device {
     return tensor;
   }
   std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override {
-    return std::make_unique<Remote<KvPages>>(*line_, shape);
+    auto pages = std::make_unique<Remote<KvPages>>(*line_, shape, shape.Bytes(shape.page_positions));
+    line_->Send(kPages, pages->id, shape);
+    return pages;
   }
   std::unique_ptr<Queue> MakeQueue() override { return std::make_unique<ProcessQueue>(*line_); }
   std::unique_ptr<Line> line_;
