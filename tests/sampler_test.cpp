@@ -296,6 +296,18 @@ TEST_CASE("Selection leaves and draws what a full sort does") {
   CHECK(not_finite < 3000);
 }
 
+TEST_CASE("Min-p draws its line between two floats") {
+  for (int i = 1; i < 200; i++) {
+    const Sampling s{.min_p = static_cast<float>(i) / 200};
+    const auto line = static_cast<float>(std::log(static_cast<double>(s.min_p)));
+    const std::vector<float> x = {0, std::nextafter(line, -1e9f), line, std::nextafter(line, 1e9f), -50};
+    const auto n = static_cast<int64_t>(x.size());
+    CAPTURE(s.min_p);
+    CHECK(SampleToken(x.data(), nullptr, n, s, {}).values ==
+          SampleBySorting(x.data(), nullptr, n, s, {}).values);
+  }
+}
+
 TEST_CASE("Infinite logits are certain or impossible, NaN is no token") {
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const std::vector<Sampling> settings = {{.guidance = 1},
