@@ -350,6 +350,11 @@ void Scheduler::Loop::Step() {
     }
     Close(request, [&] { request->handlers.on_done(std::move(answer)); });
   }
+  for (const FailedRows& failed : step.failed) {
+    const auto request = running.at(failed.id);
+    End(request);
+    Fail(request, failed.error);
+  }
 }
 
 void Scheduler::Loop::Decode(std::shared_ptr<OpenPicture> picture, std::vector<int32_t> codes) {
