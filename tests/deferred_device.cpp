@@ -199,8 +199,17 @@ class DeferredQueue final : public Queue {
     done_++;
   }
 
-  // Lets the views point at their blocks, which the work keeps.
-  Work Hold(std::initializer_list<View*> views) {
+  // Work that keeps its views' blocks.
+  struct Holding {
+    DeferredQueue& queue;
+    Work work;
+    void Later(std::function<void(Queue& ref)> run) {
+      work.run = std::move(run);
+      queue.Give(std::move(work));
+    }
+  };
+  // Lets the views point at their blocks. A call of its own, because it must come before they are captured.
+  Holding Hold(std::initializer_list<View*> views) {
     const std::lock_guard lock(shared_.mutex);
     Work work;
     for (View* view : views) {
@@ -209,84 +218,81 @@ class DeferredQueue final : public Queue {
       work.blocks.push_back(static_cast<Handle*>(view->buffer)->block);
       view->buffer = work.blocks.back().get();
     }
-    return work;
-  }
-  template <class Run>
-  void Later(Work work, Run run) {
-    work.run = std::move(run);
-    Give(std::move(work));
+    return {*this, std::move(work)};
   }
 
   void DoUpload(TensorView from, View to) override {
     auto bytes = std::make_shared<std::vector<uint8_t>>(
         static_cast<const uint8_t*>(from.data), static_cast<const uint8_t*>(from.data) + from.bytes());
-    Later(Hold({&to}), [=](Queue& ref) { ref.Upload({bytes->data(), from.dtype, from.shape}, to); });
+    Hold({&to}).Later([=](Queue& ref) { ref.Upload({bytes->data(), from.dtype, from.shape}, to); });
   }
   Ticket DoDownload(View from, void* to) override {
     std::memset(to, kPoison, static_cast<size_t>(from.shape.elements()) * SizeOf(from.type));
-    Later(Hold({&from}), [=](Queue& ref) { ref.Download(from, to); });
+    Hold({&from}).Later([=](Queue& ref) { ref.Download(from, to); });
     return Record();
   }
   void DoCopy(View from, View to) override {
-    Later(Hold({&from, &to}), [=](Queue& ref) { ref.Copy(from, to); });
+    Hold({&from, &to}).Later([=](Queue& ref) { ref.Copy(from, to); });
   }
   void DoCopyRows(View from, std::span<const int32_t> rows, View to) override {
-    Later(Hold({&from, &to}), [=, rows = std::vector<int32_t>(rows.begin(), rows.end())](Queue& ref) {
+    Hold({&from, &to}).Later([=, rows = std::vector<int32_t>(rows.begin(), rows.end())](Queue& ref) {
       ref.CopyRows(from, rows, to);
     });
   }
   void DoFill(View to, float value) override {
-    Later(Hold({&to}), [=](Queue& ref) { ref.Fill(to, value); });
+    Hold({&to}).Later([=](Queue& ref) { ref.Fill(to, value); });
   }
   void DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) override {
-    Later(Hold({&x, &y}), [=, &weight](Queue& ref) { ref.Multiply(weight, x, row_class, epilogue, y); });
+    Hold({&x, &y}).Later([=, &weight](Queue& ref) { ref.Multiply(weight, x, row_class, epilogue, y); });
   }
   void DoLookUp(const Table& table, View ids, View y) override {
-    Later(Hold({&ids, &y}), [=, &table](Queue& ref) { ref.LookUp(table, ids, y); });
+    Hold({&ids, &y}).Later([=, &table](Queue& ref) { ref.LookUp(table, ids, y); });
   }
   void DoRmsNorm(View x, View weight, float eps, View y) override {
-    Later(Hold({&x, &weight, &y}), [=](Queue& ref) { ref.RmsNorm(x, weight, eps, y); });
+    Hold({&x, &weight, &y}).Later([=](Queue& ref) { ref.RmsNorm(x, weight, eps, y); });
   }
   void DoLayerNorm(View x, View weight, View bias, float eps, View y) override {
-    Later(Hold({&x, &weight, &bias, &y}), [=](Queue& ref) { ref.LayerNorm(x, weight, bias, eps, y); });
+    Hold({&x, &weight, &bias, &y}).Later([=](Queue& ref) { ref.LayerNorm(x, weight, bias, eps, y); });
   }
   void DoRope(View x, const KvBatch& batch, View cos, View sin) override {
-    Later(Hold({&x, &cos, &sin}), [=, held = Held(batch)](Queue& ref) { ref.Rope(x, *held, cos, sin); });
+    Hold({&x, &cos, &sin}).Later([=, held = Held(batch)](Queue& ref) { ref.Rope(x, *held, cos, sin); });
   }
   void DoStoreKv(View k, View v, const KvBatch& batch, int64_t layer) override {
-    Later(Hold({&k, &v}), [=, held = Held(batch)](Queue& ref) { ref.StoreKv(k, v, *held, layer); });
+    Hold({&k, &v}).Later([=, held = Held(batch)](Queue& ref) { ref.StoreKv(k, v, *held, layer); });
   }
   void DoAttend(View q, const KvBatch& batch, int64_t layer, View y) override {
-    Later(Hold({&q, &y}), [=, held = Held(batch)](Queue& ref) { ref.Attend(q, *held, layer, y); });
+    Hold({&q, &y}).Later([=, held = Held(batch)](Queue& ref) { ref.Attend(q, *held, layer, y); });
   }
   void DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) override {
-    Later(Hold({&q, &k, &v, &y}), [=](Queue& ref) { ref.AttendAll(attention, q, k, v, y); });
+    Hold({&q, &k, &v, &y}).Later([=](Queue& ref) { ref.AttendAll(attention, q, k, v, y); });
   }
   void DoSample(View logits, std::span<const SampleRequest> requests, View tokens) override {
-    Later(Hold({&logits, &tokens}),
-          [=, requests = std::vector<SampleRequest>(requests.begin(), requests.end())](Queue& ref) {
-            ref.Sample(logits, requests, tokens);
-          });
+    Hold({&logits, &tokens})
+        .Later([=, requests = std::vector<SampleRequest>(requests.begin(), requests.end())](Queue& ref) {
+          ref.Sample(logits, requests, tokens);
+        });
   }
   void DoConvolve(const Conv2d& conv, View in, View residual, View out) override {
-    Later(Hold({&in, &residual, &out}), [=, &conv](Queue& ref) { ref.Convolve(conv, in, residual, out); });
+    Hold({&in, &residual, &out}).Later([=, &conv](Queue& ref) { ref.Convolve(conv, in, residual, out); });
   }
   void DoGroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) override {
-    Later(Hold({&in, &gamma, &beta, &out}),
-          [=](Queue& ref) { ref.GroupNorm(in, gamma, beta, groups, eps, silu, out); });
+    Hold({&in, &gamma, &beta, &out}).Later([=](Queue& ref) {
+      ref.GroupNorm(in, gamma, beta, groups, eps, silu, out);
+    });
   }
   void DoUpsample2x(View in, View out) override {
-    Later(Hold({&in, &out}), [=](Queue& ref) { ref.Upsample2x(in, out); });
+    Hold({&in, &out}).Later([=](Queue& ref) { ref.Upsample2x(in, out); });
   }
   void DoUnfoldPatches(View picture, int64_t patch, View rows) override {
-    Later(Hold({&picture, &rows}), [=](Queue& ref) { ref.UnfoldPatches(picture, patch, rows); });
+    Hold({&picture, &rows}).Later([=](Queue& ref) { ref.UnfoldPatches(picture, patch, rows); });
   }
   void DoNearestCodeword(View z, View codebook, View squares, View codes) override {
-    Later(Hold({&z, &codebook, &squares, &codes}),
-          [=](Queue& ref) { ref.NearestCodeword(z, codebook, squares, codes); });
+    Hold({&z, &codebook, &squares, &codes}).Later([=](Queue& ref) {
+      ref.NearestCodeword(z, codebook, squares, codes);
+    });
   }
   void DoToBytes(View in, View out) override {
-    Later(Hold({&in, &out}), [=](Queue& ref) { ref.ToBytes(in, out); });
+    Hold({&in, &out}).Later([=](Queue& ref) { ref.ToBytes(in, out); });
   }
 
   Shared& shared_;
