@@ -8,16 +8,19 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "kernels/device.h"
 #include "src/base/npy.h"
+#include "tests/deferred_device.h"
 #include "tests/noise_weights.h"
 
 namespace bifrons {
 
-/// "cpu" has the set that tests.cmake names, or the best where this processor lacks it: oneDNN's is chosen
-/// once per process.
+/// "cpu", "ref" or "deferred". "cpu" has the set that tests.cmake names, or the best where this processor
+/// lacks it: oneDNN's is chosen once per process.
 inline std::unique_ptr<Device> TestDevice(const std::string& name, int threads) {
+  if (name == "deferred") return MakeDeferredDevice(/*seed=*/1, threads);
   const char* wanted = std::getenv("BIFRONS_TEST_ISA");
   std::string isa = wanted && name == "cpu" ? wanted : "";
   const auto available = AvailableIsas();
@@ -115,27 +118,34 @@ inline void CheckBF16(const VisionCase& c, const Tensor& exact, double limit) {
   }
 }
 
-/// Results depend neither on the thread count nor on the picture before, nor on when somebody waits.
+/// Results depend neither on the thread count nor on the picture before, nor on when the work is done.
 inline void CheckSameBits(const VisionCase& c) {
   const auto same = [](const Tensor& a, const Tensor& b) {
     return a.bytes() == b.bytes() && std::memcmp(a.data(), b.data(), a.bytes()) == 0;
   };
-  for (const DType compute : {DType::kF32, DType::kBF16}) {
-    Tensor one;
-    for (const int threads : {1, 2, 3}) {
-      INFO(c.golden << " " << NameOf(compute) << ", " << threads << " threads");
-      const auto device = TestDevice("cpu", threads);
-      const auto queue = device->MakeQueue();
-      const VisionCase::Forward forward = c.make(*device, compute, DType::kBF16);
-      const DeviceTensor input = device->PackTensor(c.input.view()),
-                         other = device->PackTensor(c.other.view());
-      const DeviceTensor before = forward(*queue, input.view());
-      const DeviceTensor between = forward(*queue, other.view());
-      const DeviceTensor after = forward(*queue, input.view());
-      if (threads == 1) one = queue->Fetch(before.view());
-      CHECK(same(queue->Fetch(before.view()), one));
-      CHECK(!same(queue->Fetch(between.view()), one));
-      CHECK(same(queue->Fetch(after.view()), one));
+  struct Place {
+    const char* device;
+    int threads;
+  };
+  const std::vector<Place> places[] = {{{"cpu", 1}, {"cpu", 2}, {"cpu", 3}}, {{"ref", 1}, {"deferred", 1}}};
+  for (const auto& same_arithmetic : places) {
+    for (const DType compute : {DType::kF32, DType::kBF16}) {
+      Tensor first;
+      for (const auto& [name, threads] : same_arithmetic) {
+        INFO(c.golden << " " << NameOf(compute) << " " << name << ", " << threads << " threads");
+        const auto device = TestDevice(name, threads);
+        const auto queue = device->MakeQueue();
+        const VisionCase::Forward forward = c.make(*device, compute, DType::kBF16);
+        const DeviceTensor input = device->PackTensor(c.input.view());
+        const DeviceTensor other = device->PackTensor(c.other.view());
+        const DeviceTensor before = forward(*queue, input.view());
+        const DeviceTensor between = forward(*queue, other.view());
+        const DeviceTensor after = forward(*queue, input.view());
+        if (first.empty()) first = queue->Fetch(before.view());
+        CHECK(same(queue->Fetch(before.view()), first));
+        CHECK(!same(queue->Fetch(between.view()), first));
+        CHECK(same(queue->Fetch(after.view()), first));
+      }
     }
   }
 }
