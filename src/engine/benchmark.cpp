@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "kernels/limits.h"
+#include "src/base/available_memory.h"
 #include "src/base/stop.h"
 #include "src/engine/prefill.h"
 #include "src/engine/scheduler.h"
-#include "src/model/memory_plan.h"
 
 namespace bifrons {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "src/base/available_memory.h"
 #include "src/engine/scheduler_loop.h"
-#include "src/model/memory_plan.h"
 
 namespace bifrons {
 namespace {

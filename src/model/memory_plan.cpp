@@ -1,15 +1,10 @@
 #include "src/model/memory_plan.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <limits>
-#include <optional>
 #include <string>
 
+#include "src/base/available_memory.h"
 #include "src/model/kv_pool.h"
 
 namespace bifrons {
@@ -18,52 +13,6 @@ namespace {
 // Of a convolution's weight as backends keep it, the largest: 252 MB for the 42 M weights of the published VQ
 // decoder in f32, transformed for Winograd where that is faster.
 constexpr uint64_t kConvolutionBytes = 6;
-
-constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
-
-// Bytes in a line such as "MemAvailable:   24048128 kB"; none where the system has no such line.
-std::optional<uint64_t> BytesOf(const std::string& key, const char* path) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size(), nullptr, 10) * 1024;
-  return std::nullopt;
-}
-
-uint64_t SystemAvailable() { return BytesOf("MemAvailable:", "/proc/meminfo").value_or(kUnlimited); }
-
-uint64_t NumberIn(const std::string& path) {
-  std::ifstream file(path);
-  uint64_t value = 0;
-  return file >> value ? value : kUnlimited;  // "max" is not a number
-}
-
-// The tightest limit on the way from this process's group to the root; version 2 has one hierarchy
-// ("0::/path"), version 1 a line for the memory controller.
-uint64_t ControlGroupLimit() {
-  uint64_t limit = kUnlimited;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool version2 = controllers == ",,";
-    if (!version2 && controllers.find(",memory,") == std::string::npos) continue;
-    const std::string root = version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    const std::string file = version2 ? "/memory.max" : "/memory.limit_in_bytes";
-    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
-      if (path == "/") path.clear();
-      limit = std::min(limit, NumberIn(root + path + file));
-      if (path.find('/') == std::string::npos) break;
-    }
-  }
-  return limit;
-}
-
-uint64_t AddressSpaceLimit() {
-  rlimit limit{};
-  return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : kUnlimited;
-}
 
 std::string Gigabytes(uint64_t bytes) {
   char text[32];
@@ -174,16 +123,6 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
   if (parts.vq_decoder || parts.vq_encoder) plan.activations += VqMaps(config, compute);
   return plan;
 }
-
-uint64_t MostResidentMemory() {
-  // getrusage counts what the process that started this one held.
-  if (const auto most = BytesOf("VmHWM:", "/proc/self/status")) return *most;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-uint64_t AvailableMemory() { return std::min({SystemAvailable(), ControlGroupLimit(), AddressSpaceLimit()}); }
 
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available) {
   const MemoryPlan plan = PlanMemory(source, compute, parts, 1);

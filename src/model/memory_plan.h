@@ -32,12 +32,6 @@ constexpr int64_t kPlannedAnswerTokens = 512;
 MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
                       int64_t prompt_tokens = 64);
 
-/// Bytes that this process may still take: the least of what the system has available, its control group's
-/// limit and its own address-space limit.
-uint64_t AvailableMemory();
-/// Bytes of memory that this process has held at most so far.
-uint64_t MostResidentMemory();
-
 /// kFailure with the numbers when one picture's plan exceeds AvailableMemory().
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts);
 /// The same against a given limit.
