@@ -97,14 +97,12 @@ std::vector<Outcome> EachAlone(const std::vector<Wish>& wishes) {
   return alone;
 }
 
-size_t BudgetOf(Janus& janus, size_t memory) {
-  return Scheduler(janus, {.memory = memory}).stats().cache_budget;
-}
-
-// Memory with which so many bytes are left for keys and values.
-size_t MemoryFor(Janus& janus, size_t caches) {
+// The options with memory that leaves so many bytes for keys and values.
+SchedulerOptions WithCaches(Janus& janus, size_t caches, SchedulerOptions options) {
   constexpr size_t kPlenty = size_t{1} << 32;
-  return kPlenty - BudgetOf(janus, kPlenty) + caches;
+  options.memory = kPlenty;
+  options.memory = kPlenty - Scheduler(janus, options).stats().cache_budget + caches;
+  return options;
 }
 
 size_t PictureBytes(Janus& janus, const std::string& prompt) {
@@ -135,8 +133,8 @@ TEST_CASE("sixty requests in a random mix, with cancellations, are what each is 
     }
     SchedulerOptions options{.pictures = c.pictures, .answers = c.answers};
     if (c.pictures_in_memory > 0)
-      options.memory =
-          MemoryFor(*janus, static_cast<size_t>(c.pictures_in_memory * static_cast<double>(largest)));
+      options = WithCaches(*janus, static_cast<size_t>(c.pictures_in_memory * static_cast<double>(largest)),
+                           options);
 
     std::vector<Submit> submits;
     std::vector<int> steps;
@@ -233,13 +231,14 @@ TEST_CASE("steps carry pictures' pairs and answers' rows together") {
 TEST_CASE("what can never fit is refused with the numbers, and an answer with no room likewise") {
   const auto janus = LoadTiny(1);
   const size_t needed = PictureBytes(*janus, "a dog");
-  Scheduler scheduler(*janus, {.memory = MemoryFor(*janus, needed - 1)});
+  const SchedulerOptions one{.pictures = 1, .answers = 1};
+  Scheduler scheduler(*janus, WithCaches(*janus, needed - 1, one));
   const auto refused = scheduler.Submit(DrawRequest{"a dog", 1, {}}, {});
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().kind == ErrorKind::kUsage);
   CHECK_THAT(refused.error().message, Catch::Contains("a picture needs") && Catch::Contains("MB"));
 
-  Scheduler exact(*janus, {.memory = MemoryFor(*janus, needed)});
+  Scheduler exact(*janus, WithCaches(*janus, needed, one));
   const DrawRequest request{"a dog", 1, {}};
   CHECK(Draw(exact, {&request, 1}, nullptr).ok());
   CHECK(exact.stats().most_cache_bytes <= exact.stats().cache_budget);

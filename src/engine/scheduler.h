@@ -22,10 +22,11 @@ namespace bifrons {
 constexpr int64_t kDefaultPictures = 16, kDefaultAnswers = 16;
 
 struct SchedulerOptions {
-  /// Bytes for keys, values and rows' buffers, beside the weights; 0 = half of what this process may still
-  /// take.
+  /// Bytes for keys, values and rows' buffers, beside the weights; 0 = what this process may still take, less
+  /// what else it will need (budget.h).
   size_t memory = 0;
-  /// Requests that run at once, at most: a picture has two rows in a step, an answer one.
+  /// Requests that run at once, at most: a picture has two rows in a step, an answer one. Fewer where memory
+  /// is short; Scheduler::options() says how many.
   int64_t pictures = kDefaultPictures, answers = kDefaultAnswers;
   /// Called after every step, on the scheduler's thread; may be empty.
   std::function<void()> on_step = {};

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <new>
 
+#include "src/model/memory_plan.h"
+
 namespace bifrons {
 namespace {
 
@@ -13,9 +15,11 @@ double Seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
-// Images that are looked at before their request's turn: enough that the batch never waits for one, few
-// enough that their features take little memory.
-constexpr size_t kLookAhead = 4;
+// As the memory allows.
+SchedulerOptions WithLimits(SchedulerOptions options, const Admission::Limits& limits) {
+  options.pictures = limits.pictures, options.answers = limits.answers;
+  return options;
+}
 
 std::string Megabytes(size_t bytes) {
   char text[32];
@@ -36,7 +40,7 @@ Result<T> GuardMemory(const std::function<Result<T>()>& work) {
 
 Scheduler::Loop::Loop(Janus& the_janus, const SchedulerOptions& the_options, const Admission::Limits& limits)
     : janus(the_janus),
-      options(the_options),
+      options(WithLimits(the_options, limits)),
       admission(limits),
       pool(std::make_shared<KvPool>(the_janus.config().llama, the_janus.kv_type())),
       prefixes(the_janus, pool),
@@ -256,10 +260,13 @@ void Scheduler::Loop::Admit() {
   stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
 }
 
-// Has the images of the next answers looked at.
+// Has the images of the next answers looked at: kImagesAhead of them, or those of the next answer alone.
 void Scheduler::Loop::LookAhead() {
-  for (size_t i = 0; i < std::min(kLookAhead, answers.size()); i++) {
-    const auto answer = answers[i];
+  size_t images = 0;
+  for (const auto& answer : answers) {
+    // One without images costs nothing, but what is looked at for it may be anything.
+    images += std::max<size_t>(1, answer->prompt.image_starts.size());
+    if (images > static_cast<size_t>(kImagesAhead) && answer != answers.front()) break;
     if (answer->asked_for_looking) continue;
     answer->asked_for_looking = true;
     if (!answer->request.look) {
