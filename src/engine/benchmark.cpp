@@ -93,7 +93,7 @@ void MeasureImage(Janus& janus, const BenchmarkSettings& settings, BenchmarkResu
 BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
   const JanusConfig& config = janus.config();
   BenchmarkResult result;
-  result.bandwidth = MeasureBandwidth(janus.pool(), janus.step_bytes());
+  result.bandwidth = MeasureBandwidth(janus.pool());
   result.mac_rate = MeasureMacRate(janus.pool(), janus.ops(), janus.compute());
 
   const std::vector<int32_t> ids(static_cast<size_t>(settings.prompt_tokens), 1);
