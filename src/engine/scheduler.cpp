@@ -47,12 +47,16 @@ Result<Scheduler::Id> Scheduler::Submit(AnswerRequest request, AnswerHandlers ha
   auto open = std::make_shared<OpenAnswer>();
   open->prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, open->prompt));
+  if (!request.look) BIFRONS_RETURN_IF_ERROR(CheckImages(open->prompt, request.images.size()));
   const auto length = static_cast<int64_t>(open->prompt.ids.size());
   const LlamaConfig& llama = janus.config().llama;
   open->limit = std::min(request.max_tokens, llama.max_positions - length);
-  open->bytes = KvPool::BytesFor(llama, janus.kv_type(), length + open->limit) +
-                open->prompt.image_starts.size() * FeatureBytes(janus.config());
-  if (request.cache) open->bytes += KvPool::BytesFor(llama, janus.kv_type(), length);
+  const size_t features = open->prompt.image_starts.size() * FeatureBytes(janus.config());
+  open->bytes = KvPool::BytesFor(llama, janus.kv_type(), length + open->limit) + features;
+  if (request.cache) {
+    open->kept_bytes = KvPool::BytesFor(llama, janus.kv_type(), length) + features;
+    open->bytes += open->kept_bytes;
+  }
   open->request = std::move(request), open->handlers = std::move(handlers);
   return loop_->Accept(std::move(open), "an answer");
 }

@@ -75,7 +75,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
 
   /// Queues a request. Errors (kUsage): one that could never run, with the numbers: its prompt exceeds the
-  /// model's positions, or its cache the memory; or the model's half for it was not loaded. Nothing that was
+  /// model's positions, or its cache the memory; it has another number of images than its turns say; or the
+  /// model's half for it was not loaded. Nothing that was
   /// accepted fails for want of memory.
   Result<Id> Submit(DrawRequest request, DrawHandlers handlers);
   Result<Id> Submit(AnswerRequest request, AnswerHandlers handlers);
