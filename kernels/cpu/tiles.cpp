@@ -6,14 +6,14 @@
 
 namespace bifrons::cpu {
 
-bool SuitsTiles(Isa isa, const PackedLinear& linear) {
 #if defined(__x86_64__)
+bool SuitsTiles(Isa isa, const PackedLinear& linear) {
   return isa == Isa::kAmx && linear.stored == DType::kBF16 && linear.compute == DType::kBF16 &&
          linear.in % kPanel == 0;
-#else
-  return false;
-#endif
 }
+#else
+bool SuitsTiles(Isa, const PackedLinear&) { return false; }
+#endif
 
 // The inner rows as panels must fit into the scratch: padded to half or whole panels, but half as wide as
 // f32.
