@@ -78,7 +78,8 @@ set_tests_properties(slurm ray kubernetes containerfile PROPERTIES LABELS long R
 
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME runtime_packages COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/runtime_packages.sh $<TARGET_FILE:bifrons>)
-  set_tests_properties(runtime_packages PROPERTIES SKIP_RETURN_CODE 77)
+  add_test(NAME format COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/format.sh)
+  set_tests_properties(runtime_packages format PROPERTIES SKIP_RETURN_CODE 77)
 endif()
 
 # The two decoders as a build without their libraries has them; not linked to the engine, which has the others.
