@@ -311,7 +311,7 @@ class DeferredDevice final : public Device {
   std::string isa() const override { return ref_->isa(); }
   int threads() const override { return ref_->threads(); }
   DType default_compute() const override { return ref_->default_compute(); }
-  double MeasureBandwidth(size_t arena_bytes) override { return ref_->MeasureBandwidth(arena_bytes); }
+  double MeasureBandwidth() override { return ref_->MeasureBandwidth(); }
   double MeasureMacRate(DType compute) override { return ref_->MeasureMacRate(compute); }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override { return std::make_unique<Handle>(shared_, bytes); }

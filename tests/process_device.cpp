@@ -334,7 +334,7 @@ struct ProcessDevice final : Device {
   std::string isa() const override { return "scalar"; }
   int threads() const override { return 1; }
   DType default_compute() const override { return DType::kF32; }
-  double MeasureBandwidth(size_t) override { return 1; }
+  double MeasureBandwidth() override { return 1; }
   double MeasureMacRate(DType) override { return 1; }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override {
