@@ -8,6 +8,8 @@
 namespace bifrons {
 namespace {
 
+using cpu::BandwidthArenaBytes, cpu::LastLevelCacheBytes;
+
 constexpr size_t kMegabyte = size_t{1} << 20;
 
 void WriteCache(const TemporaryFolder& root, int cpu, int index, const std::string& level,
