@@ -93,7 +93,7 @@ VqLevel VqBuilder::Level(const std::string& name, int64_t blocks, int64_t in, in
 // ---- the blocks' arithmetic --------------------------------------------------------------------
 
 void VqMaps::Allocate(DType compute, int64_t largest, int64_t lowest) {
-  if (!state.empty()) return;
+  if (!k_.empty()) return;  // the last one made
   for (Tensor* map : {&state, &first, &second}) *map = Tensor(compute, {largest});
   q_ = Tensor(compute, {lowest});
   k_ = Tensor(compute, {lowest});
