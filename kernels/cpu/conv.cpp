@@ -170,14 +170,16 @@ struct OneDnnConv : CpuConv {
     const memory::desc& scratch_desc = add ? kind.adding_scratch : kind.plain_scratch;
     if (scratch.size() < scratch_desc.get_size() + 64) scratch.resize(scratch_desc.get_size() + 64);
     auto aligned = (reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64;
-    const dnnl::engine& engine = OneDnnEngine();
-    (add ? kind.adding : kind.plain)
-        .execute(OneDnnStream(),
-                 {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
-                  {DNNL_ARG_WEIGHTS, weight},
-                  {DNNL_ARG_BIAS, bias},
-                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
-                  {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, reinterpret_cast<void*>(aligned))}});
+    WithOneDnn([&] {
+      const dnnl::engine& engine = OneDnnEngine();
+      (add ? kind.adding : kind.plain)
+          .execute(OneDnnStream(),
+                   {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
+                    {DNNL_ARG_WEIGHTS, weight},
+                    {DNNL_ARG_BIAS, bias},
+                    {DNNL_ARG_DST, memory(kind.target, engine, target)},
+                    {DNNL_ARG_SCRATCHPAD, memory(scratch_desc, engine, reinterpret_cast<void*>(aligned))}});
+    });
   }
 
   void Run(ThreadPool& pool, TensorView in, TensorView residual, Tensor& out) const override {
@@ -293,6 +295,7 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
         memory::desc({1, shape.in_channels, last - first, shape.width}, type, memory::format_tag::nhwc);
     kind.target =
         memory::desc({1, shape.out_channels, rows, shape.out_width()}, type, memory::format_tag::nhwc);
+    CheckRoomForCode();
     const auto plain = Describe(shape, kind, weight_desc, bias_desc, false);
     weight_desc = plain.weights_desc();  // the first primitive's choice binds the others
     const auto adding = Describe(shape, kind, weight_desc, bias_desc, true);
@@ -301,6 +304,7 @@ std::unique_ptr<CpuConv> PackOneDnn(const MapKernels& kernels, bool native_bf16,
     conv->kinds.push_back(std::move(kind));
   }
 
+  CheckRoomForCode();  // for the reordering
   const dnnl::engine& engine = OneDnnEngine();
   memory plain(memory::desc(weight_dims, memory::data_type::f32, memory::format_tag::oihw), engine,
                values.data());
@@ -329,7 +333,8 @@ std::unique_ptr<Conv2d> PackConv(ThreadPool& pool, const MapKernels& kernels, BF
   } else if ((compute == DType::kF32 || bf16 != BF16Products::kTiles) && SuitsWinograd(shape)) {
     conv = PackWinograd(pool, kernels, shape, weight, bias);
   } else {
-    conv = PackOneDnn(kernels, bf16 != BF16Products::kNone, shape, weight, bias, compute);
+    conv = WithOneDnn(
+        [&] { return PackOneDnn(kernels, bf16 != BF16Products::kNone, shape, weight, bias, compute); });
   }
   conv->shape = shape;
   conv->compute = compute;

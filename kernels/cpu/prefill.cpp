@@ -42,6 +42,7 @@ struct Primitive {
 };
 
 Primitive MakePrimitive(const Shape& s) {
+  CheckRoomForCode();
   const SingleThreaded single;  // oneDNN plans for the threads it sees when it makes a primitive
   dnnl::primitive_attr attr;
   // The scratchpad is ours, so that several threads may run one primitive at once.
@@ -60,7 +61,7 @@ Primitive CachedPrimitive(const Shape& shape) {
   auto found = cache.find(shape);
   if (found == cache.end()) {
     if (cache.size() >= kMaxCached) cache.clear();
-    found = cache.emplace(shape, MakePrimitive(shape)).first;
+    found = cache.emplace(shape, WithOneDnn([&] { return MakePrimitive(shape); })).first;
   }
   return found->second;
 }
@@ -118,8 +119,10 @@ void PrefillRows(Isa isa, ThreadPool& pool, const PackedLinear& linear, const fl
     for (int64_t call = begin; call < end; call++) {
       const int64_t first = call * kColumnsPerCall, columns = std::min(kColumnsPerCall, out - first);
       const bool whole = columns == kColumnsPerCall;
-      Multiply(whole ? full_primitive : last_primitive, whole ? full : last, linear.stripe(first / kStripe),
-               rounded, products.data());
+      WithOneDnn([&] {
+        Multiply(whole ? full_primitive : last_primitive, whole ? full : last, linear.stripe(first / kStripe),
+                 rounded, products.data());
+      });
       const float* bias = linear.bias.empty() ? nullptr : linear.bias.data() + first;
       for (int64_t r = 0; r < rows; r++) {
         AddBias(products.data() + r * columns, bias, columns, accumulate, y + r * out + first);
