@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "src/base/out_of_memory.h"
+
 namespace bifrons {
 namespace {
 
@@ -135,6 +137,25 @@ TEST_CASE("pages are taken as positions are written, and counted") {
   CHECK(pool->used() == 2);
   CHECK(pool->allocated() == 3);
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they end the process instead
+TEST_CASE("a page that cannot be had changes nothing") {
+  LlamaConfig config = SmallConfig();
+  config.layers = int64_t{1} << 40;  // no address space holds eight such pages
+  KvPool pool(config, DType::kF32);
+  for (int i = 0; i < 3; i++) {
+    try {
+      pool.Take();
+      FAIL("there is so much memory?");
+    } catch (const OutOfMemory& error) {
+      CHECK(std::string(error.what()).starts_with("out of memory: "));
+      CHECK(std::string(error.what()).ends_with(" MB for keys and values"));
+    }
+    CHECK(pool.used() == 0);
+    CHECK(pool.allocated() == 0);
+  }
+}
+#endif
 
 TEST_CASE("whole pages of a prefix are shared, the last positions are copied") {
   const auto pool = MakePool();

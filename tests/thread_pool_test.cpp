@@ -5,6 +5,8 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -89,6 +91,66 @@ TEST_CASE("several threads issue sections by turns, and nobody is starved") {
     for (int i = 0; i < kIssuers; i++) CHECK(totals[static_cast<size_t>(i)] == kSections * (5 + i));
     CHECK(sections == kIssuers * kSections);
   }
+}
+
+// The parts that throw are the bits of `throwing`.
+std::string WhatIsThrown(ThreadPool& pool, int64_t n, unsigned throwing, std::vector<int>& finished) {
+  finished.assign(static_cast<size_t>(pool.threads()), 0);
+  try {
+    pool.ParallelFor(n, [&](int64_t, int64_t, int thread) {
+      if (throwing >> thread & 1) throw std::runtime_error("part " + std::to_string(thread));
+      // Long enough to be still running when another part has failed.
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+      finished[static_cast<size_t>(thread)] = 1;
+    });
+  } catch (const std::runtime_error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST_CASE("what a part throws reaches the issuer after the other parts, the lowest part's first") {
+  for (const int threads : {1, 2, 3}) {
+    ThreadPool pool(threads);
+    std::vector<int> finished;
+    for (int round = 0; round < 5; round++) {
+      for (unsigned throwing = 0; throwing < 1u << threads; throwing++) {
+        INFO(threads << " threads, parts " << throwing << " throw");
+        const std::string thrown = WhatIsThrown(pool, 10, throwing, finished);
+        int lowest = 0;
+        while (lowest < threads && !(throwing >> lowest & 1)) lowest++;
+        CHECK(thrown == (lowest < threads ? "part " + std::to_string(lowest) : ""));
+        for (int t = 0; t < threads; t++) CHECK(finished[static_cast<size_t>(t)] == !(throwing >> t & 1));
+      }
+    }
+    CHECK(WhatIsThrown(pool, 1, 1, finished) == "part 0");
+    CHECK(WhatIsThrown(pool, 10, 0, finished).empty());
+  }
+}
+
+TEST_CASE("a section that throws hands its turn on") {
+  ThreadPool pool(2);
+  std::vector<int> thrown(3), sums(3);
+  std::vector<std::thread> issuers;
+  for (size_t i = 0; i < thrown.size(); i++) {
+    issuers.emplace_back([&, i] {
+      for (int s = 0; s < 200; s++) {
+        std::vector<int> part(2);
+        try {
+          pool.ParallelFor(8, [&](int64_t begin, int64_t end, int thread) {
+            if (s % 2 == 1 && thread == s / 2 % 2) throw std::runtime_error("odd");
+            part[static_cast<size_t>(thread)] = static_cast<int>(end - begin);
+          });
+        } catch (const std::runtime_error&) {
+          thrown[i]++;
+        }
+        sums[i] += part[0] + part[1];
+      }
+    });
+  }
+  for (auto& issuer : issuers) issuer.join();
+  CHECK(thrown == std::vector<int>{100, 100, 100});
+  CHECK(sums == std::vector<int>{1200, 1200, 1200});
 }
 
 TEST_CASE("AvailableThreads is at least one") { CHECK(AvailableThreads() >= 1); }

@@ -96,7 +96,7 @@ VqLevel VqBuilder::Level(const std::string& name, int64_t blocks, int64_t in, in
 // ---- the blocks' arithmetic --------------------------------------------------------------------
 
 void VqMaps::Allocate(Device& device, DType compute, int64_t largest, int64_t lowest) {
-  if (!k_.empty()) return;
+  if (!k_.empty()) return;  // the last one made
   for (DeviceTensor* map : {&state, &first, &second}) *map = device.NewTensor(compute, {largest});
   q_ = device.NewTensor(compute, {lowest});
   k_ = device.NewTensor(compute, {lowest});

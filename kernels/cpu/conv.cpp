@@ -179,13 +179,15 @@ struct OneDnnConv : CpuConv {
     const memory::desc& scratch = add ? kind.adding_scratch : kind.plain_scratch;
     auto* scratchpad =
         work.scratch.Get<uint8_t>(Scratch::kLibrary, static_cast<int64_t>(scratch.get_size()), thread);
-    const dnnl::engine& engine = OneDnnEngine();
-    (add ? kind.adding : kind.plain)
-        .execute(OneDnnStream(), {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
-                                  {DNNL_ARG_WEIGHTS, weight},
-                                  {DNNL_ARG_BIAS, bias},
-                                  {DNNL_ARG_DST, memory(kind.target, engine, target)},
-                                  {DNNL_ARG_SCRATCHPAD, memory(scratch, engine, scratchpad)}});
+    WithOneDnn([&] {
+      const dnnl::engine& engine = OneDnnEngine();
+      (add ? kind.adding : kind.plain)
+          .execute(OneDnnStream(), {{DNNL_ARG_SRC, memory(kind.source, engine, source)},
+                                    {DNNL_ARG_WEIGHTS, weight},
+                                    {DNNL_ARG_BIAS, bias},
+                                    {DNNL_ARG_DST, memory(kind.target, engine, target)},
+                                    {DNNL_ARG_SCRATCHPAD, memory(scratch, engine, scratchpad)}});
+    });
   }
 
   // A stripe through f32: lines of the map are widened, the result is rounded where the output is bf16.
@@ -307,6 +309,7 @@ std::unique_ptr<CpuConv> PackOneDnn(bool native_bf16, const ConvShape& shape, Te
         memory::desc({1, shape.in_channels, last - first, shape.width}, type, memory::format_tag::nhwc);
     kind.target =
         memory::desc({1, shape.out_channels, rows, shape.out_width()}, type, memory::format_tag::nhwc);
+    CheckRoomForCode();
     const auto plain = Describe(shape, kind, weight_desc, bias_desc, false);
     weight_desc = plain.weights_desc();  // the first primitive's choice binds the others
     const auto adding = Describe(shape, kind, weight_desc, bias_desc, true);
@@ -315,6 +318,7 @@ std::unique_ptr<CpuConv> PackOneDnn(bool native_bf16, const ConvShape& shape, Te
     conv->kinds.push_back(std::move(kind));
   }
 
+  CheckRoomForCode();  // for the reordering
   const dnnl::engine& engine = OneDnnEngine();
   memory plain(memory::desc(weight_dims, memory::data_type::f32, memory::format_tag::oihw), engine,
                values.data());
@@ -346,7 +350,7 @@ std::unique_ptr<Conv2d> PackConv(Isa isa, ThreadPool& pool, const ConvShape& sha
              SuitsWinograd(shape)) {
     conv = PackWinograd(pool, shape, weight, bias);
   } else {
-    conv = PackOneDnn(bf16 != BF16Products::kNone, shape, weight, bias);
+    conv = WithOneDnn([&] { return PackOneDnn(bf16 != BF16Products::kNone, shape, weight, bias); });
   }
   conv->shape = shape;
   return conv;

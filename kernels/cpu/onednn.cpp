@@ -1,9 +1,11 @@
 #include "kernels/cpu/onednn.h"
 
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 namespace bifrons::cpu {
@@ -60,6 +62,20 @@ const dnnl::engine& OneDnnEngine() {
 dnnl::stream& OneDnnStream() {
   thread_local dnnl::stream stream(OneDnnEngine());
   return stream;
+}
+
+void ThrowOneDnnError(const dnnl::error& error) {
+  if (error.status == dnnl_out_of_memory) throw std::bad_alloc();
+  throw std::runtime_error(std::string("oneDNN: ") + error.what());
+}
+
+void CheckRoomForCode() {
+  // A kernel's buffer is 256 KB and doubles when it is full; a convolution had five on AVX-512, one on
+  // others.
+  constexpr size_t kRoom = size_t{16} << 20;
+  void* const room = mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) throw OutOfMemory(kRoom, "compiled convolutions and products");
+  munmap(room, kRoom);
 }
 
 SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }

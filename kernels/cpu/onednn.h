@@ -8,6 +8,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 
 #include "kernels/cpu/isa.h"
+#include "src/base/out_of_memory.h"
 #include "src/base/result.h"
 
 namespace bifrons::cpu {
@@ -21,6 +22,23 @@ const dnnl::engine& OneDnnEngine();
 
 /// The calling thread's stream.
 dnnl::stream& OneDnnStream();
+
+/// Throws what stands for oneDNN's error: std::bad_alloc, or std::runtime_error with its text.
+[[noreturn]] void ThrowOneDnnError(const dnnl::error& error);
+
+/// To be called before a primitive is made. Throws OutOfMemory where there is no room for its code: oneDNN
+/// 2.6.3 ignores that a buffer for code could not be mapped and writes to it.
+void CheckRoomForCode();
+
+/// What `work` with oneDNN returns; of dnnl::error nobody outside is to know.
+template <class Work>
+auto WithOneDnn(const Work& work) -> decltype(work()) {
+  try {
+    return work();
+  } catch (const dnnl::error& error) {
+    ThrowOneDnnError(error);
+  }
+}
 
 /// For its lifetime, libgomp regions that the calling thread opens have one thread.
 class SingleThreaded {

@@ -42,6 +42,7 @@ struct Primitive {
 };
 
 Primitive MakePrimitive(const Shape& s) {
+  CheckRoomForCode();
   const SingleThreaded single;  // oneDNN plans for the threads it sees when it makes a primitive
   dnnl::primitive_attr attr;
   // The scratchpad is ours, so that several threads may run one primitive at once.
@@ -60,7 +61,7 @@ Primitive CachedPrimitive(const Shape& shape) {
   auto found = cache.find(shape);
   if (found == cache.end()) {
     if (cache.size() >= kMaxCached) cache.clear();
-    found = cache.emplace(shape, MakePrimitive(shape)).first;
+    found = cache.emplace(shape, WithOneDnn([&] { return MakePrimitive(shape); })).first;
   }
   return found->second;
 }
@@ -116,7 +117,9 @@ void PrefillRows(Workspace& work, const PackedRows& linear, const float* x, int6
       const Primitive& primitive = whole ? full_primitive : last_primitive;
       auto* scratchpad = work.scratch.Get<uint8_t>(
           Scratch::kLibrary, static_cast<int64_t>(primitive.scratchpad.get_size()), thread);
-      Execute(primitive, whole ? full : last, linear.stripe(first / kStripe), rounded, scratchpad, products);
+      WithOneDnn([&] {
+        Execute(primitive, whole ? full : last, linear.stripe(first / kStripe), rounded, scratchpad, products);
+      });
       const float* bias = linear.bias.empty() ? nullptr : linear.bias.data() + first;
       for (int64_t r = 0; r < rows; r++) {
         AddBias(products + r * columns, bias, columns, target.accumulate,

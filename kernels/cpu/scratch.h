@@ -3,10 +3,9 @@
 
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <vector>
 
-#include "src/base/thread_pool.h"
+#include "src/base/out_of_memory.h"
 
 namespace bifrons::cpu {
 
@@ -35,7 +34,7 @@ class Scratch {
     if (block.bytes < bytes) {
       block = {};  // first, so that both never take memory at once
       block.memory.reset(std::aligned_alloc(64, bytes));
-      if (!block.memory) throw std::bad_alloc();
+      if (!block.memory) throw OutOfMemory(bytes, "an operation's buffers");
       block.bytes = bytes;
     }
     return static_cast<T*>(block.memory.get());

@@ -2,7 +2,7 @@
 
 #include <sys/mman.h>
 
-#include "src/base/check.h"
+#include "src/base/out_of_memory.h"
 
 namespace bifrons::cpu {
 
@@ -15,7 +15,7 @@ WeightMemory::WeightMemory(size_t bytes) {
   // part.
   const size_t slack = unit == kHugePage ? kHugePage : 0;
   void* p = mmap(nullptr, size + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  BIFRONS_CHECK(p != MAP_FAILED, "out of memory: %zu bytes of weights", size);
+  if (p == MAP_FAILED) throw OutOfMemory(size, "weights");
   data_ = static_cast<uint8_t*>(p);
   mapped_ = size;
   if (slack != 0) {

@@ -11,6 +11,7 @@ namespace bifrons::cpu {
 class WeightMemory {
  public:
   WeightMemory() = default;
+  /// Throws OutOfMemory.
   explicit WeightMemory(size_t bytes);
   WeightMemory(WeightMemory&& o) noexcept : data_(std::exchange(o.data_, nullptr)), mapped_(o.mapped_) {}
   WeightMemory& operator=(WeightMemory&& o) noexcept {

@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <new>
 
 #include "src/base/check.h"
+#include "src/base/out_of_memory.h"
 
 namespace bifrons::host {
 namespace {
@@ -22,7 +22,7 @@ uint8_t* AllocateSlab(size_t bytes) {
   const size_t unit = bytes >= kHugePage ? kHugePage : 64;
   const size_t size = (bytes + 63) / 64 * 64;
   void* memory = nullptr;
-  if (posix_memalign(&memory, unit, size) != 0) throw std::bad_alloc();
+  if (posix_memalign(&memory, unit, size) != 0) throw OutOfMemory(size, "keys and values");
   if (unit == kHugePage) madvise(memory, size, MADV_HUGEPAGE);  // a wish: without it only slower
   return static_cast<uint8_t*>(memory);
 }

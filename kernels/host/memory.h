@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <new>
 #include <type_traits>
 
 #include "kernels/view.h"
+#include "src/base/out_of_memory.h"
 
 namespace bifrons::host {
 
@@ -15,7 +15,7 @@ class HostBuffer : public Buffer {
  public:
   explicit HostBuffer(size_t bytes)
       : Buffer(bytes), own_(std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64))) {
-    if (own_ == nullptr) throw std::bad_alloc();
+    if (own_ == nullptr) throw OutOfMemory(bytes, "buffers");
     data_ = static_cast<uint8_t*>(own_.get());
   }
   /// Memory that a subclass manages.

@@ -48,10 +48,11 @@ class [[nodiscard]] Result {
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 
-  const Error& error() const {
+  const Error& error() const& {
     BIFRONS_CHECK(!ok());
     return std::get<1>(state_);
   }
+  Error&& error() && { return std::move(const_cast<Error&>(std::as_const(*this).error())); }
 
  private:
   std::variant<T, Error> state_;
@@ -64,10 +65,11 @@ class [[nodiscard]] Status {
   Status(Error error) : error_(std::move(error)), ok_(false) {}
   bool ok() const { return ok_; }
   explicit operator bool() const { return ok_; }
-  const Error& error() const {
+  const Error& error() const& {
     BIFRONS_CHECK(!ok_);
     return error_;
   }
+  Error&& error() && { return std::move(const_cast<Error&>(std::as_const(*this).error())); }
 
  private:
   Error error_;

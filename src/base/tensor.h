@@ -11,6 +11,7 @@
 
 #include "src/base/check.h"
 #include "src/base/dtype.h"
+#include "src/base/out_of_memory.h"
 
 namespace bifrons {
 
@@ -87,14 +88,14 @@ inline std::vector<float> ToFloats(const TensorView& view) {
   return values;
 }
 
-/// Owner of an uninitialised, 64-byte aligned block. Move-only.
+/// Owner of an uninitialised, 64-byte aligned block. Move-only. Making one throws OutOfMemory.
 class Tensor {
  public:
   Tensor() = default;
   Tensor(DType dtype, Shape shape) : dtype_(dtype), shape_(shape), capacity_(bytes()) {
     const size_t size = (bytes() + 63) / 64 * 64;
     data_.reset(std::aligned_alloc(64, size ? size : 64));
-    BIFRONS_CHECK(data_ != nullptr, "out of memory: %zu bytes", size);
+    if (!data_) throw OutOfMemory(size, "a tensor");
   }
   static Tensor Zeros(DType dtype, Shape shape) {
     Tensor t(dtype, shape);

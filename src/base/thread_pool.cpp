@@ -53,20 +53,34 @@ int AvailableThreads() {
 
 ThreadPool::ThreadPool(int threads) {
   BIFRONS_CHECK(threads >= 1);
-  for (int t = 1; t < threads; t++) workers_.emplace_back([this, t] { Work(t); });
+  errors_.resize(static_cast<size_t>(threads));
+  workers_.reserve(static_cast<size_t>(threads - 1));
+  try {
+    for (int t = 1; t < threads; t++) workers_.emplace_back([this, t] { Work(t); });
+  } catch (...) {
+    Stop();
+    throw;
+  }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Stop() {
   stop_.store(true, std::memory_order_relaxed);
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   for (auto& w : workers_) w.join();
 }
 
-void ThreadPool::RunPart(int thread) const {
+void ThreadPool::RunPart(int thread) noexcept {
   const int64_t parts = threads();
   const int64_t begin = n_ * thread / parts, end = n_ * (thread + 1) / parts;
-  if (begin < end) call_(body_, begin, end, thread);
+  try {
+    if (begin < end) call_(body_, begin, end, thread);
+  } catch (...) {
+    errors_[static_cast<size_t>(thread)] = std::current_exception();
+    failed_.store(true, std::memory_order_relaxed);
+  }
 }
 
 void ThreadPool::Run(int64_t n, Call call, const void* body) {
@@ -75,11 +89,21 @@ void ThreadPool::Run(int64_t n, Call call, const void* body) {
   generation_.fetch_add(1, std::memory_order_release);
   generation_.notify_all();
   RunPart(0);
-  for (int i = 0; i < kSpins; i++) {
-    if (running_.load(std::memory_order_acquire) == 0) return;
-    Pause();
-  }
+  // Also after a failure, as the workers still use the body.
+  for (int i = 0; i < kSpins && running_.load(std::memory_order_acquire) != 0; i++) Pause();
   for (uint32_t left; (left = running_.load(std::memory_order_acquire)) != 0;) running_.wait(left);
+  if (failed_.load(std::memory_order_relaxed)) [[unlikely]]
+    RethrowFirst();
+}
+
+void ThreadPool::RethrowFirst() {
+  std::exception_ptr first;
+  for (std::exception_ptr& error : errors_) {
+    if (!first) first = error;
+    error = nullptr;
+  }
+  failed_.store(false, std::memory_order_relaxed);
+  std::rethrow_exception(std::move(first));
 }
 
 void ThreadPool::Work(int thread) {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <thread>
 #include <type_traits>
@@ -18,8 +19,12 @@ int AvailableThreads();
 /// µs apart) and then sleep. Several threads may issue sections: they take turns, in the order of their
 /// asking, so that two pieces of work share the pool's cores section by section and neither waits for the
 /// whole of the other. A body issues no sections.
+///
+/// What a body throws ends its own part; the others run to their ends, and then the exception of the lowest
+/// part that failed is thrown to whoever issued the section.
 class ThreadPool {
  public:
+  /// `threads` in all, the issuer's own among them. Throws std::system_error where one cannot be started.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -65,7 +70,9 @@ class ThreadPool {
   using Call = void (*)(const void* body, int64_t begin, int64_t end, int thread);
   void Run(int64_t n, Call call, const void* body);
   void Work(int thread);
-  void RunPart(int thread) const;
+  void RunPart(int thread) noexcept;
+  void RethrowFirst();
+  void Stop();
 
   std::vector<std::thread> workers_;
   Call call_ = nullptr;
@@ -74,6 +81,8 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> generation_{0};
   alignas(64) std::atomic<uint32_t> running_{0};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> failed_{false};         // any of errors_
+  std::vector<std::exception_ptr> errors_;  // of the current section, by thread
   alignas(64) std::atomic<uint32_t> asked_{0}, served_{0};
 };
 

@@ -25,6 +25,7 @@ KvCache& KvCache::operator=(KvCache&& o) noexcept {
 void KvCache::Reserve(int64_t positions) {
   BIFRONS_CHECK(positions <= capacity_, "%lld positions of %lld", static_cast<long long>(positions),
                 static_cast<long long>(capacity_));
+  pages_.reserve(static_cast<size_t>(KvPool::PagesFor(positions)));  // first: a page taken is a page kept
   while (pages() < KvPool::PagesFor(positions)) pages_.push_back(pool_->Take());
 }
 
@@ -40,6 +41,7 @@ void KvCache::SharePrefix(const KvCache& from, int64_t positions) {
   BIFRONS_CHECK(pool_ == from.pool_ && pages_.empty());
   BIFRONS_CHECK(positions <= capacity_ && KvPool::PagesFor(positions) <= from.pages());
   const auto whole = static_cast<size_t>(positions / kPagePositions);
+  pages_.reserve(static_cast<size_t>(KvPool::PagesFor(positions)));
   for (size_t i = 0; i < whole; i++) {
     pool_->Share(from.pages_[i]);
     pages_.push_back(from.pages_[i]);

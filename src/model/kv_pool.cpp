@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "src/base/out_of_memory.h"
+
 namespace bifrons {
 namespace {
 
@@ -32,8 +34,7 @@ KvPool::Memory KvPool::Allocate(size_t bytes) {
   const size_t unit = bytes >= kHugePage ? kHugePage : 64;
   const size_t size = (bytes + 63) / 64 * 64;
   void* memory = nullptr;
-  BIFRONS_CHECK(posix_memalign(&memory, unit, size) == 0, "out of memory: %zu bytes of keys and values",
-                size);
+  if (posix_memalign(&memory, unit, size) != 0) throw OutOfMemory(size, "keys and values");
   if (unit == kHugePage) madvise(memory, size, MADV_HUGEPAGE);  // a wish: without it only slower
   return Memory(static_cast<uint8_t*>(memory));
 }
@@ -41,13 +42,18 @@ KvPool::Memory KvPool::Allocate(size_t bytes) {
 uint8_t* KvPool::Take() {
   const std::lock_guard lock(mutex_);
   if (free_.empty()) {
-    const size_t in_slab = static_cast<size_t>(allocated_++) % kSlabPages;
-    if (in_slab == 0) slabs_.push_back(Allocate(kSlabPages * page_bytes_));
+    const size_t in_slab = static_cast<size_t>(allocated_) % kSlabPages;
+    if (in_slab == 0) {
+      free_.reserve(static_cast<size_t>(allocated_) + kSlabPages);  // so that giving back never lacks memory
+      slabs_.push_back(Allocate(kSlabPages * page_bytes_));
+    }
     free_.push_back(slabs_.back().get() + in_slab * page_bytes_);
+    allocated_++;
   }
+  // Counted last: until then everything may throw, and the page is still free.
   uint8_t* page = free_.back();
+  holders_.emplace(page, 1);
   free_.pop_back();
-  holders_[page] = 1;
   return page;
 }
 

@@ -38,7 +38,8 @@ class KvPool {
     return static_cast<size_t>(PagesFor(positions)) * PageBytes(config, dtype);
   }
 
-  /// A page for one holder, 64-byte aligned; its content is arbitrary.
+  /// A page for one holder, 64-byte aligned; its content is arbitrary. Throws OutOfMemory and then has
+  /// changed nothing.
   uint8_t* Take();
   /// One holder more.
   void Share(uint8_t* page);

@@ -38,9 +38,11 @@ void Llama::ReserveRotary(int64_t positions) {
   if (positions <= rotary_positions_) return;
   const int64_t half = config_.head_dim / 2;
   // Whole blocks, so that a growing sequence does not come here at every step.
-  rotary_positions_ = (positions + kRotaryBlock - 1) / kRotaryBlock * kRotaryBlock;
-  cos_ = Tensor(DType::kF32, {rotary_positions_, half});
-  sin_ = Tensor(DType::kF32, {rotary_positions_, half});
+  const int64_t reserved = (positions + kRotaryBlock - 1) / kRotaryBlock * kRotaryBlock;
+  rotary_positions_ = 0;  // until both are there
+  cos_ = Tensor(DType::kF32, {reserved, half});
+  sin_ = Tensor(DType::kF32, {reserved, half});
+  rotary_positions_ = reserved;
   for (int64_t i = 0; i < half; i++) {
     const float exponent = static_cast<float>(2 * i) / static_cast<float>(config_.head_dim);
     const float frequency = 1.0f / std::pow(config_.rope_theta, exponent);
@@ -58,12 +60,13 @@ void Llama::EmbedText(std::span<const int32_t> ids, float* x) const {
 
 void Llama::Reserve(int64_t rows) {
   if (rows <= activations_.rows) return;
-  activations_.rows = rows;
+  activations_.rows = 0;  // until all are there
   activations_.normed = Tensor(DType::kF32, {rows, config_.hidden});
   activations_.qkv = Tensor(DType::kF32, {rows, (config_.heads + 2 * config_.kv_heads) * config_.head_dim});
   activations_.attended = Tensor(DType::kF32, {rows, config_.heads * config_.head_dim});
   activations_.gate_up = Tensor(DType::kF32, {rows, 2 * config_.intermediate});
   activations_.ffn = Tensor(DType::kF32, {rows, config_.intermediate});
+  activations_.rows = rows;
 }
 
 // Decode rows share one product (and so one read of the weight); a prefill span is its own product, because

@@ -122,13 +122,13 @@ class RandomWeights : public WeightSource {
     const std::array<BF16, kSums> table = NormalTable(deviation);
     const int64_t threads = std::clamp<int64_t>(n / kElementsPerThread, 1, AvailableThreads());
     const int64_t part = (n / threads + 1) & ~int64_t{1};
-    std::vector<std::thread> others;
+    std::vector<std::jthread> others;  // join also when the next cannot be started
     for (int64_t t = 1; t < threads; t++) {
       const int64_t end = t + 1 == threads ? n : (t + 1) * part;
       others.emplace_back([=, &table] { FillNormal(seed, table, t * part, end, out); });
     }
     FillNormal(seed, table, 0, threads == 1 ? n : part, out);
-    for (std::thread& thread : others) thread.join();
+    for (std::jthread& thread : others) thread.join();
     return tensor;
   }
 
