@@ -29,8 +29,7 @@ struct MultiplyCase : Case {
       : types(std::move(stored)), out(o), in(i), compute(c), row_class(r), epilogue(e), rows(std::move(n)) {
     op = "Multiply";
     shape = std::to_string(out) + "×" + std::to_string(in) + " ";
-    for (const DType type : types)
-      shape += (type == types[0] ? "" : "+") + std::string(bifrons::NameOf(type));
+    for (size_t i = 0; i < types.size(); i++) shape += std::string(i ? "+" : "") + bifrons::NameOf(types[i]);
     shape += std::string(" · ") + bifrons::NameOf(compute) + " " + NameOf(row_class) + " " +
              NameOf(epilogue) + " rows";
     for (const int64_t count : rows) {

@@ -31,7 +31,7 @@ struct RmsNormCase : RowNormCase {
   Numbers X() const { return Normals(DType::kF32, {rows, dim}, 1); }
   void Place(Stage& stage) const override {
     const View x = in_place ? stage.InOut(X().view(), {2, 1}) : stage.In(X().view(), {2, 1});
-    const View y = in_place ? x : stage.Out(DType::kF32, {rows, dim}, {0, 3});
+    const View y = in_place ? x : stage.Out(DType::kF32, {rows, dim}, {0, 4});
     const View weight = stage.In(Weight().view());
     stage.op = [=](Queue& queue) { queue.RmsNorm(x, weight, kEps, y); };
   }
@@ -62,7 +62,7 @@ struct LayerNormCase : RowNormCase {
   Numbers X() const { return Normals(DType::kF32, {rows, dim}, 1, 1, shift); }
   void Place(Stage& stage) const override {
     const View x = in_place ? stage.InOut(X().view(), {2, 1}) : stage.In(X().view(), {2, 1});
-    const View y = in_place ? x : stage.Out(DType::kF32, {rows, dim}, {0, 3});
+    const View y = in_place ? x : stage.Out(DType::kF32, {rows, dim}, {0, 4});
     const View weight = stage.In(Weight().view()), bias = stage.In(Bias().view());
     stage.op = [=](Queue& queue) { queue.LayerNorm(x, weight, bias, kEps, y); };
   }
