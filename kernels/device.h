@@ -30,9 +30,8 @@ class Device {
   virtual int threads() const = 0;
   /// bf16 where products of bf16 are native, else f32.
   virtual DType default_compute() const = 0;
-  /// Bytes per second at which it reads an arena of `arena_bytes` (best of a few passes), which is allocated:
-  /// more than its last-level cache.
-  virtual double MeasureBandwidth(size_t arena_bytes) = 0;
+  /// Bytes per second at which it reads its memory (best of a few passes), caches apart. Takes some memory meanwhile.
+  virtual double MeasureBandwidth() = 0;
   /// Multiply-accumulates per second of a loop that never leaves the registers, with the instructions that
   /// products of `compute` (f32, bf16) use.
   virtual double MeasureMacRate(DType compute) = 0;

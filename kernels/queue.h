@@ -117,8 +117,8 @@ class Queue {
 
   // ---- attention
   // -------------------------------------------------------------------------------------------
-  /// Spans of a batch's rows, in order. The page numbers are copied; pages must stay with their sequences
-  /// until what is given with the batch is done.
+  /// Spans of a batch's rows, in order. The page numbers are copied. Like a buffer, a batch may be dropped
+  /// before what was given with it is done; the pages themselves must stay.
   virtual std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) = 0;
   /// Rotates every head of head_dim values of every row of x [rows, heads · head_dim] in place (rotate-half
   /// convention: element i pairs with i + head_dim/2). cos, sin: f32 [positions, head_dim/2]; a row uses its

@@ -20,8 +20,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-// ---- floats in order
-// ---------------------------------------------------------------------------------------
+// ---- floats in order --------------------------------------------------------------------------------------
 
 // Integers in the order of the floats, which are no NaN and no −0.
 int32_t OrderedInt(float x) {
@@ -55,8 +54,7 @@ float Guide(const float* conditional, const float* unconditional, int64_t n, flo
   return any_nan ? std::numeric_limits<float>::quiet_NaN() : FloatOf(largest);
 }
 
-// ---- weights
-// -----------------------------------------------------------------------------------------------
+// ---- weights ----------------------------------------------------------------------------------------------
 //
 // A token's weight is e^(x − largest) in units of 2⁻⁴¹, rounded to an integer, so that sums do not depend on
 // their order; kMaxSampledRow of them make at most 2⁶³. How far can a sum of m weights be from the exact one?
@@ -104,8 +102,7 @@ void Weigh(const float* x, size_t n, float largest, uint64_t* weights) {
   }
 }
 
-// ---- selection
-// ---------------------------------------------------------------------------------------------
+// ---- selection --------------------------------------------------------------------------------------------
 
 // Where the sum over tokens by falling logit reaches a goal: at tokens of this logit, when those above it
 // leave `missing` of the goal.
@@ -151,8 +148,7 @@ Crossing FindCrossing(const float* values, int64_t n, float lowest, uint64_t* bu
   return {FloatOfKey(found), missing};
 }
 
-// ---- masks
-// -------------------------------------------------------------------------------------------------
+// ---- masks ------------------------------------------------------------------------------------------------
 
 // Tokens that are left: all above `lowest`, and the first `ties` of those equal to it.
 struct Kept {
@@ -203,8 +199,7 @@ void Mask(const Kept& kept, int64_t n, float* values) {
   }
 }
 
-// ---- the draw
-// ----------------------------------------------------------------------------------------------
+// ---- the draw ---------------------------------------------------------------------------------------------
 
 int64_t IndexOf(float value, const float* values) {
   int64_t i = 0;

@@ -69,11 +69,12 @@ TEST_CASE("A later turn is answered as if the conversation were new") {
   const auto janus = LoadTiny(2);
   // With the system prompt long enough that a whole chunk can be taken over.
   std::string story;
-  for (int i = 0; i < 9; i++) story += " word" + std::to_string(i);
+  for (int i = 0; i < 14; i++) story += " word" + std::to_string(i);
   AnswerRequest request;
   request.images = {LookAt(*janus, NoiseImage(9, 9, 1))};
   request.max_tokens = 8;
-  PromptCache cache;
+  const auto cache = std::make_shared<PromptCache>();
+  Scheduler scheduler(*janus, {});
   const std::vector<Turn> turns = {{1, story, "one answer"}, {0, "and" + story, "no"}, {1, "last", ""}};
   for (size_t n = 1; n <= turns.size(); n++) {
     request.turns.assign(turns.begin(), turns.begin() + static_cast<std::ptrdiff_t>(n));
@@ -83,11 +84,48 @@ TEST_CASE("A later turn is answered as if the conversation were new") {
       FAIL("the test's conversation does not fit the tiny model");
     request.cache = nullptr;
     const auto a = AnswerAlone(*janus, request).tokens;
-    request.cache = &cache;
-    const auto b = AnswerAlone(*janus, request).tokens;
-    CHECK(a == b);
+    request.cache = cache;
+    const int64_t before = scheduler.stats().prompt_tokens;
+    const auto b = AnswerOne(scheduler, request, nullptr);
+    REQUIRE(b.ok());
+    CHECK(a == b->tokens);
     CHECK(a.size() > 0);
+    const int64_t prefilled = scheduler.stats().prompt_tokens - before;
+    CHECK(prefilled <= b->prompt_tokens);
+    if (n > 1) CHECK(prefilled <= b->prompt_tokens - kPrefillChunk);  // whole chunks were taken over
   }
+}
+
+TEST_CASE("Another number of images than the messages ask about is refused with both numbers") {
+  const auto janus = LoadTiny(1);
+  Scheduler scheduler(*janus, {});
+  const ImageFeatures seen = LookAt(*janus, NoiseImage(9, 9, 1));
+  AnswerRequest request;
+  request.turns = {{2, "What are these?", ""}};
+  request.max_tokens = 2;
+  for (const size_t images : {0, 1, 3}) {
+    request.images.assign(images, seen);
+    const std::string numbers = "has " + std::to_string(images) + (images == 1 ? " image" : " images") +
+                                ", but its messages ask about 2";
+    const auto submitted = scheduler.Submit(request, {nullptr, [](Result<Answer>) { FAIL("it runs"); }});
+    REQUIRE_FALSE(submitted.ok());
+    CHECK(submitted.error().kind == ErrorKind::kUsage);
+    CHECK_THAT(submitted.error().message, Catch::Contains(numbers));
+    for (const Status& status : {Status(LogProbability(*janus, request, "dogs").error()),
+                                 Status(FirstTokenLogits(*janus, request).error())})
+      CHECK_THAT(status.error().message, Catch::Contains(numbers));
+
+    // A looker that returns them fails its own request.
+    AnswerRequest looking = request;
+    looking.images.clear();
+    looking.look = [&]() -> Result<std::vector<ImageFeatures>> { return request.images; };
+    const auto answered = AnswerOne(scheduler, looking, nullptr);
+    REQUIRE_FALSE(answered.ok());
+    CHECK(answered.error().kind == ErrorKind::kUsage);
+    CHECK_THAT(answered.error().message, Catch::Contains(numbers));
+  }
+  request.images.assign(2, seen);
+  CHECK(AnswerOne(scheduler, request, nullptr).ok());
 }
 
 TEST_CASE("The probability of a text is that of its tokens one after another") {

@@ -4,25 +4,13 @@
 #include <set>
 
 #include "tests/bitmap_golden.h"
+#include "tests/file_bytes.h"
 #include "vision/image_file.h"
 
 using namespace bifrons;
 using namespace std::string_literals;
 
 namespace {
-
-std::vector<uint8_t> Bytes(const std::string& text) { return {text.begin(), text.end()}; }
-
-std::string Little(uint32_t value, int size) {
-  std::string text;
-  for (int i = 0; i < size; i++) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
-
-std::string Big(uint32_t value, int size) {
-  const std::string little = Little(value, size);
-  return {little.rbegin(), little.rend()};
-}
 
 std::string Refused(const std::string& file) {
   const auto image = DecodeImage(Bytes(file), "x");

@@ -125,9 +125,14 @@ TEST_CASE("A later turn has the reference's ids and answer, with and without the
     request.turns = {{1, first["text"], ""}};
     request.images = {LookAt(*janus, MustLoad((kGoldens / "pictures/wide.png").string()))};
     request.max_tokens = json["max_tokens"];
-    PromptCache cache;
-    request.cache = &cache;
-    const Answer earlier = AnswerAlone(*janus, request);
+    request.cache = std::make_shared<PromptCache>();
+    Scheduler scheduler(*janus, {});
+    const auto answer = [&](const AnswerRequest& asked) {
+      auto answered = AnswerOne(scheduler, asked, nullptr);
+      REQUIRE(answered.ok());
+      return *answered;
+    };
+    const Answer earlier = answer(request);
     CHECK(earlier.text == second["answer"].get<std::string>());
     CHECK(earlier.prompt_tokens == static_cast<int64_t>(Ints(golden / "0_ids.npy").size()));
 
@@ -138,14 +143,14 @@ TEST_CASE("A later turn has the reference's ids and answer, with and without the
     AnswerRequest without = request;
     without.cache = nullptr;
     const auto chat_answer = Ints(golden / "chat_answer.npy");
-    CHECK(AnswerAlone(*janus, request).tokens == chat_answer);
-    CHECK(AnswerAlone(*janus, request).tokens == chat_answer);  // takes over a whole chunk
+    CHECK(answer(request).tokens == chat_answer);
+    CHECK(answer(request).tokens == chat_answer);  // takes over a whole chunk
     CHECK(AnswerAlone(*janus, without).tokens == chat_answer);
 
     // A picture changed for another is not taken from the cache.
     std::swap(request.images[0], request.images[1]);
     without.images = request.images;
-    const auto swapped = AnswerAlone(*janus, request).tokens;
+    const auto swapped = answer(request).tokens;
     CHECK(swapped == AnswerAlone(*janus, without).tokens);
     CHECK(swapped != chat_answer);
   }

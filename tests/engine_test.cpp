@@ -9,6 +9,7 @@
 
 #include "src/engine/scheduler.h"
 #include "src/engine/trace.h"
+#include "tests/sample_token.h"
 
 namespace bifrons {
 namespace {
@@ -87,11 +88,10 @@ TEST_CASE("Teacher forcing reproduces the draw: greedy codes are the argmax of t
   const auto trace = TraceCodes(*janus, request.prompt, drawn[0].codes);
   REQUIRE(trace.ok());
   const int64_t codebook = janus->config().vq.codebook_size;
-  Sampler sampler;
   for (size_t i = 0; i < drawn[0].codes.size(); i++) {
     const float* c = trace->logits_conditional.as<float>() + static_cast<int64_t>(i) * codebook;
     const float* u = trace->logits_unconditional.as<float>() + static_cast<int64_t>(i) * codebook;
-    CHECK(sampler.Sample(c, u, codebook, request.sampling, 0, static_cast<uint32_t>(i)) == drawn[0].codes[i]);
+    CHECK(SampleToken(c, u, codebook, request.sampling, {}).token == drawn[0].codes[i]);
   }
   CHECK(std::memcmp(trace->pixels.data(), drawn[0].pixels.data(), drawn[0].pixels.bytes()) == 0);
 }

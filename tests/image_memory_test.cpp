@@ -16,6 +16,7 @@
 // Wants size_t and FILE to be declared before it.
 #include <jpeglib.h>
 
+#include "tests/file_bytes.h"
 #include "vision/image_file.h"
 
 using namespace bifrons;
@@ -26,27 +27,10 @@ namespace {
 constexpr uint32_t kWidth = 3001, kHeight = 2003;
 constexpr int64_t kPixels = int64_t{kWidth} * kHeight;
 
-std::string Big(uint32_t value, int size) {
-  std::string text;
-  for (int i = size - 1; i >= 0; i--) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
-
-std::string Little(uint32_t value, int size) {
-  const std::string big = Big(value, size);
-  return {big.rbegin(), big.rend()};
-}
-
 std::string Repeated(const std::string& text, size_t count) {
   std::string all;
   while (count-- > 0) all += text;
   return all;
-}
-
-std::string Chunk(const std::string& kind, const std::string& body) {
-  const std::string both = kind + body;
-  const auto sum = crc32(0, reinterpret_cast<const Bytef*>(both.data()), static_cast<uInt>(both.size()));
-  return Big(static_cast<uint32_t>(body.size()), 4) + both + Big(static_cast<uint32_t>(sum), 4);
 }
 
 // `count` zeros.

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "tests/bitmap_golden.h"
+#include "tests/file_bytes.h"
 #include "tests/image_golden.h"
 #include "vision/data_uri.h"
 #include "vision/exif.h"
@@ -19,25 +20,6 @@ using namespace bifrons;
 using namespace std::string_literals;
 
 namespace {
-
-std::vector<uint8_t> Bytes(const std::string& text) { return {text.begin(), text.end()}; }
-
-std::string Big(uint32_t value, int size) {
-  std::string text;
-  for (int i = size - 1; i >= 0; i--) text += static_cast<char>(value >> (8 * i));
-  return text;
-}
-
-std::string Little(uint32_t value, int size) {
-  const std::string big = Big(value, size);
-  return {big.rbegin(), big.rend()};
-}
-
-std::string Chunk(const std::string& kind, const std::string& body) {
-  const std::string both = kind + body;
-  const auto sum = crc32(0, reinterpret_cast<const Bytef*>(both.data()), static_cast<uInt>(both.size()));
-  return Big(static_cast<uint32_t>(body.size()), 4) + both + Big(static_cast<uint32_t>(sum), 4);
-}
 
 std::string Deflated(const std::string& raw) {
   uLongf size = compressBound(static_cast<uLong>(raw.size()));

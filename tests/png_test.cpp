@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <limits>
 
+#include "src/base/atomic_file.h"
 #include "src/base/mapped_file.h"
 
 using namespace bifrons;
@@ -171,16 +172,18 @@ TEST_CASE("a bomb of a text stays small") {
   CHECK(read.error().kind == ErrorKind::kBadData);
 }
 
-TEST_CASE("files are written whole") {
+TEST_CASE("the texts of a file are read") {
   const auto folder = std::filesystem::temp_directory_path() / "bifrons_png_test";
   std::filesystem::create_directories(folder);
   const std::string path = folder / "picture.png";
-  REQUIRE(WritePng(path, 4, 4, Picture(4, 4), {{"parameters", "x"}}).ok());
+  const auto bytes = EncodePng(4, 4, Picture(4, 4), {{"parameters", "x"}});
+  REQUIRE(bytes.ok());
+  CHECK(!ReadPngText(path).ok());
+  REQUIRE(WriteFileAtomically(path, *bytes).ok());
   auto text = ReadPngText(path);
   REQUIRE(text.ok());
   CHECK(*text == PngText{{"parameters", "x"}});
   std::filesystem::remove_all(folder);
-  CHECK(!WritePng(path, 4, 4, Picture(4, 4), {}).ok());
 }
 
 TEST_CASE("pixels are clipped and truncated as the reference does") {

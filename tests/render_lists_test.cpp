@@ -7,16 +7,6 @@
 namespace bifrons {
 namespace {
 
-json Summary(const ProgramResult& run) {
-  std::istringstream events(run.out);
-  json summary;
-  for (std::string line; std::getline(events, line);) {
-    const json event = json::parse(line);
-    if (event["event"] == "summary") summary = event;
-  }
-  return summary;
-}
-
 std::map<int, std::string> Reasons(const std::string& folder) {
   std::map<int, std::string> reasons;
   if (fs::exists(folder + "/failed.jsonl"))

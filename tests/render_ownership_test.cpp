@@ -6,8 +6,8 @@
 
 #include "tests/abandoned_file.h"
 #include "tests/rendered.h"
+#include "tests/test_pictures.h"
 #include "vision/image_file.h"
-#include "vision/png.h"
 
 namespace bifrons {
 namespace {
@@ -306,7 +306,7 @@ TEST_CASE("sheets go over older ones of theirs, and over nothing else") {
   // Version 0.1 wrote them without a text: the same picture is known by its bytes.
   const auto sheet = LoadImage(out + "/a_grid.png");
   REQUIRE(sheet.ok());
-  REQUIRE(WritePng(out + "/a_grid.png", sheet->width, sheet->height, sheet->rgb, {}).ok());
+  WritePng(out + "/a_grid.png", sheet->width, sheet->height, sheet->rgb);
   CHECK(Says(RunWell(grid).err, "1 sheet"));
   CHECK(Pictures(out) == longer);
   // A sheet is no picture of a job.

@@ -4,14 +4,6 @@
 namespace bifrons {
 namespace {
 
-json Summary(const ProgramResult& result) {
-  std::istringstream lines(result.out);
-  json last;
-  for (std::string line; std::getline(lines, line);) last = json::parse(line);
-  REQUIRE(last["event"] == "summary");
-  return last;
-}
-
 // Four pictures, rendered; and what a restart makes of them.
 struct Rendered {
   TemporaryFolder folder;

@@ -31,14 +31,6 @@ double SecondsSince(std::chrono::steady_clock::time_point begun) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
 }
 
-json Summary(const ProgramResult& result) {
-  std::istringstream lines(result.out);
-  json last;
-  for (std::string line; std::getline(lines, line);) last = json::parse(line);
-  REQUIRE(last["event"] == "summary");
-  return last;
-}
-
 struct List {
   const char* name;
   std::string head;

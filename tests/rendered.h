@@ -23,6 +23,15 @@ inline Arguments Render(const std::string& jobs, const std::string& folder, cons
               more);
 }
 
+/// The last event of a run with --json, which tells of all of it.
+inline json Summary(const ProgramResult& result) {
+  std::istringstream lines(result.out);
+  json last;
+  for (std::string line; std::getline(lines, line);) last = json::parse(line);
+  REQUIRE(last["event"] == "summary");
+  return last;
+}
+
 /// Lines of JSON; a line that is none fails.
 inline std::vector<json> JsonLines(const fs::path& path) {
   std::vector<json> lines;

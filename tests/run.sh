@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # From a bare Debian 12 to tested: bash tests/run.sh
 # Installs the packages that are missing, builds, and runs everything that is not labelled `long`: the tests, and as
-# tests of their own (label `whole`) the suite under ASan and UBSan, the engine under TSan, 20 s of every fuzz target and
-# the search for planted bugs. The last lines are ctest's summary. What is built already is not built again.
+# tests of their own (label `whole`) the suite under ASan and UBSan, the engine under TSan, 20 s of every fuzz target,
+# the search for planted bugs, and the kernels compiled for arm64. The last lines are ctest's summary. What is built
+# already is not built again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source samples/packages.sh

@@ -97,14 +97,12 @@ std::vector<Outcome> EachAlone(const std::vector<Wish>& wishes) {
   return alone;
 }
 
-size_t BudgetOf(Janus& janus, size_t memory) {
-  return Scheduler(janus, {.memory = memory}).stats().cache_budget;
-}
-
-// Memory with which so many bytes are left for keys and values.
-size_t MemoryFor(Janus& janus, size_t caches) {
+// The options with memory that leaves so many bytes for keys and values.
+SchedulerOptions WithCaches(Janus& janus, size_t caches, SchedulerOptions options) {
   constexpr size_t kPlenty = size_t{1} << 32;
-  return kPlenty - BudgetOf(janus, kPlenty) + caches;
+  options.memory = kPlenty;
+  options.memory = kPlenty - Scheduler(janus, options).stats().cache_budget + caches;
+  return options;
 }
 
 size_t PictureBytes(Janus& janus, const std::string& prompt) {
@@ -135,8 +133,8 @@ TEST_CASE("sixty requests in a random mix, with cancellations, are what each is 
     }
     SchedulerOptions options{.pictures = c.pictures, .answers = c.answers};
     if (c.pictures_in_memory > 0)
-      options.memory =
-          MemoryFor(*janus, static_cast<size_t>(c.pictures_in_memory * static_cast<double>(largest)));
+      options = WithCaches(*janus, static_cast<size_t>(c.pictures_in_memory * static_cast<double>(largest)),
+                           options);
 
     std::vector<Submit> submits;
     std::vector<int> steps;
@@ -233,16 +231,186 @@ TEST_CASE("steps carry pictures' pairs and answers' rows together") {
 TEST_CASE("what can never fit is refused with the numbers, and an answer with no room likewise") {
   const auto janus = LoadTiny(1);
   const size_t needed = PictureBytes(*janus, "a dog");
-  Scheduler scheduler(*janus, {.memory = MemoryFor(*janus, needed - 1)});
+  const SchedulerOptions one{.pictures = 1, .answers = 1};
+  Scheduler scheduler(*janus, WithCaches(*janus, needed - 1, one));
   const auto refused = scheduler.Submit(DrawRequest{"a dog", 1, {}}, {});
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().kind == ErrorKind::kUsage);
   CHECK_THAT(refused.error().message, Catch::Contains("a picture needs") && Catch::Contains("MB"));
 
-  Scheduler exact(*janus, {.memory = MemoryFor(*janus, needed)});
+  Scheduler exact(*janus, WithCaches(*janus, needed, one));
   const DrawRequest request{"a dog", 1, {}};
   CHECK(Draw(exact, {&request, 1}, nullptr).ok());
   CHECK(exact.stats().most_cache_bytes <= exact.stats().cache_budget);
+}
+
+// A question whose prompt is longer than a chunk, so that a later turn can take something over.
+AnswerRequest LongQuestion() {
+  AnswerRequest ask;
+  ask.turns = {{0, "", ""}};
+  for (int i = 0; i < 30; i++) ask.turns[0].question += " word" + std::to_string(i);
+  ask.max_tokens = 2;
+  return ask;
+}
+
+size_t KeptBytes(Janus& janus, const AnswerRequest& ask) {
+  const auto length = static_cast<int64_t>(janus.EncodeTurns(ask.turns).ids.size());
+  REQUIRE(length > kPrefillChunk);
+  return KvPool::BytesFor(janus.config().llama, janus.kv_type(), length);
+}
+
+// Prompt tokens that are prefilled for it.
+int64_t Prefilled(Scheduler& scheduler, const AnswerRequest& ask) {
+  const int64_t before = scheduler.stats().prompt_tokens;
+  const auto answer = AnswerOne(scheduler, ask, nullptr);
+  REQUIRE(answer.ok());
+  return scheduler.stats().prompt_tokens - before;
+}
+
+int64_t Prefilled(Scheduler& scheduler, const std::vector<DrawRequest>& requests) {
+  const int64_t before = scheduler.stats().prompt_tokens;
+  REQUIRE(Draw(scheduler, requests, nullptr).ok());
+  return scheduler.stats().prompt_tokens - before;
+}
+
+// Whether an idle scheduler's caches come to so many bytes as its loop goes round.
+bool ComesTo(Scheduler& scheduler, size_t bytes) {
+  for (int i = 0; i < 1000 && scheduler.stats().cache_bytes != bytes; i++) scheduler.RunBetweenSteps([] {});
+  return scheduler.stats().cache_bytes == bytes;
+}
+
+TEST_CASE("prefixes are kept while the batch is full, and go when it is memory that is missing") {
+  const auto janus = LoadTiny(2);
+  const std::string prompt = "zq xj", other = "zq xj kv";
+  const auto length = [&](const std::string& what) {
+    return static_cast<int64_t>(janus->EncodePrompt(what).conditional.size());
+  };
+  REQUIRE(length(prompt) != length(other));
+  const DrawRequest first{prompt, 1, {}}, second{other, 1, {}};
+  {
+    // Two of `other` wait for each other, as one is drawn at a time; there is memory for all.
+    Scheduler scheduler(*janus, {.pictures = 1});
+    CHECK(Prefilled(scheduler, {first}) == 2 * length(prompt));
+    CHECK(Prefilled(scheduler, {second, second, second}) == 2 * length(other));
+    CHECK(Prefilled(scheduler, {first}) == 0);
+  }
+  {
+    // Memory for one picture: what the other one left makes room.
+    Scheduler scheduler(*janus,
+                        WithCaches(*janus, PictureBytes(*janus, other), {.pictures = 1, .answers = 1}));
+    CHECK(Prefilled(scheduler, {first}) == 2 * length(prompt));
+    CHECK(Prefilled(scheduler, {second}) == 2 * length(other));
+    CHECK(Prefilled(scheduler, {first}) == 2 * length(prompt));
+    CHECK(scheduler.stats().most_cache_bytes <= scheduler.stats().cache_budget);
+  }
+  {
+    // Memory for one picture and another one's prefixes: a picture never drops its own for its own sake.
+    const size_t kept = 2 * KvPool::BytesFor(janus->config().llama, janus->kv_type(), length(prompt));
+    Scheduler scheduler(
+        *janus, WithCaches(*janus, PictureBytes(*janus, other) + kept, {.pictures = 4, .answers = 1}));
+    CHECK(Prefilled(scheduler, {first}) == 2 * length(prompt));
+    CHECK(Prefilled(scheduler, {second, second, second}) == 2 * length(other));
+  }
+}
+
+TEST_CASE("a picture that waits for memory keeps the prefixes that it will use") {
+  const auto janus = LoadTiny(2);
+  const AnswerRequest ask = LongQuestion();
+  const auto length = static_cast<int64_t>(janus->EncodeTurns(ask.turns).ids.size());
+  const size_t answer = KvPool::BytesFor(janus->config().llama, janus->kv_type(), length + ask.max_tokens);
+  // One page less than both at once need.
+  const size_t page = KvPool::PageBytes(janus->config().llama, janus->kv_type());
+  Scheduler scheduler(*janus, WithCaches(*janus, PictureBytes(*janus, "a dog") + answer - page,
+                                         {.pictures = 1, .answers = 1}));
+  Prefilled(scheduler, {{"a dog", 1, {}}});
+  const int64_t before = scheduler.stats().prompt_tokens;
+  std::vector<Outcome> outcomes(2);
+  scheduler.RunBetweenSteps([&] {
+    Asking(ask)(scheduler, outcomes[0]);
+    Drawing({"a dog", 2, {}})(scheduler, outcomes[1]);
+  });
+  scheduler.WaitUntilIdle();
+  REQUIRE(outcomes[0].answer->ok());
+  REQUIRE(outcomes[1].picture->ok());
+  CHECK(scheduler.stats().prompt_tokens - before == length);
+}
+
+TEST_CASE("a conversation's kept prompt counts while it is idle, and is given back to whoever needs it") {
+  const auto janus = LoadTiny(2);
+  AnswerRequest ask = LongQuestion();
+  ask.cache = std::make_shared<PromptCache>();
+  const auto length = static_cast<int64_t>(janus->EncodeTurns(ask.turns).ids.size());
+  const size_t kept = KeptBytes(*janus, ask);
+  const size_t answer =
+      kept + KvPool::BytesFor(janus->config().llama, janus->kv_type(), length + ask.max_tokens);
+  const std::string prompt = ask.turns[0].question;  // its picture needs more than an answer
+  const size_t picture = PictureBytes(*janus, prompt);
+  REQUIRE(picture > answer);
+  const SchedulerOptions one{.pictures = 1, .answers = 1};
+  const std::vector<DrawRequest> draw = {{prompt, 1, {}}};
+  {
+    Scheduler scheduler(*janus, WithCaches(*janus, picture + kept, one));
+    CHECK(Prefilled(scheduler, ask) == length);
+    Prefilled(scheduler, draw);
+    CHECK(Prefilled(scheduler, ask) == length - kPrefillChunk);  // there was memory for both
+  }
+  {
+    Scheduler scheduler(*janus, WithCaches(*janus, picture, one));
+    CHECK(Prefilled(scheduler, ask) == length);
+    CHECK(Prefilled(scheduler, ask) == length - kPrefillChunk);
+    Prefilled(scheduler, draw);
+    CHECK(Prefilled(scheduler, ask) == length);
+    CHECK(scheduler.stats().most_cache_bytes <= scheduler.stats().cache_budget);
+  }
+}
+
+TEST_CASE("many conversations share a budget that holds few of them") {
+  const auto janus = LoadTiny(2);
+  AnswerRequest ask = LongQuestion();
+  const auto length = static_cast<int64_t>(janus->EncodeTurns(ask.turns).ids.size());
+  const size_t kept = KeptBytes(*janus, ask);
+  const size_t answer =
+      kept + KvPool::BytesFor(janus->config().llama, janus->kv_type(), length + ask.max_tokens);
+  Scheduler scheduler(*janus, WithCaches(*janus, answer + 2 * kept, {.pictures = 1, .answers = 1}));
+  std::vector<AnswerRequest> conversations(8, ask);
+  for (AnswerRequest& conversation : conversations) {
+    conversation.cache = std::make_shared<PromptCache>();
+    CHECK(Prefilled(scheduler, conversation) == length);
+  }
+  CHECK(Prefilled(scheduler, conversations[7]) == length - kPrefillChunk);  // the last ones are kept
+  CHECK(Prefilled(scheduler, conversations[6]) == length - kPrefillChunk);
+  CHECK(Prefilled(scheduler, conversations[0]) == length);
+  CHECK(scheduler.stats().most_cache_bytes <= scheduler.stats().cache_budget);
+}
+
+TEST_CASE("a conversation may be let go while its requests run, and outlive the scheduler") {
+  const auto janus = LoadTiny(2);
+  AnswerRequest ask = LongQuestion();
+  ask.max_tokens = 20;
+  ask.cache = std::make_shared<PromptCache>();
+  const size_t kept = KeptBytes(*janus, ask);
+  {
+    Scheduler scheduler(*janus, {});
+    Prefilled(scheduler, ask);
+    CHECK(ComesTo(scheduler, kept));
+
+    AnswerRequest other = LongQuestion();
+    other.cache = std::make_shared<PromptCache>();
+    bool answered = false;
+    scheduler.RunBetweenSteps([&] {
+      REQUIRE(
+          scheduler.Submit(other, {nullptr, [&](Result<Answer> answer) { answered = answer.ok(); }}).ok());
+      other.cache = nullptr;
+    });
+    scheduler.WaitUntilIdle();
+    CHECK(answered);
+    // What nobody can come back to is forgotten.
+    CHECK(ComesTo(scheduler, kept));
+  }
+  Scheduler scheduler(*janus, {});
+  const auto length = static_cast<int64_t>(janus->EncodeTurns(ask.turns).ids.size());
+  CHECK(Prefilled(scheduler, ask) == length);  // it is another scheduler's
+  CHECK(Prefilled(scheduler, ask) == length - kPrefillChunk);
 }
 
 TEST_CASE("a request for a half that was not loaded is refused") {

@@ -3,9 +3,11 @@
 
 #include <catch2/catch.hpp>
 #include <random>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "src/base/atomic_file.h"
 #include "vision/image.h"
 #include "vision/png.h"
 
@@ -16,6 +18,13 @@ inline Image NoiseImage(int64_t width, int64_t height, uint32_t seed) {
   Image image{width, height, std::vector<uint8_t>(static_cast<size_t>(width * height * 3))};
   for (uint8_t& v : image.rgb) v = static_cast<uint8_t>(random());
   return image;
+}
+
+/// A PNG file of rgb [height, width, 3], without texts.
+inline void WritePng(const std::string& path, int64_t width, int64_t height, std::span<const uint8_t> rgb) {
+  const auto bytes = EncodePng(width, height, rgb, {});
+  REQUIRE(bytes.ok());
+  REQUIRE(WriteFileAtomically(path, *bytes).ok());
 }
 
 /// A PNG file of blocks and noise, another one for every seed.
@@ -30,7 +39,7 @@ inline void WriteTestPicture(const std::string& path, int width, int height, uin
         rgb.push_back(static_cast<uint8_t>((base >> (8 * c)) + where * (c + 1) + random() % 32));
     }
   }
-  REQUIRE(WritePng(path, width, height, rgb, {}).ok());
+  WritePng(path, width, height, rgb);
 }
 
 }  // namespace bifrons

@@ -37,7 +37,10 @@ if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME tsan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh tsan)
   add_test(NAME fuzz COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run.sh 20)
   add_test(NAME planted_bugs COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/planted.sh)
-  set_tests_properties(asan tsan fuzz planted_bugs PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 3600)
+  add_test(NAME arm64 COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/arm64/run.sh)
+  set_tests_properties(asan tsan fuzz planted_bugs arm64 PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 3600)
+  add_test(NAME arm64_long COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/arm64/run.sh test)
+  set_tests_properties(arm64_long PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
 
   find_program(RUN_CLANG_TIDY NAMES run-clang-tidy run-clang-tidy-14)
   if(RUN_CLANG_TIDY AND CMAKE_EXPORT_COMPILE_COMMANDS)
@@ -70,7 +73,8 @@ set_tests_properties(slurm ray kubernetes containerfile PROPERTIES LABELS long R
 
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME runtime_packages COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/runtime_packages.sh $<TARGET_FILE:bifrons>)
-  set_tests_properties(runtime_packages PROPERTIES SKIP_RETURN_CODE 77)
+  add_test(NAME format COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/format.sh)
+  set_tests_properties(runtime_packages format PROPERTIES SKIP_RETURN_CODE 77)
 endif()
 
 # The two decoders as a build without their libraries has them; not linked to the engine, which has the others.

@@ -10,7 +10,6 @@
 #include <optional>
 #include <string_view>
 
-#include "src/base/atomic_file.h"
 #include "src/base/mapped_file.h"
 #include "src/base/printable.h"
 #include "vision/file_blocks.h"
@@ -233,12 +232,6 @@ Result<std::vector<uint8_t>> EncodePng(int64_t width, int64_t height, std::span<
     return Failure(std::string("libpng could not write the picture: ") + session.message);
   }
   return bytes;
-}
-
-Status WritePng(const std::string& path, int64_t width, int64_t height, std::span<const uint8_t> rgb,
-                const PngText& text) {
-  BIFRONS_TRY(const std::vector<uint8_t> bytes, EncodePng(width, height, rgb, text));
-  return WriteFileAtomically(path, bytes);
 }
 
 Result<PngText> ReadPngText(std::span<const uint8_t> bytes, const std::string& name) {

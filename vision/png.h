@@ -27,10 +27,6 @@ std::vector<uint8_t> ToRgb8(TensorView pixels);
 Result<std::vector<uint8_t>> EncodePng(int64_t width, int64_t height, std::span<const uint8_t> rgb,
                                        const PngText& text);
 
-/// EncodePng, then written atomically.
-Status WritePng(const std::string& path, int64_t width, int64_t height, std::span<const uint8_t> rgb,
-                const PngText& text);
-
 /// The tEXt, zTXt and iTXt chunks of a PNG file, walked without libpng: it would unpack the pixels to get
 /// past them. `name` stands in the errors: not a PNG, truncated, a wrong checksum, a malformed text, more
 /// than 1 MiB of texts.

@@ -23,8 +23,7 @@ Status CheckConfig(const SiglipConfig& c) {
 }
 
 struct Builder {
-  ThreadPool& pool;
-  const Ops& ops;
+  Device& device;
   DType compute;
   const Fetch& fetch;
 
@@ -41,7 +40,7 @@ struct Builder {
       bias.insert(bias.end(), more.begin(), more.end());
     }
     const TensorView biases{bias.data(), DType::kF32, {static_cast<int64_t>(bias.size())}};
-    auto linear = ops.pack_linear(pool, parts, biases, compute);
+    auto linear = device.PackLinear(parts, biases, compute);
     for (const char* member : members) fetch.Done(name + member + ".weight");
     return linear;
   }
@@ -49,20 +48,22 @@ struct Builder {
 
 }  // namespace
 
-Result<SiglipEncoder> SiglipEncoder::Create(ThreadPool& pool, const Ops& ops, const SiglipConfig& config,
-                                            DType compute, const Fetch& fetch) {
+Result<SiglipEncoder> SiglipEncoder::Create(Device& device, const SiglipConfig& config, DType compute,
+                                            const Fetch& fetch) {
   BIFRONS_RETURN_IF_ERROR(CheckConfig(config));
   SiglipEncoder e;
   e.config_ = config;
-  e.ops_ = &ops;
+  e.device_ = &device;
   e.compute_ = compute;
-  const Builder build{pool, ops, compute, fetch};
+  const Builder build{device, compute, fetch};
   const auto norm = [&](const std::string& name) {
-    return Norm{fetch.Floats(name + ".weight"), fetch.Floats(name + ".bias")};
+    return Norm{device.PackVector(fetch.Floats(name + ".weight")),
+                device.PackVector(fetch.Floats(name + ".bias"))};
   };
   e.patch_embed_ = build.Pack("siglip.", {"patch_embed"});
-  e.position_ = fetch.Floats("siglip.position");
-  BIFRONS_CHECK(static_cast<int64_t>(e.position_.size()) == config.patches() * config.hidden);
+  const std::vector<float> position = fetch.Floats("siglip.position");
+  BIFRONS_CHECK(static_cast<int64_t>(position.size()) == config.patches() * config.hidden);
+  e.position_ = device.PackTensor({position.data(), DType::kF32, {config.patches(), config.hidden}});
   for (int64_t i = 0; i < config.layers; i++) {
     if (StopRequested()) return Interrupted();
     const std::string name = "siglip.layers." + std::to_string(i) + ".";
@@ -82,8 +83,8 @@ Result<SiglipEncoder> SiglipEncoder::Create(ThreadPool& pool, const Ops& ops, co
 // ---- memory ----------------------------------------------------------------------------------
 
 size_t SiglipEncoder::WeightBytes() const {
-  size_t floats = position_.size() + 2 * norm_.weight.size() * (2 * layers_.size() + 1);
-  size_t bytes = patch_embed_->bytes + floats * sizeof(float);
+  size_t bytes = patch_embed_->bytes + position_.bytes();
+  bytes += 2 * norm_.weight.bytes() * (2 * layers_.size() + 1);
   for (const Layer& layer : layers_) {
     for (const auto* linear : {&layer.qkv, &layer.out, &layer.fc1, &layer.fc2}) bytes += (*linear)->bytes;
   }
@@ -103,75 +104,48 @@ int64_t SiglipEncoder::Macs() const {
 
 // ---- the forward pass ------------------------------------------------------------------------
 
-// A patch's pixels in the order of patch_embed's weight: channel, line, column. What is left of the picture
-// beyond the last whole patch is not seen, as by a convolution.
-void SiglipEncoder::Unfold(ThreadPool& pool, TensorView pixel_values) {
-  const int64_t size = config_.image_size, patch = config_.patch, across = size / patch;
-  const auto* pixels = pixel_values.as<float>();
-  auto* rows = wide_.as<float>();
-  pool.ParallelFor(config_.patches(), [&](int64_t begin, int64_t end, int) {
-    for (int64_t p = begin; p < end; p++) {
-      const float* corner = pixels + p / across * patch * size + p % across * patch;
-      float* row = rows + p * 3 * patch * patch;
-      for (int64_t channel = 0; channel < 3; channel++) {
-        for (int64_t y = 0; y < patch; y++, row += patch) {
-          std::copy_n(corner + (channel * size + y) * size, patch, row);
-        }
-      }
-    }
-  });
-}
-
-void SiglipEncoder::Normalise(ThreadPool& pool, const Norm& norm, const float* x, float* y) {
-  ops_->layer_norm(pool, x, norm.weight.data(), norm.bias.data(), config_.norm_eps, config_.patches(),
-                   config_.hidden, y);
+void SiglipEncoder::Normalise(Queue& queue, const Norm& norm, View x, View y) const {
+  queue.LayerNorm(x, norm.weight.view(), norm.bias.view(), config_.norm_eps, y);
 }
 
 // x = x + proj(attention(qkv(norm1(x))))  [Block]
-void SiglipEncoder::Attend(ThreadPool& pool, const Layer& layer, float* x) {
-  const int64_t n = config_.patches(), hidden = config_.hidden;
-  auto *normed = normed_.as<float>(), *qkv = wide_.as<float>();
-  Normalise(pool, layer.norm1, x, normed);
-  ops_->linear(pool, *layer.qkv, normed, n, RowClass::kPrefill, false, qkv);
-  ops_->full_attention(pool,
-                       {.q = qkv,
-                        .k = qkv + hidden,
-                        .v = qkv + 2 * hidden,
-                        .type = DType::kF32,
-                        .stride = 3 * hidden,
-                        .n = n,
-                        .heads = config_.heads,
-                        .head_dim = hidden / config_.heads,
-                        .compute = compute_},
-                       normed);
-  ops_->linear(pool, *layer.out, normed, n, RowClass::kPrefill, true, x);
+void SiglipEncoder::Attend(Queue& queue, const Layer& layer, View x) {
+  const int64_t hidden = config_.hidden;
+  const View normed = normed_.view(), qkv = wide_.view().As({x.rows(), 3 * hidden});
+  Normalise(queue, layer.norm1, x, normed);
+  queue.Multiply(*layer.qkv, normed, RowClass::kPrefill, Epilogue::kNone, qkv);
+  queue.AttendAll({.heads = config_.heads, .head_dim = hidden / config_.heads, .compute = compute_},
+                  qkv.Columns(0, hidden), qkv.Columns(hidden, hidden), qkv.Columns(2 * hidden, hidden),
+                  normed);
+  queue.Multiply(*layer.out, normed, RowClass::kPrefill, Epilogue::kAdd, x);
 }
 
 // x = x + mlp(norm2(x))  [Block]
-void SiglipEncoder::FeedForward(ThreadPool& pool, const Layer& layer, float* x) {
-  const int64_t n = config_.patches();
-  auto *normed = normed_.as<float>(), *inner = wide_.as<float>();
-  Normalise(pool, layer.norm2, x, normed);
-  ops_->gelu_mlp(pool, *layer.fc1, *layer.fc2, normed, n, inner, x);
+void SiglipEncoder::FeedForward(Queue& queue, const Layer& layer, View x) {
+  const View normed = normed_.view();
+  // Only the second product reads these rows: they need never be written out in f32.
+  const View inner = wide_.view().As({x.rows(), config_.mlp}).InOwnLayout();
+  Normalise(queue, layer.norm2, x, normed);
+  queue.Multiply(*layer.fc1, normed, RowClass::kPrefill, Epilogue::kGelu, inner);
+  queue.Multiply(*layer.fc2, inner, RowClass::kPrefill, Epilogue::kAdd, x);
 }
 
-Tensor SiglipEncoder::Encode(ThreadPool& pool, TensorView pixel_values) {
+DeviceTensor SiglipEncoder::Encode(Queue& queue, View pixel_values) {
   const int64_t n = config_.patches(), hidden = config_.hidden;
-  BIFRONS_CHECK((pixel_values.shape == Shape{3, config_.image_size, config_.image_size}));
   if (wide_.empty()) {
-    normed_ = Tensor(DType::kF32, {n, hidden});
-    wide_ = Tensor(DType::kF32, {n, std::max({patch_embed_->in, 3 * hidden, config_.mlp})});
+    normed_ = device_->NewTensor(DType::kF32, {n, hidden});
+    wide_ = device_->NewTensor(DType::kF32, {n, std::max({patch_embed_->in, 3 * hidden, config_.mlp})});
   }
-  Tensor rows(DType::kF32, {n, hidden});
-  auto* x = rows.as<float>();
-  Unfold(pool, pixel_values);
-  std::copy(position_.begin(), position_.end(), x);
-  ops_->linear(pool, *patch_embed_, wide_.as<float>(), n, RowClass::kPrefill, true, x);
+  DeviceTensor rows = device_->NewTensor(DType::kF32, {n, hidden});
+  const View x = rows.view(), patches = wide_.view().As({n, patch_embed_->in});
+  queue.UnfoldPatches(pixel_values, config_.patch, patches);
+  queue.Copy(position_.view(), x);
+  queue.Multiply(*patch_embed_, patches, RowClass::kPrefill, Epilogue::kAdd, x);
   for (const Layer& layer : layers_) {
-    Attend(pool, layer, x);
-    FeedForward(pool, layer, x);
+    Attend(queue, layer, x);
+    FeedForward(queue, layer, x);
   }
-  Normalise(pool, norm_, x, x);
+  Normalise(queue, norm_, x, x);
   return rows;
 }
 

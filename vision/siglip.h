@@ -5,10 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 #include "src/base/result.h"
-#include "src/base/tensor.h"
-#include "src/base/thread_pool.h"
 #include "vision/fetch.h"
 #include "vision/siglip_config.h"
 
@@ -16,15 +14,16 @@ namespace bifrons {
 
 class SiglipEncoder {
  public:
-  /// Packs all weights; the fetched views may go away afterwards. `ops` must outlive the encoder. With
+  /// Packs all weights; the fetched views may go away afterwards. `device` must outlive the encoder. With
   /// compute bf16 the activations are rounded to bf16 where they enter a product; the residual stream is f32.
   /// Errors: a shape that the network cannot have, by field.
-  static Result<SiglipEncoder> Create(ThreadPool& pool, const Ops& ops, const SiglipConfig& config,
-                                      DType compute, const Fetch& fetch);
+  static Result<SiglipEncoder> Create(Device& device, const SiglipConfig& config, DType compute,
+                                      const Fetch& fetch);
 
   /// pixel_values f32 [3, image_size, image_size] to f32 [patches, hidden], patches row by row, after the
-  /// final norm. One call at a time: the activations are kept for the next picture.
-  Tensor Encode(ThreadPool& pool, TensorView pixel_values);
+  /// final norm. Pictures must follow each other in one queue's order: the activations are kept for the next.
+  /// Throws std::bad_alloc.
+  DeviceTensor Encode(Queue& queue, View pixel_values);
 
   const SiglipConfig& config() const { return config_; }
   /// Bytes of the packed weights.
@@ -36,7 +35,7 @@ class SiglipEncoder {
 
  private:
   struct Norm {
-    std::vector<float> weight, bias;  // [hidden]
+    DeviceTensor weight, bias;  // f32 [hidden]
   };
   struct Layer {
     Norm norm1, norm2;
@@ -44,21 +43,20 @@ class SiglipEncoder {
   };
 
   SiglipEncoder() = default;
-  void Unfold(ThreadPool& pool, TensorView pixel_values);
-  void Normalise(ThreadPool& pool, const Norm& norm, const float* x, float* y);
-  void Attend(ThreadPool& pool, const Layer& layer, float* x);
-  void FeedForward(ThreadPool& pool, const Layer& layer, float* x);
+  void Normalise(Queue& queue, const Norm& norm, View x, View y) const;
+  void Attend(Queue& queue, const Layer& layer, View x);
+  void FeedForward(Queue& queue, const Layer& layer, View x);
 
   SiglipConfig config_;
-  const Ops* ops_ = nullptr;
+  Device* device_ = nullptr;
   DType compute_ = DType::kF32;
   std::unique_ptr<Linear> patch_embed_;  // [hidden, 3·patch²]
-  std::vector<float> position_;          // [patches, hidden]
+  DeviceTensor position_;                // f32 [patches, hidden]
   std::vector<Layer> layers_;
   Norm norm_;
 
-  Tensor normed_;  // [patches, hidden]
-  Tensor wide_;    // [patches, the widest of the pixels of a patch, q k v, and the feed-forward layer]
+  DeviceTensor normed_;  // f32 [patches, hidden]
+  DeviceTensor wide_;    // f32 [patches, the widest of a patch's pixels, q k v, and the feed-forward layer]
 };
 
 }  // namespace bifrons

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 namespace bifrons {
 
@@ -26,18 +27,16 @@ Status CheckVqConfig(const VqConfig& c, const std::string& network) {
   return {};
 }
 
-void ScaleToUnit(float* x, int64_t n) {
-  float squares = 0;
-  for (int64_t i = 0; i < n; i++) squares += x[i] * x[i];
-  const float norm = std::max(std::sqrt(squares), 1e-12f);
-  for (int64_t i = 0; i < n; i++) x[i] /= norm;
-}
-
 std::vector<float> UnitCodebook(const VqConfig& config, const Fetch& fetch) {
   std::vector<float> codebook = fetch.Floats("vq.codebook");
   BIFRONS_CHECK(static_cast<int64_t>(codebook.size()) == config.codebook_size * config.codebook_dim);
   for (int64_t i = 0; i < config.codebook_size; i++) {
-    ScaleToUnit(codebook.data() + i * config.codebook_dim, config.codebook_dim);
+    const std::span entry(codebook.data() + i * config.codebook_dim,
+                          static_cast<size_t>(config.codebook_dim));
+    float squares = 0;
+    for (const float x : entry) squares += x * x;
+    const float norm = std::max(std::sqrt(squares), 1e-12f);
+    for (float& x : entry) x /= norm;
   }
   return codebook;
 }
@@ -45,17 +44,21 @@ std::vector<float> UnitCodebook(const VqConfig& config, const Fetch& fetch) {
 // ---- building --------------------------------------------------------------------------------
 
 VqNorm VqBuilder::Norm(const std::string& name, int64_t channels) const {
-  VqNorm norm{fetch.Floats(name + ".weight"), fetch.Floats(name + ".bias")};
-  BIFRONS_CHECK(static_cast<int64_t>(norm.gamma.size()) == channels && norm.beta.size() == norm.gamma.size());
+  VqNorm norm{device.PackVector(fetch.Floats(name + ".weight")),
+              device.PackVector(fetch.Floats(name + ".bias"))};
+  BIFRONS_CHECK(norm.gamma.shape() == Shape{channels} && norm.beta.shape() == Shape{channels});
   return norm;
+}
+
+std::unique_ptr<Conv2d> VqBuilder::Conv(const std::string& name, const ConvShape& shape) const {
+  auto conv = device.PackConv(shape, fetch(name + ".weight"), fetch(name + ".bias"));
+  fetch.Done(name + ".weight"), fetch.Done(name + ".bias");
+  return conv;
 }
 
 std::unique_ptr<Conv2d> VqBuilder::Conv(const std::string& name, int64_t in, int64_t out, int64_t side,
                                         int kernel, int stride) const {
-  const ConvShape shape{in, out, side, side, kernel, stride};
-  auto conv = ops.pack_conv(pool, shape, fetch(name + ".weight"), fetch(name + ".bias"), compute);
-  fetch.Done(name + ".weight"), fetch.Done(name + ".bias");
-  return conv;
+  return Conv(name, {in, out, side, side, kernel, stride, compute, compute});
 }
 
 VqResBlock VqBuilder::ResBlock(const std::string& name, int64_t in, int64_t out, int64_t side) const {
@@ -92,69 +95,60 @@ VqLevel VqBuilder::Level(const std::string& name, int64_t blocks, int64_t in, in
 
 // ---- the blocks' arithmetic --------------------------------------------------------------------
 
-void VqMaps::Allocate(DType compute, int64_t largest, int64_t lowest) {
-  if (!state.empty()) return;
-  for (Tensor* map : {&state, &first, &second}) *map = Tensor(compute, {largest});
-  q_ = Tensor(compute, {lowest});
-  k_ = Tensor(compute, {lowest});
+void VqMaps::Allocate(Device& device, DType compute, int64_t largest, int64_t lowest) {
+  if (!k_.empty()) return;
+  for (DeviceTensor* map : {&state, &first, &second}) *map = device.NewTensor(compute, {largest});
+  q_ = device.NewTensor(compute, {lowest});
+  k_ = device.NewTensor(compute, {lowest});
 }
 
-void VqMaps::Normalise(ThreadPool& pool, const Ops& ops, const VqNorm& norm, bool swish, TensorView in,
-                       Tensor& out) {
+void VqMaps::Normalise(Queue& queue, const VqNorm& norm, bool swish, View in, DeviceTensor& out) {
   out.Reshape(in.shape);
-  ops.group_norm(pool, in, norm.gamma.data(), norm.beta.data(), VqConfig::kNormGroups, VqConfig::kNormEps,
-                 swish, out);
+  queue.GroupNorm(in, norm.gamma.view(), norm.beta.view(), VqConfig::kNormGroups, VqConfig::kNormEps, swish,
+                  out.view());
 }
 
-void VqMaps::Convolve(ThreadPool& pool, const Ops& ops, const Conv2d& conv, TensorView in, Tensor& out) {
-  out.Reshape({conv.shape.out_height(), conv.shape.out_width(), conv.shape.out_channels});
-  ops.conv2d(pool, conv, in, {}, out);
+void VqMaps::Convolve(Queue& queue, const Conv2d& conv, View in, DeviceTensor& out) {
+  out.Reshape(conv.shape.out());
+  queue.Convolve(conv, in, {}, out.view());
 }
 
 // state = state (or its shortcut) + conv2(swish(norm2(conv1(swish(norm1(state))))))
-void VqMaps::Residual(ThreadPool& pool, const Ops& ops, const VqResBlock& block) {
-  Normalise(pool, ops, block.norm1, true, state.view(), first);
-  Convolve(pool, ops, *block.conv1, first.view(), second);
-  Normalise(pool, ops, block.norm2, true, second.view(), second);
+void VqMaps::Residual(Queue& queue, const VqResBlock& block) {
+  Normalise(queue, block.norm1, true, state.view(), first);
+  Convolve(queue, *block.conv1, first.view(), second);
+  Normalise(queue, block.norm2, true, second.view(), second);
   if (block.shortcut) {
-    Convolve(pool, ops, *block.shortcut, state.view(), first);
+    Convolve(queue, *block.shortcut, state.view(), first);
     std::swap(state, first);
   }
-  ops.conv2d(pool, *block.conv2, second.view(), state.view(), state);
+  queue.Convolve(*block.conv2, second.view(), state.view(), state.view());
 }
 
 // state += out(attention(q, k, v of norm(state)))
-void VqMaps::Attend(ThreadPool& pool, const Ops& ops, const VqAttention& attention) {
-  const Shape shape = state.shape();
-  Normalise(pool, ops, attention.norm, false, state.view(), first);
-  Convolve(pool, ops, *attention.q, first.view(), q_);
-  Convolve(pool, ops, *attention.k, first.view(), k_);
-  Convolve(pool, ops, *attention.v, first.view(), second);
+void VqMaps::Attend(Queue& queue, const VqAttention& attention) {
+  Normalise(queue, attention.norm, false, state.view(), first);
+  Convolve(queue, *attention.q, first.view(), q_);
+  Convolve(queue, *attention.k, first.view(), k_);
+  Convolve(queue, *attention.v, first.view(), second);
+  const Shape& shape = state.shape();
+  const Shape rows{shape[0] * shape[1], shape[2]};
   // In f32 on maps of either type.
-  ops.full_attention(pool,
-                     {.q = q_.data(),
-                      .k = k_.data(),
-                      .v = second.data(),
-                      .type = state.dtype(),
-                      .stride = shape[2],
-                      .n = shape[0] * shape[1],
-                      .heads = 1,
-                      .head_dim = shape[2],
-                      .compute = DType::kF32},
-                     first.data());
-  ops.conv2d(pool, *attention.out, first.view(), state.view(), state);
+  queue.AttendAll({.heads = 1, .head_dim = shape[2], .compute = DType::kF32}, q_.view().As(rows),
+                  k_.view().As(rows), second.view().As(rows), first.view().As(rows));
+  queue.Convolve(*attention.out, first.view(), state.view(), state.view());
 }
 
-void VqMaps::Mid(ThreadPool& pool, const Ops& ops, const VqMid& mid) {
-  Residual(pool, ops, mid.res0);
-  Attend(pool, ops, mid.attn);
-  Residual(pool, ops, mid.res1);
+void VqMaps::Mid(Queue& queue, const VqMid& mid) {
+  Residual(queue, mid.res0);
+  Attend(queue, mid.attn);
+  Residual(queue, mid.res1);
 }
 
-void VqMaps::Level(ThreadPool& pool, const Ops& ops, const VqLevel& level) {
+void VqMaps::Level(Queue& queue, const VqLevel& level) {
   for (size_t b = 0; b < level.res.size(); b++) {
-    Residual(pool, ops, level.res[b]);
-    if (!level.attn.empty()) Attend(pool, ops, level.attn[b]);
+    Residual(queue, level.res[b]);
+    if (!level.attn.empty()) Attend(queue, level.attn[b]);
   }
 }
 

@@ -6,10 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 #include "src/base/result.h"
-#include "src/base/tensor.h"
-#include "src/base/thread_pool.h"
 #include "vision/fetch.h"
 #include "vision/vq_config.h"
 
@@ -17,7 +15,7 @@ namespace bifrons {
 
 /// Group normalisation's weights, widened to f32.
 struct VqNorm {
-  std::vector<float> gamma, beta;  // [channels]
+  DeviceTensor gamma, beta;  // f32 [channels]
 };
 
 /// janus/models/vq_model.py: ResnetBlock
@@ -51,19 +49,19 @@ struct VqLevel {
 /// field.
 Status CheckVqConfig(const VqConfig& config, const std::string& network);
 
-/// vq.codebook [codebook_size, codebook_dim], every entry scaled to length 1.
+/// vq.codebook [codebook_size, codebook_dim], every entry scaled to length 1 as the reference
+/// does. torch.nn.functional.normalize
 std::vector<float> UnitCodebook(const VqConfig& config, const Fetch& fetch);
-/// Scales a vector to length 1 as the reference does. torch.nn.functional.normalize
-void ScaleToUnit(float* x, int64_t n);
 
 /// Packs the blocks of square maps, `side` pixels wide, under their names of the tensor table.
 struct VqBuilder {
-  ThreadPool& pool;
-  const Ops& ops;
-  DType compute;
+  Device& device;
+  DType compute;  // the arithmetic, and the type of the maps
   const Fetch& fetch;
 
   VqNorm Norm(const std::string& name, int64_t channels) const;
+  std::unique_ptr<Conv2d> Conv(const std::string& name, const ConvShape& shape) const;
+  /// From a map to a map.
   std::unique_ptr<Conv2d> Conv(const std::string& name, int64_t in, int64_t out, int64_t side, int kernel,
                                int stride = 1) const;
   VqMid Mid(const std::string& name, int64_t channels, int64_t side) const;
@@ -79,23 +77,24 @@ struct VqBuilder {
 /// The maps of one pass through a network, kept for the next, and the blocks' arithmetic on them.
 class VqMaps {
  public:
-  Tensor state;          // the map between two blocks
-  Tensor first, second;  // inside a block
+  DeviceTensor state;          // the map between two blocks
+  DeviceTensor first, second;  // inside a block
 
   /// Makes maps of up to `largest` values, and of `lowest` values for attention; nothing when they are there.
-  void Allocate(DType compute, int64_t largest, int64_t lowest);
+  void Allocate(Device& device, DType compute, int64_t largest, int64_t lowest);
 
-  void Normalise(ThreadPool&, const Ops&, const VqNorm&, bool swish, TensorView in, Tensor& out);
-  /// state = conv(in), reshaped to the result.
-  void Convolve(ThreadPool&, const Ops&, const Conv2d&, TensorView in, Tensor& out);
-  void Residual(ThreadPool&, const Ops&, const VqResBlock&);
-  void Attend(ThreadPool&, const Ops&, const VqAttention&);
-  void Mid(ThreadPool&, const Ops&, const VqMid&);
+  /// out = norm(in), reshaped to `in`; it may be in's memory.
+  void Normalise(Queue&, const VqNorm&, bool swish, View in, DeviceTensor& out);
+  /// out = conv(in), reshaped to the result.
+  void Convolve(Queue&, const Conv2d&, View in, DeviceTensor& out);
+  void Residual(Queue&, const VqResBlock&);
+  void Attend(Queue&, const VqAttention&);
+  void Mid(Queue&, const VqMid&);
   /// A level's blocks, without the resizing.
-  void Level(ThreadPool&, const Ops&, const VqLevel&);
+  void Level(Queue&, const VqLevel&);
 
  private:
-  Tensor q_, k_;  // inside an attention block, which only the lowest resolution has
+  DeviceTensor q_, k_;  // inside an attention block, which only the lowest resolution has
 };
 
 template <class Visit>

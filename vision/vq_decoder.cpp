@@ -7,16 +7,18 @@
 
 namespace bifrons {
 
-Result<VqDecoder> VqDecoder::Create(ThreadPool& pool, const Ops& ops, const VqConfig& config, DType compute,
+Result<VqDecoder> VqDecoder::Create(Device& device, const VqConfig& config, DType compute,
                                     const Fetch& fetch) {
   BIFRONS_RETURN_IF_ERROR(CheckVqConfig(config, "VQ decoder"));
   VqDecoder d;
   d.config_ = config;
-  d.ops_ = &ops;
+  d.device_ = &device;
   d.compute_ = compute;
-  d.codebook_ = UnitCodebook(config, fetch);
+  d.entries_ = UnitCodebook(config, fetch);
+  d.codebook_ =
+      device.PackTable({d.entries_.data(), DType::kF32, {config.codebook_size, config.codebook_dim}});
 
-  const VqBuilder build{pool, ops, compute, fetch};
+  const VqBuilder build{device, compute, fetch};
   const auto& multipliers = config.channel_multiplier;
   int64_t side = config.grid, channels = config.base_channels * multipliers.back();
   d.post_quant_conv_ = build.Conv("vq.post_quant_conv", config.codebook_dim, config.latent_channels, side, 1);
@@ -35,7 +37,13 @@ Result<VqDecoder> VqDecoder::Create(ThreadPool& pool, const Ops& ops, const VqCo
     d.levels_.push_back(std::move(level));
   }
   d.norm_out_ = build.Norm("vq.decoder.norm_out", channels);
-  d.conv_out_ = build.Conv("vq.decoder.conv_out", channels, config.out_channels, side, 3);
+  d.conv_out_ = build.Conv("vq.decoder.conv_out", {.in_channels = channels,
+                                                   .out_channels = config.out_channels,
+                                                   .height = side,
+                                                   .width = side,
+                                                   .kernel = 3,
+                                                   .type = compute,
+                                                   .output_type = DType::kF32});
   return d;
 }
 
@@ -59,7 +67,7 @@ int64_t VqDecoder::LargestMap() const {
 }
 
 size_t VqDecoder::WeightBytes() const {
-  size_t bytes = codebook_.size() * sizeof(float);
+  size_t bytes = entries_.size() * sizeof(float) + codebook_->bytes;
   ForEachConv([&](const Conv2d& conv) { bytes += conv.bytes; });
   return bytes;
 }
@@ -79,22 +87,7 @@ int64_t VqDecoder::ConvolutionMacs() const {
 
 // ---- the forward pass ------------------------------------------------------------------------
 
-void VqDecoder::LookUp(std::span<const int32_t> codes, Tensor& out) const {
-  out.Reshape({config_.grid, config_.grid, config_.codebook_dim});
-  for (int64_t i = 0; i < config_.tokens(); i++) {
-    const float* row = codebook_.data() + codes[static_cast<size_t>(i)] * config_.codebook_dim;
-    for (int64_t j = 0; j < config_.codebook_dim; j++) {
-      const int64_t at = i * config_.codebook_dim + j;
-      if (compute_ == DType::kBF16) {
-        out.as<BF16>()[at] = ToBF16(row[j]);
-      } else {
-        out.as<float>()[at] = row[j];
-      }
-    }
-  }
-}
-
-Result<Tensor> VqDecoder::Decode(ThreadPool& pool, std::span<const int32_t> codes) {
+Status VqDecoder::CheckCodes(std::span<const int32_t> codes) const {
   if (static_cast<int64_t>(codes.size()) != config_.tokens()) {
     return DataError(std::to_string(codes.size()) + " codes; this model's picture has " +
                      std::to_string(config_.tokens()));
@@ -105,24 +98,26 @@ Result<Tensor> VqDecoder::Decode(ThreadPool& pool, std::span<const int32_t> code
                        " is outside the codebook, 0 to " + std::to_string(config_.codebook_size - 1));
     }
   }
-  maps_.Allocate(compute_, LargestMap(), config_.tokens() * conv_in_->shape.out_channels);
-  LookUp(codes, maps_.first);
-  maps_.Convolve(pool, *ops_, *post_quant_conv_, maps_.first.view(), maps_.second);
-  maps_.Convolve(pool, *ops_, *conv_in_, maps_.second.view(), maps_.state);
-  maps_.Mid(pool, *ops_, mid_);
+  return {};
+}
+
+void VqDecoder::Decode(Queue& queue, View codes, View pixels) {
+  maps_.Allocate(*device_, compute_, LargestMap(), config_.tokens() * conv_in_->shape.out_channels);
+  maps_.first.Reshape(post_quant_conv_->shape.in());
+  queue.LookUp(*codebook_, codes, maps_.first.view().As({config_.tokens(), config_.codebook_dim}));
+  maps_.Convolve(queue, *post_quant_conv_, maps_.first.view(), maps_.second);
+  maps_.Convolve(queue, *conv_in_, maps_.second.view(), maps_.state);
+  maps_.Mid(queue, mid_);
   for (const VqLevel& level : levels_) {
-    maps_.Level(pool, *ops_, level);
+    maps_.Level(queue, level);
     if (!level.resize) continue;
-    const Shape& shape = maps_.state.shape();
-    maps_.first.Reshape({2 * shape[0], 2 * shape[1], shape[2]});
-    ops_->upsample2x(pool, maps_.state.view(), maps_.first);
-    maps_.Convolve(pool, *ops_, *level.resize, maps_.first.view(), maps_.state);
+    maps_.first.Reshape(level.resize->shape.in());
+    queue.Upsample2x(maps_.state.view(), maps_.first.view());
+    maps_.Convolve(queue, *level.resize, maps_.first.view(), maps_.state);
   }
 
-  maps_.Normalise(pool, *ops_, norm_out_, true, maps_.state.view(), maps_.first);
-  Tensor pixels(DType::kF32, {config_.image_size(), config_.image_size(), config_.out_channels});
-  ops_->conv2d(pool, *conv_out_, maps_.first.view(), {}, pixels);
-  return pixels;
+  maps_.Normalise(queue, norm_out_, true, maps_.state.view(), maps_.first);
+  queue.Convolve(*conv_out_, maps_.first.view(), {}, pixels);
 }
 
 }  // namespace bifrons

@@ -5,10 +5,8 @@
 #include <memory>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 #include "src/base/result.h"
-#include "src/base/tensor.h"
-#include "src/base/thread_pool.h"
 #include "vision/fetch.h"
 #include "vision/vq_blocks.h"
 #include "vision/vq_config.h"
@@ -17,21 +15,21 @@ namespace bifrons {
 
 class VqEncoder {
  public:
-  /// Packs all weights; the fetched views may go away afterwards. `ops` must outlive the encoder. `compute`
-  /// is the arithmetic and the type of the maps in between. Errors: a shape that the network cannot have, by
-  /// field.
-  static Result<VqEncoder> Create(ThreadPool& pool, const Ops& ops, const VqConfig& config, DType compute,
-                                  const Fetch& fetch);
+  /// Packs all weights; the fetched views may go away afterwards. `device` must outlive the encoder.
+  /// `compute` is the arithmetic and the type of the maps in between. Errors: a shape that the network cannot
+  /// have, by field.
+  static Result<VqEncoder> Create(Device& device, const VqConfig& config, DType compute, const Fetch& fetch);
 
-  /// pixels f32 [image_size, image_size, 3], −1…1, as VqDecoder::Decode returns them, to codes [grid²], row
-  /// by row. One call at a time: the maps in between are kept for the next picture. Errors: pixels of another
-  /// shape.
-  Result<std::vector<int32_t>> Encode(ThreadPool& pool, TensorView pixels);
+  /// pixels f32 [image_size, image_size, 3], −1…1, as VqDecoder::Decode makes them, to codes i32 [grid²], row
+  /// by row. Pictures must follow each other in one queue's order: the maps in between are kept for the next.
+  /// Throws std::bad_alloc.
+  void Encode(Queue& queue, View pixels, View codes);
 
   /// The two halves of Encode: z f32 [grid, grid, codebook_dim] before it is scaled to length 1, …
-  Result<Tensor> Latents(ThreadPool& pool, TensorView pixels);
-  /// … and the entries nearest to z, of equals the first. All in f32.
-  std::vector<int32_t> Quantise(ThreadPool& pool, TensorView latents) const;
+  DeviceTensor Latents(Queue& queue, View pixels);
+  /// … and the entries nearest to rows z f32 [n, codebook_dim], of equals the first, as codes i32 [n]. All in
+  /// f32.
+  void Quantise(Queue& queue, View z, View codes) const;
 
   const VqConfig& config() const { return config_; }
   /// Bytes of the packed weights.
@@ -49,14 +47,14 @@ class VqEncoder {
   void ForEachConv(const Visit& visit) const;
 
   VqConfig config_;
-  const Ops* ops_ = nullptr;
+  Device* device_ = nullptr;
   DType compute_ = DType::kF32;
   std::unique_ptr<Conv2d> conv_in_, conv_out_, quant_conv_;
   std::vector<VqLevel> levels_;  // full resolution first
   VqMid mid_;
   VqNorm norm_out_;
-  std::vector<float> codebook_;  // [codebook_dim, codebook_size], columns of length 1
-  std::vector<float> squares_;   // [codebook_size], those lengths squared: 1 but for rounding
+  DeviceTensor codebook_;  // f32 [codebook_dim, codebook_size], columns of length 1
+  DeviceTensor squares_;   // f32 [codebook_size], those lengths squared: 1 but for rounding
   VqMaps maps_;
 };
 

@@ -21,7 +21,7 @@ class CpuDevice final : public Device {
   std::string isa() const override { return NameOf(isa_); }
   int threads() const override { return pool_.threads(); }
   DType default_compute() const override { return MultipliesBF16(isa_) ? DType::kBF16 : DType::kF32; }
-  double MeasureBandwidth(size_t arena_bytes) override { return cpu::MeasureBandwidth(pool_, arena_bytes); }
+  double MeasureBandwidth() override { return cpu::MeasureBandwidth(pool_); }
   double MeasureMacRate(DType compute) override { return cpu::MeasureMacRate(pool_, isa_, compute); }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override {

@@ -2,11 +2,17 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
 
 #include "kernels/cpu/row_kernels.h"
 #include "kernels/cpu/tile_kernels.h"
 #include "kernels/cpu/weight_memory.h"
+#include "src/base/available_memory.h"
 
 namespace bifrons::cpu {
 namespace {
@@ -27,11 +33,62 @@ int64_t PeakMacs(Isa isa, DType compute, int64_t rounds) {
   return compute == DType::kBF16 && kernels.peak_bf16 ? kernels.peak_bf16(rounds) : kernels.peak_f32(rounds);
 }
 
+constexpr size_t kPart = size_t{1} << 20;
+
+std::string FirstWord(const std::string& path) {
+  std::ifstream file(path);
+  std::string word;
+  file >> word;
+  return word;
+}
+
+// "32768K", "64M"; 0 for anything else.
+size_t CacheSize(const std::string& text) {
+  size_t size = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), size);
+  if (error != std::errc()) return 0;
+  const std::string unit(end, text.data() + text.size());
+  const int shift = unit == "K" ? 10 : unit == "M" ? 20 : unit == "G" ? 30 : 64;
+  return shift < 64 && size <= SIZE_MAX >> shift ? size << shift : 0;
+}
+
 }  // namespace
 
-double MeasureBandwidth(ThreadPool& pool, size_t arena_bytes) {
-  constexpr size_t kPart = size_t{1} << 20;
-  const int64_t parts = std::max<size_t>(1, arena_bytes / kPart);
+size_t LastLevelCacheBytes(const std::string& root) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  // Processors that share a cache name the same list.
+  std::map<std::string, size_t> caches;
+  for (int cpu = 0;; cpu++) {
+    const std::string folder = root + "/sys/devices/system/cpu/cpu" + std::to_string(cpu);
+    if (!fs::is_directory(folder, error)) break;
+    int highest = 0;
+    std::string last;
+    for (int i = 0;; i++) {
+      const std::string index = folder + "/cache/index" + std::to_string(i);
+      const std::string level = FirstWord(index + "/level");
+      if (level.empty()) break;
+      if (std::atoi(level.c_str()) > highest) highest = std::atoi(level.c_str()), last = index;
+    }
+    if (last.empty()) continue;
+    caches[FirstWord(last + "/shared_cpu_list")] = CacheSize(FirstWord(last + "/size"));
+  }
+  size_t bytes = 0;
+  for (const auto& [processors, size] : caches) bytes += size;
+  return bytes;
+}
+
+size_t BandwidthArenaBytes(size_t cache, uint64_t available) {
+  constexpr size_t kTimes = 8, kShare = 16;
+  // Of a machine that does not tell, more than most have.
+  constexpr size_t kUnknown = size_t{64} << 20;
+  const uint64_t wanted = kTimes * (cache > 0 ? cache : kUnknown);
+  return std::max<uint64_t>(1, std::min(wanted, available / kShare) / kPart) * kPart;
+}
+
+double MeasureBandwidth(ThreadPool& pool) {
+  const auto parts =
+      static_cast<int64_t>(BandwidthArenaBytes(LastLevelCacheBytes(), AvailableMemory()) / kPart);
   WeightMemory arena(parts * kPart);
   pool.ParallelFor(parts, [&](int64_t begin, int64_t end, int) {
     std::fill(arena.data() + begin * kPart, arena.data() + end * kPart, uint8_t{1});

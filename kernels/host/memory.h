@@ -1,7 +1,9 @@
 // Memory of the devices that work in the host's own: what is behind their views.
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <type_traits>
 
@@ -9,16 +11,22 @@
 
 namespace bifrons::host {
 
-class HostBuffer final : public Buffer {
+class HostBuffer : public Buffer {
  public:
-  explicit HostBuffer(size_t bytes) : Buffer(bytes) {
-    data_ = static_cast<uint8_t*>(std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64)));
-    if (data_ == nullptr) throw std::bad_alloc();
+  explicit HostBuffer(size_t bytes)
+      : Buffer(bytes), own_(std::aligned_alloc(64, std::max<size_t>(64, (bytes + 63) / 64 * 64))) {
+    if (own_ == nullptr) throw std::bad_alloc();
+    data_ = static_cast<uint8_t*>(own_.get());
   }
-  ~HostBuffer() override { std::free(data_); }
+  /// Memory that a subclass manages.
+  HostBuffer(size_t bytes, uint8_t* data) : Buffer(bytes), data_(data) {}
   uint8_t* data() const { return data_; }
 
  private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> own_;
   uint8_t* data_;
 };
 

@@ -12,7 +12,7 @@ namespace {
 
 Result<int> BenchPictures(const BenchOptions& options) {
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
-  const double bandwidth = MeasureBandwidth(janus->pool(), janus->step_bytes());
+  const double bandwidth = MeasureBandwidth(janus->pool());
   nlohmann::json all = nlohmann::json::array();
   if (!options.json) {
     std::printf("%s; %s, %s, %s, %d threads; %.1f GB/s\n\n", ProcessorName().c_str(), janus->name().c_str(),

@@ -93,7 +93,7 @@ class Chat {
         settings_(std::move(settings)),
         request_(RequestFrom(options.answer)),
         scheduler_(janus, {}) {
-    request_.cache = &cache_;
+    request_.cache = std::make_shared<PromptCache>();
   }
 
   // The scheduler is idle between turns, so the image can be looked at here: what is wrong with it shows at
@@ -107,7 +107,7 @@ class Chat {
   Status Draw(const std::string& prompt);
   void Forget() {
     request_.turns.clear(), request_.images.clear(), shown_.clear();
-    cache_ = {};
+    request_.cache = std::make_shared<PromptCache>();
   }
 
  private:
@@ -116,7 +116,6 @@ class Chat {
   PictureSettings settings_;
   AnswerRequest request_;             // the conversation so far
   std::vector<ImageFeatures> shown_;  // since the last question
-  PromptCache cache_;
   Scheduler scheduler_;
 };
 

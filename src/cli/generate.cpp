@@ -93,7 +93,7 @@ Result<std::vector<OutputFile>> ClaimFiles(const GenerateOptions& options, size_
 }
 
 void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
-  const double bandwidth = MeasureBandwidth(janus.pool(), janus.step_bytes());
+  const double bandwidth = MeasureBandwidth(janus.pool());
   const double rate = static_cast<double>(stats.bytes_read) / std::max(stats.decode_seconds, 1e-9);
   std::fprintf(
       stderr,

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/backend.h"
+#include "src/base/available_memory.h"
 #include "src/cli/commands.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"

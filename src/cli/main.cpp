@@ -7,10 +7,12 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
 #include "src/cli/signals.h"
+#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -45,14 +47,6 @@ void OccupyStandardStreams() {
     if (::fcntl(stream, F_GETFD) < 0) (void)::open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-// File names and prompts in messages may hold line breaks; an error is one line.
-std::string OneLine(std::string text) {
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';
-  }
-  return text;
-}
-
 }  // namespace
 }  // namespace bifrons
 
@@ -80,6 +74,6 @@ int main(int argc, char** argv) {
   }
   if (bifrons::StopRequested()) error.kind = static_cast<bifrons::ErrorKind>(bifrons::SignalExitCode());
   if (bifrons::ClaimLastLine())
-    std::fprintf(stderr, "bifrons: %s\n", bifrons::OneLine(error.message).c_str());
+    std::fprintf(stderr, "bifrons: %s\n", bifrons::OneLine(std::move(error.message)).c_str());
   return static_cast<int>(error.kind);
 }

@@ -10,11 +10,6 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-std::string OneLine(std::string text) {
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text;
-}
-
 }  // namespace
 
 void AddModel(CLI::App* app, std::string& model) {
@@ -131,10 +126,10 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& e) {
     const bool verb_known = !app.get_subcommands().empty();
     if (!verb_known && argc > 1 && argv[1][0] != '-') {
-      return UsageError("no verb \"" + OneLine(argv[1]) + "\"; see bifrons --help");
+      return UsageError(std::string("no verb \"") + argv[1] + "\"; see bifrons --help");
     }
     const std::string verb = verb_known ? app.get_subcommands()[0]->get_name() + ": " : "";
-    return UsageError(verb + OneLine(e.what()) + "; see bifrons " +
+    return UsageError(verb + e.what() + "; see bifrons " +
                       (verb_known ? app.get_subcommands()[0]->get_name() + " " : "") + "--help");
   }
   const std::string verb = app.get_subcommands()[0]->get_name();
@@ -145,13 +140,12 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
                                             : verb == "merge"   ? &merge.folders
                                                                 : nullptr;
   if (!strings && !after.empty()) {
-    return UsageError(verb + ": unexpected argument " + OneLine(after[0]) + "; see bifrons " + verb +
-                      " --help");
+    return UsageError(verb + ": unexpected argument " + after[0] + "; see bifrons " + verb + " --help");
   }
   if (strings) {
     for (const std::string& extra : app.get_subcommands()[0]->remaining()) {
       if (extra.starts_with("-") && extra.size() > 1) {
-        return UsageError(verb + ": unknown option " + OneLine(extra) +
+        return UsageError(verb + ": unknown option " + extra +
                           " (what begins with a dash goes after --); see bifrons " + verb + " --help");
       }
       strings->push_back(extra);

@@ -6,8 +6,8 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "src/base/result.h"
-#include "src/engine/sampler.h"
 #include "src/jobs/render.h"
 #include "src/model/load_options.h"
 #include "vision/image_file.h"

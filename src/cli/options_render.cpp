@@ -111,7 +111,9 @@ void AddRender(CLI::App& app, RenderCommand& o) {
   verb->add_option_function<std::string>(
           "--memory",
           [&o](const std::string& text) { o.render.scheduler.memory = ParseSize(text).value_or(0); },
-          "bytes for caches and rows, with K, M or G (default: half of what is left)")
+          "bytes for caches and rows, with K, M or G (default: what is left beside the model and what else "
+          "it "
+          "needs)")
       ->check([](const std::string& text) -> std::string {
         return ParseSize(text) ? "" : text + " is no size such as 6G or 512M";
       });

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "src/base/available_memory.h"
 #include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
@@ -12,7 +13,6 @@
 #include "src/cli/signals.h"
 #include "src/jobs/list_parts.h"
 #include "src/jobs/sheet.h"
-#include "src/model/memory_plan.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {

@@ -28,6 +28,13 @@ Status CheckContext(Janus& janus, std::span<const Turn> turns) {
   return CheckContext(janus, janus.EncodeTurns(turns));
 }
 
+Status CheckImages(const Conversation& prompt, size_t images) {
+  const size_t asked = prompt.image_starts.size();
+  if (images == asked) return {};
+  return UsageError("the request has " + std::to_string(images) + (images == 1 ? " image" : " images") +
+                    ", but its messages ask about " + std::to_string(asked));
+}
+
 std::vector<PromptImage> PlaceImages(const Conversation& prompt, std::span<const ImageFeatures> images) {
   BIFRONS_CHECK(prompt.image_starts.size() == images.size(), "%zu images for %zu placeholders", images.size(),
                 prompt.image_starts.size());
@@ -92,6 +99,7 @@ Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::s
   const LlamaConfig& config = janus.config().llama;
   const Conversation prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
+  BIFRONS_RETURN_IF_ERROR(CheckImages(prompt, request.images.size()));
   // An answer begins with the space that follows "Assistant:".
   const std::vector<int32_t> answer = janus.tokenizer().Encode(" " + std::string(text));
   const auto length = static_cast<int64_t>(prompt.ids.size()), count = static_cast<int64_t>(answer.size());
@@ -122,6 +130,7 @@ Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& r
   const LlamaConfig& config = janus.config().llama;
   const Conversation prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
+  BIFRONS_RETURN_IF_ERROR(CheckImages(prompt, request.images.size()));
   KvCache kv(config, janus.kv_type(), static_cast<int64_t>(prompt.ids.size()));
   std::vector<float> hidden(static_cast<size_t>(config.hidden)),
       logits(static_cast<size_t>(config.vocabulary));

@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "src/base/result.h"
 #include "src/engine/prefill.h"
-#include "src/engine/sampler.h"
 #include "src/model/janus.h"
 
 namespace bifrons {
@@ -23,11 +23,14 @@ constexpr const char* kDefaultQuestion = "Describe this image.";
 
 class Scheduler;
 
-/// The prefilled prompt of a conversation, kept for its next turn.
-struct PromptCache {
-  std::vector<int32_t> ids;
-  std::vector<ImageFeatures> images;
-  std::optional<KvCache> kv;
+/// Stands for a conversation whose prompt a scheduler keeps prefilled for the next turn. What is kept belongs
+/// to the scheduler and to its budget: it is dropped, to be prefilled again, when somebody waits for the
+/// memory, and when nobody holds the PromptCache any more. So that may be let go at any time, also while
+/// requests with it run; each scheduler that it is used with keeps a prompt of its own.
+class PromptCache {
+ public:
+  PromptCache() = default;
+  PromptCache(const PromptCache&) = delete;
 };
 
 /// Reads and looks at images when their request comes near its turn.
@@ -40,9 +43,9 @@ struct AnswerRequest {
   Sampling sampling{.guidance = 1, .temperature = 0};
   uint64_t seed = 0;
   int64_t max_tokens = kDefaultMaxTokens;  // the model's context may end an answer earlier
-  /// If set, the whole chunks that agree with this request's prompt are taken from it, and the prompt is left
-  /// there. It must outlive the request, and be used by one request at a time.
-  PromptCache* cache = nullptr;
+  /// If set, whole chunks of this request's prompt that agree with the conversation's last one are taken from
+  /// that, and this one is kept in its place.
+  std::shared_ptr<PromptCache> cache;
 };
 
 struct Answer {
@@ -61,7 +64,10 @@ using TextCallback = std::function<void(int64_t id, const std::string& text)>;
 Status CheckContext(Janus& janus, std::span<const Turn> turns);
 Status CheckContext(Janus& janus, const Conversation& prompt);
 
-/// Where a conversation's images stand in it, as many as it has placeholders.
+/// Refuses another number of images than the conversation asks about (kUsage), with both.
+Status CheckImages(const Conversation& prompt, size_t images);
+
+/// Where a conversation's images stand in it, as many as CheckImages wants.
 std::vector<PromptImage> PlaceImages(const Conversation& prompt, std::span<const ImageFeatures> images);
 
 /// Answers one request and waits. `on_text` is called on the calling thread with the text as it comes, and
@@ -71,10 +77,10 @@ Result<Answer> AnswerOne(Scheduler& scheduler, AnswerRequest request,
                          const std::function<bool(const std::string& more)>& on_text);
 
 /// Log-probability of `text` as the beginning of the answer. Errors: a conversation and text that do not fit
-/// (kUsage), with the numbers.
+/// (kUsage), with the numbers; CheckImages'.
 Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::string_view text);
 
-/// Logits [vocabulary] of the answer's first token. Errors: CheckContext's.
+/// Logits [vocabulary] of the answer's first token. Errors: CheckContext's, CheckImages'.
 Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& request);
 
 }  // namespace bifrons

@@ -6,10 +6,10 @@
 #include <memory>
 
 #include "kernels/limits.h"
+#include "src/base/available_memory.h"
 #include "src/base/stop.h"
 #include "src/engine/prefill.h"
 #include "src/engine/scheduler.h"
-#include "src/model/memory_plan.h"
 
 namespace bifrons {
 namespace {
@@ -93,7 +93,7 @@ void MeasureImage(Janus& janus, const BenchmarkSettings& settings, BenchmarkResu
 BenchmarkResult RunBenchmark(Janus& janus, const BenchmarkSettings& settings) {
   const JanusConfig& config = janus.config();
   BenchmarkResult result;
-  result.bandwidth = MeasureBandwidth(janus.pool(), janus.step_bytes());
+  result.bandwidth = MeasureBandwidth(janus.pool());
   result.mac_rate = MeasureMacRate(janus.pool(), janus.ops(), janus.compute());
 
   const std::vector<int32_t> ids(static_cast<size_t>(settings.prompt_tokens), 1);

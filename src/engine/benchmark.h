@@ -24,7 +24,7 @@ struct DecodeMeasurement {
 };
 
 struct BenchmarkResult {
-  double bandwidth = 0;  // bytes/s over an arena as large as a step's weights
+  double bandwidth = 0;  // bytes/s read from memory
   double mac_rate = 0;   // MAC/s of the arithmetic used
   double prefill_seconds = 0, prefill_macs = 0;
   std::vector<DecodeMeasurement> decode;

@@ -8,9 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "src/base/result.h"
 #include "src/base/tensor.h"
-#include "src/engine/sampler.h"
 #include "src/model/janus.h"
 
 namespace bifrons {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "src/base/result.h"
-#include "src/engine/sampler.h"
 #include "src/model/janus.h"
 
 namespace bifrons {

@@ -9,10 +9,6 @@
 
 namespace bifrons {
 
-/// Prompts are prefilled in chunks of this many positions, whatever else is going on: the chunking is part of
-/// what a prompt's numbers are. What is kept of a cache for a longer prompt is therefore whole chunks.
-constexpr int64_t kPrefillChunk = 256;
-
 /// What the transformer sees of an image, [patches, hidden].
 using ImageFeatures = std::shared_ptr<const Tensor>;
 /// The vision tower's and aligner's view of an image.

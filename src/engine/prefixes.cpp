@@ -33,9 +33,24 @@ size_t Prefixes::BytesFor(const std::vector<int32_t>& ids) const {
   return KvPool::BytesFor(janus_.config().llama, janus_.kv_type(), static_cast<int64_t>(ids.size()));
 }
 
-size_t Prefixes::DropOne() {
+namespace {
+
+bool IsIdle(const std::shared_ptr<Prefix>& prefix, const DrawingPrompt* spared) {
+  const bool needed = spared && (prefix->ids == spared->conditional || prefix->ids == spared->unconditional);
+  return prefix.use_count() == 1 && !needed;
+}
+
+}  // namespace
+
+size_t Prefixes::IdleBytes(const DrawingPrompt* spared) const {
+  size_t bytes = 0;
+  for (const auto& prefix : prefixes_) bytes += IsIdle(prefix, spared) ? prefix->bytes : 0;
+  return bytes;
+}
+
+size_t Prefixes::DropOne(const DrawingPrompt* spared) {
   for (auto it = prefixes_.rbegin(); it != prefixes_.rend(); ++it) {
-    if (it->use_count() > 1) continue;
+    if (!IsIdle(*it, spared)) continue;
     const size_t bytes = (*it)->bytes;
     prefixes_.erase(std::next(it).base());
     return bytes;

@@ -36,8 +36,10 @@ class Prefixes {
   /// What Obtain takes for it when it is not there.
   size_t BytesFor(const std::vector<int32_t>& ids) const;
 
-  /// Forgets the one longest unused among those that nobody holds; its bytes, 0 when there is none.
-  size_t DropOne();
+  /// Bytes of those that nobody holds, but for those of `spared`, which may be null.
+  size_t IdleBytes(const DrawingPrompt* spared) const;
+  /// Forgets the one longest unused of these; its bytes, 0 when there is none.
+  size_t DropOne(const DrawingPrompt* spared);
   /// Prefixes that are kept, in use or not.
   int64_t size() const { return static_cast<int64_t>(prefixes_.size()); }
 

@@ -25,8 +25,8 @@ StepResult RowBatch::Step(const TextCallback& on_text) {
   StepResult result;
   if (empty()) return result;
   Gather();
+  SampleAnswers(on_text, result);  // whose rows stand behind those of pictures that may leave
   SamplePictures(result);
-  SampleAnswers(on_text, result);
   if (!empty()) GoOn(result);
   return result;
 }
@@ -37,7 +37,21 @@ void RowBatch::Gather() {
   float* x = Grown(x_, 2 * Count(pictures_) + Count(answers_), hidden);
   for (const auto& p : pictures_) x = std::copy(p->hidden.begin(), p->hidden.end(), x);
   for (const auto& a : answers_) x = std::copy(a->hidden.begin(), a->hidden.end(), x);
-  samplers_.resize(std::max(samplers_.size(), pictures_.size() + answers_.size()));
+}
+
+void RowBatch::MakeScratch(int64_t n) {
+  const auto threads = static_cast<size_t>(janus_.pool().threads());
+  sampled_values_.resize(std::max(sampled_values_.size(), threads * static_cast<size_t>(n)));
+  sample_buckets_.resize(threads * kSampleBuckets);
+}
+
+SampleScratch RowBatch::ScratchOf(int thread, int64_t n) {
+  return {sampled_values_.data() + thread * n, sample_buckets_.data() + thread * kSampleBuckets};
+}
+
+Error RowBatch::NotNumbers(const std::string& token) const {
+  return DataError("the model's logits are not numbers (NaN) at " + token +
+                   "; its weights are damaged, or overflow in " + NameOf(janus_.compute()) + " arithmetic");
 }
 
 void RowBatch::SamplePictures(StepResult& result) {
@@ -45,16 +59,29 @@ void RowBatch::SamplePictures(StepResult& result) {
   if (pictures == 0) return;
   float* logits = Grown(image_logits_, 2 * pictures, codebook);
   janus_.ImageLogits(x_.as<float>(), 2 * pictures, logits);
-  janus_.pool().ParallelFor(pictures, [&](int64_t begin, int64_t end, int) {
+  MakeScratch(codebook);
+  codes_.resize(pictures_.size());
+  janus_.pool().ParallelFor(pictures, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) {
-      PictureRows& p = *pictures_[static_cast<size_t>(i)];
+      const PictureRows& p = *pictures_[static_cast<size_t>(i)];
       const float* pair = logits + 2 * i * codebook;
-      p.codes.push_back(samplers_[static_cast<size_t>(i)].Sample(pair, pair + codebook, codebook,
-                                                                 p.request.sampling, p.request.seed,
-                                                                 static_cast<uint32_t>(p.codes.size())));
+      const NoiseKey key{p.request.seed, static_cast<uint32_t>(p.codes.size()), NoiseStream::kImageTokens};
+      codes_[static_cast<size_t>(i)] =
+          SampleRow(pair, pair + codebook, codebook, p.request.sampling, key, ScratchOf(thread, codebook));
     }
   });
-  result.image_tokens = pictures;
+  for (size_t i = 0; i < pictures_.size(); i++) {
+    PictureRows& p = *pictures_[i];
+    if (codes_[i] != kNoToken) {
+      p.codes.push_back(codes_[i]);
+      result.image_tokens++;
+      continue;
+    }
+    result.failed.push_back({p.id, NotNumbers("image token " + std::to_string(p.codes.size() + 1) + " of " +
+                                              std::to_string(janus_.config().vq.tokens()))});
+    pictures_[i] = nullptr;
+  }
+  std::erase(pictures_, nullptr);
 }
 
 void RowBatch::SampleAnswers(const TextCallback& on_text, StepResult& result) {
@@ -63,25 +90,32 @@ void RowBatch::SampleAnswers(const TextCallback& on_text, StepResult& result) {
   const float* x = x_.as<float>() + 2 * Count(pictures_) * janus_.config().llama.hidden;
   float* logits = Grown(text_logits_, answers, vocabulary);
   janus_.TextLogits(x, answers, logits);
+  MakeScratch(vocabulary);
   tokens_.resize(answers_.size());
-  janus_.pool().ParallelFor(answers, [&](int64_t begin, int64_t end, int) {
+  janus_.pool().ParallelFor(answers, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t i = begin; i < end; i++) {
       const AnswerRow& a = *answers_[static_cast<size_t>(i)];
-      tokens_[static_cast<size_t>(i)] = samplers_[static_cast<size_t>(i)].SampleText(
-          logits + i * vocabulary, vocabulary, a.sampling, a.seed,
-          static_cast<uint32_t>(a.stream.tokens().size()));
+      const NoiseKey key{a.seed, static_cast<uint32_t>(a.stream.tokens().size()), NoiseStream::kText};
+      tokens_[static_cast<size_t>(i)] = SampleRow(logits + i * vocabulary, nullptr, vocabulary, a.sampling,
+                                                  key, ScratchOf(thread, vocabulary));
     }
   });
-  result.text_tokens = answers;
 
   std::vector<std::unique_ptr<AnswerRow>> going;
   size_t kept = 0;
   for (size_t i = 0; i < answers_.size(); i++) {
-    if (Append(*answers_[i], tokens_[i], on_text)) {
+    AnswerRow& a = *answers_[i];
+    if (tokens_[i] == kNoToken) {
+      result.failed.push_back(
+          {a.id, NotNumbers("token " + std::to_string(a.stream.tokens().size() + 1) + " of the answer")});
+      continue;
+    }
+    result.text_tokens++;
+    if (Append(a, tokens_[i], on_text)) {
       tokens_[kept++] = tokens_[i];
       going.push_back(std::move(answers_[i]));
     } else {
-      result.answers.push_back(Finish(*answers_[i], on_text));
+      result.answers.push_back(Finish(a, on_text));
     }
   }
   tokens_.resize(kept);

@@ -4,11 +4,12 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "kernels/sample_row.h"
 #include "src/engine/answer.h"
 #include "src/engine/draw.h"
-#include "src/engine/sampler.h"
 #include "src/engine/text_stream.h"
 #include "src/model/janus.h"
 
@@ -37,10 +38,17 @@ struct AnswerRow {
   std::chrono::steady_clock::time_point started;
 };
 
+/// A request that cannot go on.
+struct FailedRows {
+  int64_t id = 0;
+  Error error;
+};
+
 /// What a step did.
 struct StepResult {
   std::vector<std::unique_ptr<PictureRows>> pictures;   // whose codes are complete
   std::vector<Answer> answers;                          // that are done
+  std::vector<FailedRows> failed;                       // whose logits are not numbers (kBadData)
   int64_t image_tokens = 0, text_tokens = 0, rows = 0;  // sampled; rows that went on
   size_t bytes_read = 0;                                // weights and caches
 };
@@ -58,11 +66,14 @@ class RowBatch {
   bool empty() const { return pictures_.empty() && answers_.empty(); }
   const std::vector<std::unique_ptr<PictureRows>>& pictures() const { return pictures_; }
 
-  /// One token for everyone; who is done leaves.
+  /// One token for everyone; who is done or has none leaves.
   StepResult Step(const TextCallback& on_text);
 
  private:
   void Gather();
+  void MakeScratch(int64_t n);  // for rows of n logits
+  SampleScratch ScratchOf(int thread, int64_t n);
+  Error NotNumbers(const std::string& token) const;
   void SamplePictures(StepResult& result);
   void SampleAnswers(const TextCallback& on_text, StepResult& result);
   void GoOn(StepResult& result);
@@ -72,7 +83,8 @@ class RowBatch {
   Janus& janus_;
   std::vector<std::unique_ptr<PictureRows>> pictures_;  // their rows come first
   std::vector<std::unique_ptr<AnswerRow>> answers_;
-  std::vector<Sampler> samplers_;  // one per request
+  std::vector<float> sampled_values_;     // SampleScratch's, one after the other for every thread
+  std::vector<uint64_t> sample_buckets_;  // likewise
   std::vector<int32_t> codes_, tokens_;
   std::vector<SequenceSpan> spans_;
   Tensor x_;                           // [rows, hidden]

@@ -2,41 +2,23 @@
 
 #include <algorithm>
 
+#include "src/base/available_memory.h"
+#include "src/engine/budget.h"
 #include "src/engine/scheduler_loop.h"
 #include "src/model/memory_plan.h"
 
 namespace bifrons {
 namespace {
 
-// f32 buffers of one row in a step or of a prompt's chunk, with its logits.
-size_t RowBytes(const JanusConfig& config, int64_t logits) {
-  const LlamaConfig& l = config.llama;
-  return sizeof(float) * static_cast<size_t>(3 * l.hidden + 2 * (l.heads + l.kv_heads) * l.head_dim +
-                                             3 * l.intermediate + logits);
+// What is left for the engine once the model is loaded.
+uint64_t AvailableFor(const Janus& janus, const SchedulerOptions& options) {
+  if (options.memory > 0) return options.memory;
+  const uint64_t available = AvailableMemory();
+  return available - std::min(available, MappedTableBytes(janus.source(), janus.parts()));
 }
 
-size_t BufferBytes(Janus& janus, const SchedulerOptions& options) {
-  const JanusConfig& config = janus.config();
-  size_t bytes = static_cast<size_t>(kPrefillChunk) * RowBytes(config, 0);
-  if (janus.parts().drawing)
-    bytes += 2 * static_cast<size_t>(options.pictures) * RowBytes(config, config.vq.codebook_size);
-  if (janus.parts().understanding)
-    bytes += static_cast<size_t>(options.answers) * RowBytes(config, config.llama.vocabulary);
-  return bytes;
-}
-
-Admission::Limits LimitsFor(Janus& janus, const SchedulerOptions& options) {
-  const size_t memory = options.memory > 0 ? options.memory : AvailableMemory() / 2;
-  const size_t buffers = BufferBytes(janus, options);
-  const LlamaConfig& llama = janus.config().llama;
-  Admission::Limits limits{memory - std::min(memory, buffers), 0, options.pictures, options.answers};
-  if (janus.parts().understanding && janus.parts().drawing) {
-    // One question about one image, with an answer of the default length.
-    const int64_t positions = janus.config().vision.patches() + 64 + kDefaultMaxTokens;
-    limits.kept_for_answers = std::min(
-        limits.bytes / 4, KvPool::BytesFor(llama, janus.kv_type(), std::min(positions, llama.max_positions)));
-  }
-  return limits;
+Admission::Limits LimitsFor(const Janus& janus, const SchedulerOptions& options) {
+  return PlanLimits(janus.config(), janus.kv_type(), janus.parts(), options, AvailableFor(janus, options));
 }
 
 }  // namespace
@@ -54,9 +36,7 @@ Result<Scheduler::Id> Scheduler::Submit(DrawRequest request, DrawHandlers handle
   BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus, open->prompt));
   const auto length = static_cast<int64_t>(open->prompt.conditional.size());
   const LlamaConfig& llama = janus.config().llama;
-  // Both halves' rows, and their prefixes.
-  open->bytes = 2 * (KvPool::BytesFor(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
-                     KvPool::BytesFor(llama, janus.kv_type(), length));
+  open->bytes = PictureCacheBytes(llama, janus.kv_type(), length, janus.config().vq.tokens());
   open->request = std::move(request), open->handlers = std::move(handlers);
   return loop_->Accept(std::move(open), "a picture");
 }
@@ -67,11 +47,16 @@ Result<Scheduler::Id> Scheduler::Submit(AnswerRequest request, AnswerHandlers ha
   auto open = std::make_shared<OpenAnswer>();
   open->prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, open->prompt));
+  if (!request.look) BIFRONS_RETURN_IF_ERROR(CheckImages(open->prompt, request.images.size()));
   const auto length = static_cast<int64_t>(open->prompt.ids.size());
   const LlamaConfig& llama = janus.config().llama;
   open->limit = std::min(request.max_tokens, llama.max_positions - length);
-  open->bytes = KvPool::BytesFor(llama, janus.kv_type(), length + open->limit);
-  if (request.cache) open->bytes += KvPool::BytesFor(llama, janus.kv_type(), length);
+  const size_t features = open->prompt.image_starts.size() * FeatureBytes(janus.config());
+  open->bytes = KvPool::BytesFor(llama, janus.kv_type(), length + open->limit) + features;
+  if (request.cache) {
+    open->kept_bytes = KvPool::BytesFor(llama, janus.kv_type(), length) + features;
+    open->bytes += open->kept_bytes;
+  }
   open->request = std::move(request), open->handlers = std::move(handlers);
   return loop_->Accept(std::move(open), "an answer");
 }

@@ -22,10 +22,11 @@ namespace bifrons {
 constexpr int64_t kDefaultPictures = 16, kDefaultAnswers = 16;
 
 struct SchedulerOptions {
-  /// Bytes for keys, values and rows' buffers, beside the weights; 0 = half of what this process may still
-  /// take.
+  /// Bytes for keys, values and rows' buffers, beside the weights; 0 = what this process may still take, less
+  /// what else it will need (budget.h).
   size_t memory = 0;
-  /// Requests that run at once, at most: a picture has two rows in a step, an answer one.
+  /// Requests that run at once, at most: a picture has two rows in a step, an answer one. Fewer where memory
+  /// is short; Scheduler::options() says how many.
   int64_t pictures = kDefaultPictures, answers = kDefaultAnswers;
   /// Called after every step, on the scheduler's thread; may be empty.
   std::function<void()> on_step = {};
@@ -74,7 +75,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
 
   /// Queues a request. Errors (kUsage): one that could never run, with the numbers: its prompt exceeds the
-  /// model's positions, or its cache the memory; or the model's half for it was not loaded. Nothing that was
+  /// model's positions, or its cache the memory; it has another number of images than its turns say; or the
+  /// model's half for it was not loaded. Nothing that was
   /// accepted fails for want of memory.
   Result<Id> Submit(DrawRequest request, DrawHandlers handlers);
   Result<Id> Submit(AnswerRequest request, AnswerHandlers handlers);

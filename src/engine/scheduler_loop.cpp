@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <new>
 
+#include "src/model/memory_plan.h"
+
 namespace bifrons {
 namespace {
 
@@ -13,9 +15,11 @@ double Seconds(Clock::time_point since) {
   return std::chrono::duration<double>(Clock::now() - since).count();
 }
 
-// Images that are looked at before their request's turn: enough that the batch never waits for one, few
-// enough that their features take little memory.
-constexpr size_t kLookAhead = 4;
+// As the memory allows.
+SchedulerOptions WithLimits(SchedulerOptions options, const Admission::Limits& limits) {
+  options.pictures = limits.pictures, options.answers = limits.answers;
+  return options;
+}
 
 std::string Megabytes(size_t bytes) {
   char text[32];
@@ -36,7 +40,7 @@ Result<T> GuardMemory(const std::function<Result<T>()>& work) {
 
 Scheduler::Loop::Loop(Janus& the_janus, const SchedulerOptions& the_options, const Admission::Limits& limits)
     : janus(the_janus),
-      options(the_options),
+      options(WithLimits(the_options, limits)),
       admission(limits),
       pool(std::make_shared<KvPool>(the_janus.config().llama, the_janus.kv_type())),
       prefixes(the_janus, pool),
@@ -192,7 +196,11 @@ std::optional<Head> Scheduler::Loop::PictureHead() {
 
 std::optional<Head> Scheduler::Loop::AnswerHead() {
   if (answers.empty() || !answers.front()->looked) return {};
-  return Head{answers.front()->id, answers.front()->bytes};
+  const OpenAnswer& answer = *answers.front();
+  const size_t there = answer.request.cache
+                           ? answer.kept_bytes - prompts.GrowthFor(answer.request.cache, answer.kept_bytes)
+                           : 0;
+  return Head{answer.id, answer.bytes - there};
 }
 
 void Scheduler::Loop::Begin(const std::shared_ptr<OpenPicture>& picture) {
@@ -212,15 +220,48 @@ void Scheduler::Loop::Begin(const std::shared_ptr<OpenPicture>& picture) {
 }
 
 void Scheduler::Loop::Begin(const std::shared_ptr<OpenAnswer>& answer) {
+  std::shared_ptr<KeptPrompt> kept;
+  if (const auto& conversation = answer->request.cache) {
+    admission.Take(prompts.GrowthFor(conversation, answer->kept_bytes));
+    kept = prompts.Obtain(conversation, answer->kept_bytes);
+    answer->bytes -= answer->kept_bytes;  // the kept prompt's own from now on
+  }
   admission.Begin(RequestKind::kAnswer, answer->bytes);
   running.emplace(answer->id, answer);
-  starting.push_back(StartAnswer(janus, pool, answer->id, answer->request, answer->prompt, answer->limit));
+  starting.push_back(
+      StartAnswer(janus, pool, answer->id, answer->request, answer->prompt, answer->limit, std::move(kept)));
   answer->request.images.clear();
+}
+
+// Drops one thing that is kept and not in use, if that is a step towards letting a head begin: not when all
+// there is would not suffice, nor when it is a number that is exhausted. What a head would use itself comes
+// last, and a picture's prefixes never go for its own sake, as it would need their memory again.
+bool Scheduler::Loop::MakeRoom(std::optional<Head> picture, std::optional<Head> answer) {
+  struct Spare {
+    bool prefixes, prompt;
+  };
+  for (const auto& [spare_prefixes, spare_prompt] :
+       {Spare{true, true}, Spare{true, false}, Spare{false, true}, Spare{false, false}}) {
+    const DrawingPrompt* prefix = spare_prefixes && picture ? &pictures.front()->prompt : nullptr;
+    const KeptPrompts::Key prompt = spare_prompt && answer ? answers.front()->request.cache : nullptr;
+    if (picture && !spare_prefixes) picture->bytes = pictures.front()->bytes;
+    if (answer && !spare_prompt) answer->bytes = answers.front()->bytes;
+    Admission after = admission;
+    after.Return(prefixes.IdleBytes(prefix) + prompts.IdleBytes(prompt));
+    const auto kind = after.Next(picture, answer);
+    if (!kind || (kind == RequestKind::kPicture && !spare_prefixes)) continue;
+    size_t freed = prefixes.DropOne(prefix);
+    if (freed == 0) freed = prompts.DropOne(prompt);
+    admission.Return(freed);
+    return freed > 0;
+  }
+  return false;
 }
 
 void Scheduler::Loop::Admit() {
   // Beyond these, prefixes that nobody uses go even while there is memory.
   constexpr int64_t kKeptPrefixes = 64;
+  admission.Return(prompts.DropAbandoned());
   for (;;) {
     // An image that could not be read makes room for the next request.
     while (!answers.empty() && answers.front()->looked &&
@@ -230,7 +271,8 @@ void Scheduler::Loop::Admit() {
       Fail(answer, answer->cancelled ? Failure(kCancelled) : answer->looking.error());
       LookAhead();
     }
-    const auto kind = admission.Next(PictureHead(), AnswerHead());
+    const auto picture = PictureHead(), answer = AnswerHead();
+    const auto kind = admission.Next(picture, answer);
     if (kind == RequestKind::kPicture) {
       Begin(pictures.front());
       pictures.pop_front();
@@ -238,16 +280,12 @@ void Scheduler::Loop::Admit() {
       Begin(answers.front());
       answers.pop_front();
       LookAhead();
-    } else if (PictureHead() || AnswerHead()) {
-      const size_t freed = prefixes.DropOne();
-      if (freed == 0) break;
-      admission.Return(freed);
-    } else {
+    } else if (!MakeRoom(picture, answer)) {
       break;
     }
   }
   while (prefixes.size() > kKeptPrefixes) {
-    const size_t freed = prefixes.DropOne();
+    const size_t freed = prefixes.DropOne(nullptr);
     if (freed == 0) break;
     admission.Return(freed);
   }
@@ -256,10 +294,13 @@ void Scheduler::Loop::Admit() {
   stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
 }
 
-// Has the images of the next answers looked at.
+// Has the images of the next answers looked at: kImagesAhead of them, or those of the next answer alone.
 void Scheduler::Loop::LookAhead() {
-  for (size_t i = 0; i < std::min(kLookAhead, answers.size()); i++) {
-    const auto answer = answers[i];
+  size_t images = 0;
+  for (const auto& answer : answers) {
+    // One without images costs nothing, but what is looked at for it may be anything.
+    images += std::max<size_t>(1, answer->prompt.image_starts.size());
+    if (images > static_cast<size_t>(kImagesAhead) && answer != answers.front()) break;
     if (answer->asked_for_looking) continue;
     answer->asked_for_looking = true;
     if (!answer->request.look) {
@@ -272,15 +313,8 @@ void Scheduler::Loop::LookAhead() {
         answer->looking = Failure(kCancelled);
       } else {
         auto images = GuardMemory<std::vector<ImageFeatures>>(answer->request.look);
-        if (images.ok() && images->size() != answer->prompt.image_starts.size()) {
-          answer->looking =
-              UsageError(std::to_string(images->size()) + " images for " +
-                         std::to_string(answer->prompt.image_starts.size()) + " that are asked about");
-        } else if (images.ok()) {
-          answer->request.images = std::move(*images);
-        } else {
-          answer->looking = images.error();
-        }
+        answer->looking = images.ok() ? CheckImages(answer->prompt, images->size()) : images.error();
+        if (answer->looking.ok()) answer->request.images = std::move(*images);
       }
       answer->request.look = nullptr;
       {
@@ -349,6 +383,11 @@ void Scheduler::Loop::Step() {
       stats.answers++;
     }
     Close(request, [&] { request->handlers.on_done(std::move(answer)); });
+  }
+  for (const FailedRows& failed : step.failed) {
+    const auto request = running.at(failed.id);
+    End(request);
+    Fail(request, failed.error);
   }
 }
 

@@ -13,6 +13,7 @@
 
 #include "src/engine/admission.h"
 #include "src/engine/image_worker.h"
+#include "src/engine/kept_prompts.h"
 #include "src/engine/prefixes.h"
 #include "src/engine/row_batch.h"
 #include "src/engine/scheduler.h"
@@ -42,7 +43,8 @@ struct OpenAnswer : Open {
   AnswerRequest request;
   Conversation prompt;
   AnswerHandlers handlers;
-  int64_t limit = 0;  // tokens of the answer
+  int64_t limit = 0;      // tokens of the answer
+  size_t kept_bytes = 0;  // of `bytes` until its beginning, for its prompt that is kept; then that one's own
   bool asked_for_looking = false;
   std::atomic<bool> looked{false};  // request.images are there
   Status looking;                   // what came of it
@@ -64,6 +66,7 @@ struct Scheduler::Loop {
   void Run();
   void Sweep();
   void Admit();
+  bool MakeRoom(std::optional<Head> picture, std::optional<Head> answer);
   void Begin(const std::shared_ptr<OpenPicture>& picture);
   void Begin(const std::shared_ptr<OpenAnswer>& answer);
   std::optional<Head> PictureHead();
@@ -100,6 +103,7 @@ struct Scheduler::Loop {
   Admission admission;
   std::shared_ptr<KvPool> pool;
   Prefixes prefixes;
+  KeptPrompts prompts;
   std::deque<std::shared_ptr<OpenPicture>> pictures;  // waiting, in order
   std::deque<std::shared_ptr<OpenAnswer>> answers;
   std::deque<std::unique_ptr<Starting>> starting;

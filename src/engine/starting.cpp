@@ -46,14 +46,13 @@ class StartingPicture : public Starting {
 };
 
 // Positions that a prompt can take over from the last one: whole chunks in which ids and images agree.
-int64_t Reusable(const PromptCache& cache, const Conversation& prompt,
-                 std::span<const ImageFeatures> images) {
-  if (!cache.kv || cache.images.size() > images.size() ||
-      !std::equal(cache.images.begin(), cache.images.end(), images.begin())) {
+int64_t Reusable(const KeptPrompt& kept, const Conversation& prompt, std::span<const ImageFeatures> images) {
+  if (!kept.kv || kept.images.size() > images.size() ||
+      !std::equal(kept.images.begin(), kept.images.end(), images.begin())) {
     return 0;
   }
-  const auto end = std::mismatch(cache.ids.begin(), cache.ids.end(), prompt.ids.begin(), prompt.ids.end());
-  auto agree = static_cast<int64_t>(end.first - cache.ids.begin());
+  const auto end = std::mismatch(kept.ids.begin(), kept.ids.end(), prompt.ids.begin(), prompt.ids.end());
+  auto agree = static_cast<int64_t>(end.first - kept.ids.begin());
   // The last position is always run, for its hidden state.
   agree = std::min(agree, static_cast<int64_t>(prompt.ids.size()) - 1);
   return agree / kPrefillChunk * kPrefillChunk;
@@ -62,18 +61,18 @@ int64_t Reusable(const PromptCache& cache, const Conversation& prompt,
 class StartingAnswer : public Starting {
  public:
   StartingAnswer(Janus& janus, std::shared_ptr<KvPool> pool, int64_t id, const AnswerRequest& request,
-                 const Conversation& prompt, int64_t limit)
+                 const Conversation& prompt, int64_t limit, std::shared_ptr<KeptPrompt> kept)
       : Starting(id),
         request_(request),
         prompt_(prompt),
         images_(PlaceImages(prompt, request.images)),
         limit_(limit),
-        cache_(request.cache && request.cache->kv ? request.cache->kv->pool() : std::move(pool),
-               length() + limit),
+        kept_(std::move(kept)),
+        cache_(std::move(pool), length() + limit),
         hidden_(static_cast<size_t>(janus.config().llama.hidden)) {
-    if (!request_.cache) return;
-    filled_ = Reusable(*request_.cache, prompt_, request_.images);
-    if (filled_ > 0) cache_.SharePrefix(*request_.cache->kv, filled_);
+    if (!kept_) return;
+    filled_ = Reusable(*kept_, prompt_, request_.images);
+    if (filled_ > 0) cache_.SharePrefix(*kept_->kv, filled_);
   }
 
   bool complete() const override { return filled_ == length(); }
@@ -85,10 +84,10 @@ class StartingAnswer : public Starting {
   }
 
   void Join(Janus& janus, RowBatch& batch) override {
-    if (PromptCache* kept = request_.cache) {
-      kept->ids = prompt_.ids, kept->images = request_.images;
-      kept->kv.emplace(cache_.pool(), length());
-      kept->kv->SharePrefix(cache_, length());
+    if (kept_) {
+      kept_->ids = prompt_.ids, kept_->images = request_.images;
+      kept_->kv.emplace(cache_.pool(), length());
+      kept_->kv->SharePrefix(cache_, length());
     }
     auto row = std::unique_ptr<AnswerRow>(new AnswerRow{id(),
                                                         {},
@@ -111,6 +110,7 @@ class StartingAnswer : public Starting {
   Conversation prompt_;
   std::vector<PromptImage> images_;
   int64_t limit_;
+  std::shared_ptr<KeptPrompt> kept_;
   KvCache cache_;
   std::vector<float> hidden_;  // [hidden] of the last position so far
   int64_t filled_ = 0;
@@ -126,9 +126,10 @@ std::unique_ptr<Starting> StartPicture(int64_t id, const DrawRequest& request,
 }
 
 std::unique_ptr<Starting> StartAnswer(Janus& janus, std::shared_ptr<KvPool> pool, int64_t id,
-                                      const AnswerRequest& request, const Conversation& prompt,
-                                      int64_t limit) {
-  return std::make_unique<StartingAnswer>(janus, std::move(pool), id, request, prompt, limit);
+                                      const AnswerRequest& request, const Conversation& prompt, int64_t limit,
+                                      std::shared_ptr<KeptPrompt> kept) {
+  return std::make_unique<StartingAnswer>(janus, std::move(pool), id, request, prompt, limit,
+                                          std::move(kept));
 }
 
 }  // namespace bifrons

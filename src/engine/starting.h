@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "src/engine/kept_prompts.h"
 #include "src/engine/prefixes.h"
 #include "src/engine/row_batch.h"
 
@@ -32,10 +33,11 @@ std::unique_ptr<Starting> StartPicture(int64_t id, const DrawRequest& request,
                                        std::shared_ptr<Prefix> conditional,
                                        std::shared_ptr<Prefix> unconditional);
 
-/// An answer of at most `limit` tokens to a prompt whose images have been looked at; its keys and values
-/// stand in `pool`, or in that of the request's PromptCache.
+/// An answer of at most `limit` tokens to a prompt whose images have been looked at. `kept` is the
+/// conversation's prompt in the same pool, or null: what agrees is taken from it, and the whole is left
+/// there.
 std::unique_ptr<Starting> StartAnswer(Janus& janus, std::shared_ptr<KvPool> pool, int64_t id,
-                                      const AnswerRequest& request, const Conversation& prompt,
-                                      int64_t limit);
+                                      const AnswerRequest& request, const Conversation& prompt, int64_t limit,
+                                      std::shared_ptr<KeptPrompt> kept);
 
 }  // namespace bifrons

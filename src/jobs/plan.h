@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "kernels/sampling.h"
 #include "src/base/result.h"
-#include "src/engine/sampler.h"
 #include "src/jobs/file_name.h"
 #include "src/jobs/job.h"
 #include "src/jobs/job_reader.h"

@@ -8,8 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "kernels/sampling.h"
 #include "src/base/printable.h"
-#include "src/engine/sampler.h"
 
 namespace bifrons {
 namespace {

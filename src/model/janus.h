@@ -43,6 +43,7 @@ class Janus {
   SiglipEncoder& siglip() { return *siglip_; }
   const ImageProcessorConfig& image_processor() const { return image_processor_; }
   WeightSource& source() { return *source_; }
+  const WeightSource& source() const { return *source_; }
   DType compute() const { return compute_; }
   DType kv_type() const { return compute_; }
   ChatTemplate chat_template() const { return template_; }

@@ -14,6 +14,10 @@
 
 namespace bifrons {
 
+/// Prompts are prefilled in chunks of this many positions, whatever else is going on: the chunking is part of
+/// what a prompt's numbers are. What is kept of a cache for a longer prompt is therefore whole chunks.
+constexpr int64_t kPrefillChunk = 256;
+
 /// `rows` consecutive rows of a batch that continue one sequence at position `start`.
 struct SequenceSpan {
   KvCache* cache = nullptr;

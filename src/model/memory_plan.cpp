@@ -1,16 +1,12 @@
 #include "src/model/memory_plan.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
-#include <limits>
-#include <optional>
 #include <string>
 
+#include "src/base/available_memory.h"
 #include "src/model/kv_pool.h"
+#include "src/model/llama.h"
 
 namespace bifrons {
 namespace {
@@ -18,52 +14,6 @@ namespace {
 // Of a convolution's weight as backends keep it, the largest: 252 MB for the 42 M weights of the published VQ
 // decoder in f32, transformed for Winograd where that is faster.
 constexpr uint64_t kConvolutionBytes = 6;
-
-constexpr uint64_t kUnlimited = std::numeric_limits<uint64_t>::max();
-
-// Bytes in a line such as "MemAvailable:   24048128 kB"; none where the system has no such line.
-std::optional<uint64_t> BytesOf(const std::string& key, const char* path) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);)
-    if (line.starts_with(key)) return std::strtoull(line.c_str() + key.size(), nullptr, 10) * 1024;
-  return std::nullopt;
-}
-
-uint64_t SystemAvailable() { return BytesOf("MemAvailable:", "/proc/meminfo").value_or(kUnlimited); }
-
-uint64_t NumberIn(const std::string& path) {
-  std::ifstream file(path);
-  uint64_t value = 0;
-  return file >> value ? value : kUnlimited;  // "max" is not a number
-}
-
-// The tightest limit on the way from this process's group to the root; version 2 has one hierarchy
-// ("0::/path"), version 1 a line for the memory controller.
-uint64_t ControlGroupLimit() {
-  uint64_t limit = kUnlimited;
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const size_t first = line.find(':');
-    const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool version2 = controllers == ",,";
-    if (!version2 && controllers.find(",memory,") == std::string::npos) continue;
-    const std::string root = version2 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
-    const std::string file = version2 ? "/memory.max" : "/memory.limit_in_bytes";
-    for (std::string path = line.substr(second + 1);; path.resize(path.rfind('/'))) {
-      if (path == "/") path.clear();
-      limit = std::min(limit, NumberIn(root + path + file));
-      if (path.find('/') == std::string::npos) break;
-    }
-  }
-  return limit;
-}
-
-uint64_t AddressSpaceLimit() {
-  rlimit limit{};
-  return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : kUnlimited;
-}
 
 std::string Gigabytes(uint64_t bytes) {
   char text[32];
@@ -93,46 +43,6 @@ uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& par
   return 0;
 }
 
-// What one half takes while it works, beside its weights.
-struct Need {
-  uint64_t kv_cache = 0, activations = 0;
-};
-
-uint64_t CacheBytes(const LlamaConfig& llama, DType compute, int64_t rows, int64_t positions) {
-  return static_cast<uint64_t>(rows) * KvPool::BytesFor(llama, compute, positions);
-}
-
-// Of the transformer's buffers for one row, in bytes; `logits` are kept beside them.
-uint64_t RowBytes(const LlamaConfig& llama, int64_t logits) {
-  return static_cast<uint64_t>(2 * llama.hidden + 2 * llama.heads * llama.head_dim +
-                               2 * llama.kv_heads * llama.head_dim + 3 * llama.intermediate + logits) *
-         sizeof(float);
-}
-
-// Two rows a picture; all pictures are kept as f32.
-Need DrawingNeed(const JanusConfig& config, DType compute, int64_t images, int64_t prompt_tokens) {
-  const int64_t rows = 2 * images;
-  const uint64_t pixels =
-      static_cast<uint64_t>(images * config.vq.image_size() * config.vq.image_size() * 3) * sizeof(float);
-  const uint64_t row = RowBytes(config.llama, config.gen_head_hidden + config.vq.codebook_size);
-  return {CacheBytes(config.llama, compute, rows, config.vq.tokens() + prompt_tokens),
-          static_cast<uint64_t>(std::max(rows, rows * prompt_tokens)) * row + pixels};
-}
-
-// A row and a kept view of every image; the vision tower looks at one at a time.
-Need AnsweringNeed(const JanusConfig& config, DType compute, int64_t images, int64_t prompt_tokens) {
-  const SiglipConfig& vision = config.vision;
-  const int64_t positions = vision.patches() + prompt_tokens + kPlannedAnswerTokens;
-  const int64_t patch_row =
-      2 * vision.hidden + std::max(3 * vision.hidden, vision.mlp) + 3 * config.llama.hidden;
-  const uint64_t patches =
-      static_cast<uint64_t>(vision.patches() * (patch_row + images * config.llama.hidden));
-  const int64_t rows = std::max(images, vision.patches() + prompt_tokens);
-  return {CacheBytes(config.llama, compute, images, positions),
-          patches * sizeof(float) + static_cast<uint64_t>(rows) * RowBytes(config.llama, 0) +
-              static_cast<uint64_t>(images * config.llama.vocabulary) * sizeof(float)};
-}
-
 // Three maps live at once at every level: input, output, upsampled or shortcut.
 uint64_t VqMaps(const JanusConfig& config, DType compute) {
   uint64_t largest = 0;
@@ -148,7 +58,67 @@ uint64_t VqMaps(const JanusConfig& config, DType compute) {
   return 3 * largest * SizeOf(compute);
 }
 
+// The tower's rows while it looks at one image, and the aligner's.
+uint64_t TowerBytes(const JanusConfig& config) {
+  const SiglipConfig& vision = config.vision;
+  const int64_t row = 2 * vision.hidden + std::max(3 * vision.hidden, vision.mlp) + 3 * config.llama.hidden;
+  const int64_t pixels = 3 * vision.image_size * vision.image_size;
+  return static_cast<uint64_t>(2 * pixels + vision.patches() * row) * sizeof(float);
+}
+
 }  // namespace
+
+WorkingMemory PlanWorkingMemory(const JanusConfig& config, DType compute, const ModelParts& parts,
+                                int64_t pictures, int64_t answers) {
+  const LlamaConfig& llama = config.llama;
+  if (!parts.drawing) pictures = 0;
+  const bool sees = parts.understanding && config.has_vision;
+  if (!sees) answers = 0;
+  WorkingMemory memory;
+  if (parts.language) {
+    const int64_t layer_row =
+        llama.hidden + 2 * (llama.heads + llama.kv_heads) * llama.head_dim + 3 * llama.intermediate;
+    const int64_t rows = 2 * pictures + answers;
+    // Logits, and what a sampler keeps of them: values and their order.
+    const int64_t picture = 2 * (config.gen_head_hidden + config.vq.codebook_size) +
+                            2 * config.vq.codebook_size + 3 * llama.hidden;
+    const int64_t answer = 3 * llama.vocabulary;
+    const int64_t rotary = llama.max_positions * llama.head_dim;
+    memory.rows = static_cast<uint64_t>(std::max(kPrefillChunk, rows) * layer_row +
+                                        (kPrefillChunk + 2 * rows) * llama.hidden + pictures * picture +
+                                        answers * answer + rotary) *
+                  sizeof(float);
+  }
+  if (parts.vq_decoder) memory.maps += VqMaps(config, compute);
+  if (parts.vq_encoder) memory.maps += VqMaps(config, compute);
+  if (parts.vq_decoder) {
+    const int64_t pixels = config.vq.image_size() * config.vq.image_size() * config.vq.out_channels;
+    memory.pictures = static_cast<uint64_t>(2 * pictures * pixels) * sizeof(float);
+  }
+  if (sees) {
+    memory.maps += TowerBytes(config);
+    // One question may be about more images than are looked at ahead, as many as the context holds.
+    const int64_t most = std::max(kImagesAhead, llama.max_positions / config.vision.patches());
+    memory.images = static_cast<uint64_t>(most) * FeatureBytes(config);
+  }
+  return memory;
+}
+
+uint64_t PictureCacheBytes(const LlamaConfig& llama, DType compute, int64_t prompt_tokens,
+                           int64_t image_tokens) {
+  // The last token is not run.
+  return 2 * (KvPool::BytesFor(llama, compute, prompt_tokens + image_tokens - 1) +
+              KvPool::BytesFor(llama, compute, prompt_tokens));
+}
+
+uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType compute, int64_t prompt_tokens) {
+  const int64_t positions = config.vision.patches() + prompt_tokens + kPlannedAnswerTokens;
+  return KvPool::BytesFor(config.llama, compute, std::min(positions, config.llama.max_positions));
+}
+
+uint64_t FeatureBytes(const JanusConfig& config) {
+  return static_cast<uint64_t>(config.vision.patches() * config.llama.hidden) * sizeof(float);
+}
 
 MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
                       int64_t prompt_tokens) {
@@ -166,32 +136,38 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
                     SizeOf(source.TypeOf("llama.embed"));
   }
 
-  const Need drawing = parts.drawing ? DrawingNeed(config, compute, images, prompt_tokens) : Need{};
-  const Need answering = parts.understanding ? AnsweringNeed(config, compute, images, prompt_tokens) : Need{};
+  const auto count = static_cast<uint64_t>(images);
   // The halves take turns.
-  plan.kv_cache = std::max(drawing.kv_cache, answering.kv_cache);
-  plan.activations = std::max(drawing.activations, answering.activations);
-  if (parts.vq_decoder || parts.vq_encoder) plan.activations += VqMaps(config, compute);
+  if (parts.drawing)
+    plan.kv_cache = count * PictureCacheBytes(config.llama, compute, prompt_tokens, config.vq.tokens());
+  plan.activations = PlanWorkingMemory(config, compute, parts, images, images).total();
+  if (parts.understanding && config.has_vision) {
+    plan.kv_cache = std::max(plan.kv_cache, count * PlannedAnswerCacheBytes(config, compute, prompt_tokens));
+    plan.activations += count * FeatureBytes(config);
+  }
   return plan;
 }
 
-uint64_t MostResidentMemory() {
-  // getrusage counts what the process that started this one held.
-  if (const auto most = BytesOf("VmHWM:", "/proc/self/status")) return *most;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts) {
+  uint64_t bytes = 0;
+  for (const TensorSpec& spec : TensorTable(source.config())) {
+    const bool read_in_place =
+        (parts.language && spec.name == "llama.embed") || (parts.drawing && spec.name == "gen_embed");
+    if (read_in_place && source.InFile(spec.name))
+      bytes += static_cast<uint64_t>(spec.shape.elements()) * SizeOf(source.TypeOf(spec.name));
+  }
+  return bytes;
 }
-
-uint64_t AvailableMemory() { return std::min({SystemAvailable(), ControlGroupLimit(), AddressSpaceLimit()}); }
 
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available) {
   const MemoryPlan plan = PlanMemory(source, compute, parts, 1);
-  if (plan.total() <= available) return {};
+  const uint64_t usable = WithoutSpare(available);
+  if (plan.total() <= usable) return {};
   return Failure("the model " + source.config().name + " needs " + Gigabytes(plan.total()) +
                  " of memory (weights " + Gigabytes(plan.weights) + ", cache " + Gigabytes(plan.kv_cache) +
-                 ", activations " + Gigabytes(plan.activations) + "), but only " + Gigabytes(available) +
-                 " can be had; use a smaller model or a machine with more memory");
+                 ", activations " + Gigabytes(plan.activations) + "), but of the " + Gigabytes(available) +
+                 " that can be had it may take only " + Gigabytes(usable) +
+                 "; use a smaller model or a machine with more memory");
 }
 
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts) {

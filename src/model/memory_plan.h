@@ -10,6 +10,41 @@
 
 namespace bifrons {
 
+/// Prompt and answer that are planned for: the longest answer is the program's default.
+constexpr int64_t kPlannedPromptTokens = 64, kPlannedAnswerTokens = 512;
+/// Images that are looked at before their questions' turn: enough that the batch never waits for one, few
+/// enough that their features take little memory.
+constexpr int64_t kImagesAhead = 4;
+
+/// What a plan leaves alone of the memory that can be had: one part in so many. It is for what no plan knows
+/// of: a photograph being read, libraries' buffers, threads' stacks, what the other programs come to need.
+constexpr uint64_t kSpareShare = 16;
+constexpr uint64_t WithoutSpare(uint64_t available) { return available - available / kSpareShare; }
+
+/// Bytes that the engine takes beside weights and caches, at most.
+struct WorkingMemory {
+  uint64_t rows = 0;      // buffers of a prompt's chunk and of a step's rows
+  uint64_t maps = 0;      // feature maps of the VQ networks, the vision tower's rows
+  uint64_t pictures = 0;  // drawn and not taken yet, f32: two for each that is drawn at once
+  uint64_t images = 0;    // features of images that are looked at ahead
+
+  uint64_t total() const { return rows + maps + pictures + images; }
+};
+
+/// Of an engine that draws `pictures` and answers `answers` at once at most.
+WorkingMemory PlanWorkingMemory(const JanusConfig& config, DType compute, const ModelParts& parts,
+                                int64_t pictures, int64_t answers);
+
+/// Bytes of the caches of a picture after a prompt of so many tokens: two rows, and two prefixes that it may
+/// come to share.
+uint64_t PictureCacheBytes(const LlamaConfig& llama, DType compute, int64_t prompt_tokens,
+                           int64_t image_tokens);
+/// Of an answer of the planned length to a question about one image.
+uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType compute,
+                                 int64_t prompt_tokens = kPlannedPromptTokens);
+/// Bytes of an image's features in a conversation, f32.
+uint64_t FeatureBytes(const JanusConfig& config);
+
 /// Bytes, and parameters per part.
 struct MemoryPlan {
   struct PartSize {
@@ -18,29 +53,25 @@ struct MemoryPlan {
   };
   PartSize parts[5];         // by Part
   uint64_t weights = 0;      // what the wanted parts keep in memory, packed
-  uint64_t kv_cache = 0;     // keys and values in whole pages: two rows a picture, one an image asked about
-  uint64_t activations = 0;  // rows' buffers and the largest feature maps of one picture
+  uint64_t kv_cache = 0;     // keys and values in whole pages: of pictures, or of answers about an image each
+  uint64_t activations = 0;  // working memory, and the features of the images asked about
 
   const PartSize& part(Part p) const { return parts[static_cast<int>(p)]; }
   uint64_t total() const { return weights + kv_cache + activations; }
 };
 
-/// Longest answer that is planned for: the program's default.
-constexpr int64_t kPlannedAnswerTokens = 512;
-
 /// For drawing `images` pictures at once after prompts of `prompt_tokens`, or answering about as many images.
 MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
-                      int64_t prompt_tokens = 64);
+                      int64_t prompt_tokens = kPlannedPromptTokens);
 
-/// Bytes that this process may still take: the least of what the system has available, its control group's
-/// limit and its own address-space limit.
-uint64_t AvailableMemory();
-/// Bytes of memory that this process has held at most so far.
-uint64_t MostResidentMemory();
+/// Bytes of a loaded model's tables that are read where they stand, in a mapped file: the system counts them
+/// as available, and would read them from the disk again and again if they were taken for something else.
+uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts);
 
-/// kFailure with the numbers when one picture's plan exceeds AvailableMemory().
+/// kFailure with the numbers when one picture's or one answer's plan exceeds what AvailableMemory() leaves
+/// beside the spare part.
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts);
-/// The same against a given limit.
+/// The same against a given amount.
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available);
 
 }  // namespace bifrons

@@ -72,6 +72,7 @@ class RandomWeights : public WeightSource {
 
   const JanusConfig& config() const override { return config_; }
   bool Has(const std::string& name) const override { return specs_.contains(name); }
+  bool InFile(const std::string&) const override { return false; }
   DType TypeOf(const std::string&) const override { return DType::kBF16; }
   void Release(const std::string& name) override { made_.erase(name); }
   Result<std::string> Hash() const override {

@@ -79,6 +79,7 @@ class CheckpointWeights : public WeightSource {
   const JanusConfig& config() const override { return config_; }
   bool Has(const std::string& name) const override { return bound_.contains(name); }
   DType TypeOf(const std::string& name) const override { return Find(name).dtype; }
+  bool InFile(const std::string& name) const override { return Has(name) && !made_.contains(name); }
   void Release(const std::string& name) override { made_.erase(name); }
 
   TensorView Get(const std::string& name) override {

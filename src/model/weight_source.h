@@ -21,6 +21,8 @@ class WeightSource {
   virtual bool Has(const std::string& name) const = 0;
   /// The type that Get(name) has, without producing the tensor.
   virtual DType TypeOf(const std::string& name) const = 0;
+  /// Whether the view that Get(name) has made stands in a mapped file, not in memory of this process.
+  virtual bool InFile(const std::string& name) const = 0;
   /// SHA-256 over the model's files (path-independent; cached by size and time), for pictures' metadata. Hex.
   virtual Result<std::string> Hash() const = 0;
   /// Lets the source drop what it materialised for `name` (a random or transposed tensor).

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets and runs each for SECONDS (20), from its committed corpus. One line each, with the coverage
-# reached; exits 1 on a finding and says which input causes it. Usage: run.sh [SECONDS] [NAME…], e.g. run.sh 60 pickle
+# Builds the fuzz targets and runs each for SECONDS (20), from its committed corpus, as many at a time as there are
+# processors. One line each, with the coverage reached; exits 1 on a finding and says which input causes it.
+# Usage: run.sh [SECONDS] [NAME…], e.g. run.sh 60 pickle
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/fuzz/build.sh
@@ -10,10 +11,11 @@ names=("$@")
 [ ${#names[@]} -gt 0 ] || for f in tests/fuzz/*_fuzz.cpp; do names+=("$(basename "$f" _fuzz.cpp)"); done
 
 build_fuzz "${names[@]/%/_fuzz}"
-status=0
-for name in "${names[@]}"; do
+failed=$build/failed
+: > "$failed"
+fuzz() {  # NAME: prints its line; false on a finding
+  local name=$1 log=$build/$1.log
   mkdir -p "$build/corpus/$name" "$build/findings"  # what it learns stays out of the repository
-  log=$build/$name.log
   if "$build/${name}_fuzz" "${limits[@]}" -max_total_time="$seconds" -artifact_prefix="$build/findings/$name-" \
       "$build/corpus/$name" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
     coverage=$(grep -o 'cov: [0-9]*' "$log" | tail -1)
@@ -21,7 +23,13 @@ for name in "${names[@]}"; do
   else
     echo "$name: FINDING in $(grep -o "$build/findings/[^ ]*" "$log" | tail -1), see $log"
     tail -n 40 "$log"
-    status=1
+    return 1
   fi
+}
+for name in "${names[@]}"; do
+  # Each keeps a processor busy.
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+  { fuzz "$name" || echo "$name" >> "$failed"; } &
 done
-exit $status
+wait
+[ ! -s "$failed" ]

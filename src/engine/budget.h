@@ -1,0 +1,25 @@
+// The memory that a scheduler shares out, and how many requests it lets run at once.
+#pragma once
+
+#include <cstdint>
+
+#include "src/engine/admission.h"
+#include "src/engine/scheduler.h"
+
+namespace bifrons {
+
+/// What admission may give to requests, of `available` bytes that are left once the model is loaded:
+///
+///   available                AvailableMemory(), less tables that are read in mapped files
+///   − 1/kSpareShare of it    for what no plan knows of (memory_plan.h)
+///   − working memory         rows' buffers, feature maps, pictures that wait to be taken, images looked at
+///                            ahead: PlanWorkingMemory of the requests that may run at once
+///   = bytes                  for keys and values, in use or kept, and the features of questions' images
+///
+/// Fewer requests may run at once than the options say where their working memory would leave too little
+/// for one: whatever CheckMemory admitted before loading can run. `options.memory`, if set, is taken as it is
+/// for keys, values and rows' buffers, in place of what is available.
+Admission::Limits PlanLimits(const JanusConfig& config, DType compute, const ModelParts& parts,
+                             const SchedulerOptions& options, uint64_t available);
+
+}  // namespace bifrons
