@@ -126,7 +126,7 @@ struct FillCase : Case {
 
   FillCase(DType t, Shape s, Margins m, float v) : type(t), dims(s), margins(m), value(v) {
     op = "Fill";
-    shape = Describe(t, s, m) + " with " + std::to_string(v);
+    shape = Describe(t, s, m) + " with " + ToText(v);
     bytes = BytesOf(t, s);
   }
   void Place(Stage& stage) const override {

@@ -57,7 +57,7 @@ struct LayerNormCase : RowNormCase {
   float shift;
 
   LayerNormCase(int64_t r, int64_t d, float s, bool place) : RowNormCase("LayerNorm", r, d, place), shift(s) {
-    if (shift != 0) shape += " around " + std::to_string(static_cast<int>(shift));
+    if (shift != 0) shape += " around " + ToText(shift);
   }
   Numbers X() const { return Normals(DType::kF32, {rows, dim}, 1, 1, shift); }
   void Place(Stage& stage) const override {
@@ -107,8 +107,7 @@ struct GroupNormCase : Case {
   GroupNormCase(const Map& m, DType t, bool s, bool place) : map(m), type(t), silu(s), in_place(place) {
     op = "GroupNorm";
     shape = dims().ToString() + " in " + std::to_string(m.groups) + " " + NameOf(t) + (s ? " silu" : "") +
-            (place ? " in place" : "") + ", numbers " + std::to_string(m.shift) + " ± " +
-            std::to_string(m.scale);
+            (place ? " in place" : "") + ", numbers " + ToText(m.shift) + " ± " + ToText(m.scale);
     bytes = 2.0 * static_cast<double>(dims().elements()) * static_cast<double>(SizeOf(t));
   }
 

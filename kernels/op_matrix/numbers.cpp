@@ -1,5 +1,6 @@
 #include "kernels/op_matrix/numbers.h"
 
+#include <cstdio>
 #include <cstring>
 
 namespace bifrons::op_matrix {
@@ -57,6 +58,12 @@ Numbers Weights(DType type, Shape shape, uint64_t seed) {
 
 Numbers Zeros(DType type, Shape shape) {
   return {type, shape, [](int64_t) { return 0; }};
+}
+
+std::string ToText(double x) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", x);
+  return text;
 }
 
 double Share(double got, double wanted, double allowed, DType type) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -89,6 +90,9 @@ Numbers Normals(DType type, Shape shape, uint64_t seed, float scale = 1, float s
 Numbers Weights(DType type, Shape shape, uint64_t seed);
 
 Numbers Zeros(DType type, Shape shape);
+
+/// "1e-06", "3"
+std::string ToText(double x);
 
 /// The share of `allowed` that |got − wanted| takes; NaN where none is wanted is infinite. A result in bf16
 /// is also rounded, from a number that may itself be `allowed` away.
