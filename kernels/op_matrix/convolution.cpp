@@ -66,13 +66,16 @@ struct ConvolutionCase : Case {
     for (size_t result = 0; result < got.size(); result++) {
       const DType type = got[result].dtype();
       const Numbers residual = Residual(type);
+      Average average;
       for (int64_t i = 0; i < conv.out().elements(); i++) {
         const double old = result % 3 == 1 ? 0 : residual[i];  // in place, alone, added
         const double allowed = static_cast<double>(terms() + 3) * kEpsilon *
                                (static_cast<double>(sizes.as<float>()[i]) + std::fabs(old));
-        worst =
-            Worse(worst, Share(NumberAt(got[result].view(), i), wanted.as<float>()[i] + old, allowed, type));
+        const double y = NumberAt(got[result].view(), i), value = wanted.as<float>()[i] + old;
+        worst = Worse(worst, Share(y, value, allowed, type));
+        average.Add(y - value, allowed);
       }
+      if (type == DType::kF32) worst = Worse(worst, average.Share(static_cast<double>(terms() + 3)));
     }
     return worst;
   }

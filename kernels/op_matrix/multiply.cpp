@@ -74,6 +74,7 @@ struct MultiplyCase : Case {
     if (epilogue == Epilogue::kGelu) wanted = Gelu(wanted);
     if (epilogue == Epilogue::kSiluMul) wanted = SiluMul(wanted, out);
     double worst = 0;
+    Average average;
     for (size_t i = 0; i < rows.size(); i++) {
       const Numbers start = Start(epilogue == Epilogue::kAdd ? rows[i] : 0);
       const auto first = static_cast<size_t>((most_rows() - rows[i]) * width());
@@ -84,10 +85,13 @@ struct MultiplyCase : Case {
           value += start[j];  // which is one more term of the sum
           error += 4 * static_cast<double>(in + 3) * kEpsilon * std::fabs(start[j]);
         }
-        worst = Worse(worst, Share(got[i].as<float>()[j], value, error));
+        const double y = got[i].as<float>()[j];
+        worst = Worse(worst, Share(y, value, error));
+        average.Add(y - value, error);
       }
     }
-    return worst;
+    const bool sums_alone = epilogue == Epilogue::kNone || epilogue == Epilogue::kAdd;
+    return sums_alone ? Worse(worst, average.Share(static_cast<double>(in + 3))) : worst;
   }
 };
 

@@ -101,6 +101,18 @@ double Share(double got, double wanted, double allowed, DType type = DType::kF32
 /// 0 when the bytes are the same, else infinite.
 double SameBytes(const TensorView& a, const TensorView& b);
 
+/// Worst cases forgive much where sums are long: roundings are as often up as down, so that over many results
+/// the errors of n of them grow with √n.
+class Average {
+ public:
+  void Add(double error, double allowed) { errors_ += error * error, allowed_ += allowed * allowed; }
+  /// The share that the errors' mean square takes of what is allowed on average to n roundings each.
+  double Share(double n) const { return errors_ == 0 ? 0 : std::sqrt(errors_ * n / allowed_); }
+
+ private:
+  double errors_ = 0, allowed_ = 0;
+};
+
 /// The larger, where NaN is larger than everything.
 inline double Worse(double a, double b) { return a >= b ? a : std::isnan(b) ? kWrong : b; }
 
