@@ -43,8 +43,12 @@ struct View {
 
   bool empty() const { return buffer == nullptr; }
   int64_t rows() const { return shape.rank() == 0 ? 1 : shape[0]; }
-  /// Numbers of a row.
-  int64_t width() const { return shape.rank() == 0 ? 1 : shape.elements() / std::max<int64_t>(1, shape[0]); }
+  /// Numbers of a row, also where there are no rows.
+  int64_t width() const {
+    int64_t n = 1;
+    for (int i = 1; i < shape.rank(); i++) n *= shape[i];
+    return n;
+  }
   bool contiguous() const { return rows() <= 1 || stride == width(); }
 
   /// Rows [begin, begin + count).

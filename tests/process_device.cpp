@@ -88,10 +88,13 @@ struct Stream {
       fwrite(&value, sizeof value, 1, out_);
     }
   }
-  void PutBytes(const void* data, size_t size) { Put(size), fwrite(data, 1, size, out_); }
+  void PutBytes(const void* data, size_t size) {
+    Put(size);
+    if (size > 0) fwrite(data, 1, size, out_);  // fwrite and fread may not be given null, even for nothing
+  }
 
   /// False when the other side is gone.
-  bool Read(void* to, size_t size) { return fread(to, 1, size, in_) == size; }
+  bool Read(void* to, size_t size) { return size == 0 || fread(to, 1, size, in_) == size; }
   template <class T>
   T Get() {
     T value;

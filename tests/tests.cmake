@@ -1,24 +1,16 @@
 # Tests that are not plain Catch2 programs, and properties of those that are.
 
-# Feature maps and the vision networks: the plain tests take the best instruction set; oneDNN's is chosen once per
+# The ops and the vision networks: the plain tests take the best instruction set; oneDNN's is chosen once per
 # process, so each of the lesser ones is a run of its own. A set that the processor lacks is a warning.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   foreach(isa baseline avx2 avx512)
-    foreach(test ops_maps_test vq_decoder_test vq_encoder_test siglip_test)
+    foreach(test ops_matrix_test ops_rows_test ops_attention_test ops_maps_test vq_decoder_test vq_encoder_test siglip_test)
       add_test(NAME ${test}_${isa} COMMAND ${test})
       set_tests_properties(${test}_${isa} PROPERTIES ENVIRONMENT BIFRONS_TEST_ISA=${isa})
     endforeach()
   endforeach()
 endif()
 
-# Row ops: ops_rows_test itself takes the best instruction set; oneDNN's is chosen once per process, so each of
-# the lesser ones is a run of its own.
-if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  foreach(isa baseline avx2 avx512)
-    add_test(NAME ops_rows_test_${isa} COMMAND ops_rows_test)
-    set_tests_properties(ops_rows_test_${isa} PROPERTIES ENVIRONMENT BIFRONS_TEST_ISA=${isa})
-  endforeach()
-endif()
 # What the thread sanitizer looks at: the engine's own tests and rendering.
 set(TSAN_TESTS thread_pool_test engine_test answer_test conversation_test scheduler_test kv_cache_test
   same_picture_test render_test render_lists_test render_ownership_test render_restart_test render_killed_test)

@@ -28,7 +28,8 @@ void SetNumber(void* numbers, DType type, int64_t i, float x) {
   }
 }
 
-float Gelu(float x) { return 0.5f * x * (1.0f + std::erf(x * 0.70710678118654752f)); }
+// Not 1 + erf: where x is far below zero nothing would be left of that sum.
+float Gelu(float x) { return 0.5f * x * std::erfc(x * -0.70710678118654752f); }
 
 float Silu(float x) { return x / (1.0f + std::exp(-x)); }
 

@@ -1,0 +1,60 @@
+// The op matrix on the cpu device: every op against ref or f64, and the same bits with any number of threads.
+#include <catch2/catch.hpp>
+
+#include "kernels/op_matrix/op_matrix.h"
+#include "tests/ops_device.h"
+
+namespace bifrons {
+namespace {
+
+constexpr const char* kOps[] = {
+    "Upload",    "Copy ",     "CopyRows",   "Fill",          "LookUp",          "Multiply",  "RmsNorm",
+    "LayerNorm", "Rope",      "StoreKv",    "CopyPositions", "Attend ",         "AttendAll", "Sample",
+    "Convolve",  "GroupNorm", "Upsample2x", "UnfoldPatches", "NearestCodeword", "ToBytes"};
+
+void CheckAll(const std::vector<OpResult>& results) {
+  CHECK(!results.empty());
+  for (const OpResult& result : results) {
+    if (result.passed()) continue;
+    INFO(result.op << " " << result.shape << ": " << result.worst_share << " of what is allowed, "
+                   << (result.intact ? "guards intact" : "wrote where it may not"));
+    CHECK(result.passed());
+  }
+}
+
+TEST_CASE("every op of the cpu device is right") {
+  for (const char* op : kOps) {
+    DYNAMIC_SECTION(Cpu(2).isa() << " " << op) { CheckAll(CheckOps(Cpu(2), Ref(), {.text = op})); }
+  }
+}
+
+TEST_CASE("every op of the ref device is right where another oracle judges it") {
+  for (std::string op : kOps) {
+    if (op == "Multiply") op += " exact";
+    if (op == "Convolve") op += " weights";
+    DYNAMIC_SECTION(op) { CheckAll(CheckOps(Ref(), Ref(), {.text = op})); }
+  }
+}
+
+TEST_CASE("every op has the same bits with any number of threads") {
+  for (const int threads : {1, 3}) {
+    for (const char* op : kOps) {
+      DYNAMIC_SECTION(threads << " threads " << op) {
+        CheckAll(CheckSameBits(Cpu(2), Cpu(threads), {.text = op}));
+      }
+    }
+  }
+}
+
+TEST_CASE("ops are measured in the same cases") {
+  const std::vector<OpSpeed> speeds = MeasureOps(Cpu(2), {.text = "Rope"}, 1e-4);
+  CHECK(speeds.size() == CheckOps(Ref(), Ref(), {.text = "Rope"}).size());
+  for (const OpSpeed& speed : speeds) {
+    CHECK(speed.seconds > 0);
+    CHECK(speed.seconds < 1);
+    CHECK(speed.bytes > 0);
+  }
+}
+
+}  // namespace
+}  // namespace bifrons
