@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "kernels/backend.h"
 #include "src/base/stop.h"
+#include "src/base/thread_pool.h"
 #include "src/model/image_processor_json.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
@@ -11,11 +11,16 @@
 namespace bifrons {
 
 Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
+  const int threads = options.threads > 0 ? options.threads : AvailableThreads();
+  BIFRONS_TRY(auto device, MakeDevice(options.backend, options.isa, threads));
+  return Load(options, std::move(device));
+}
+
+Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options, std::unique_ptr<Device> device) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
-  BIFRONS_TRY(const Ops* ops, ChooseOps(options.backend, options.isa));
   std::unique_ptr<Janus> janus(new Janus);
-  janus->ops_ = ops;
-  janus->compute_ = options.compute.value_or(DefaultCompute(*ops));
+  janus->device_ = std::move(device);
+  janus->compute_ = options.compute.value_or(janus->device_->default_compute());
   janus->parts_ = options.parts;
 
   BIFRONS_TRY(janus->source_, OpenWeights(model));
@@ -34,9 +39,10 @@ Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   BIFRONS_RETURN_IF_ERROR(CheckMemory(*janus->source_, janus->compute_, janus->parts_));
 
   janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
-  janus->pool_ = std::make_unique<ThreadPool>(options.threads > 0 ? options.threads : AvailableThreads());
+  janus->steps_ = janus->device_->MakeQueue();
+  janus->images_ = janus->device_->MakeQueue();
   if (janus->parts_.language) {
-    janus->llama_ = std::make_unique<Llama>(*ops, *janus->pool_, *janus->source_, janus->compute_);
+    janus->llama_ = std::make_unique<Llama>(*janus->device_, *janus->source_, janus->compute_);
   }
   if (StopRequested()) return Interrupted();
   BIFRONS_RETURN_IF_ERROR(janus->LoadDrawing());
@@ -72,18 +78,18 @@ Fetch Janus::WeightFetch() {
 Status Janus::LoadDrawing() {
   WeightSource& source = *source_;
   if (parts_.drawing) {
-    gen_embed_ = source.Get("gen_embed");
-    gen_aligner_.emplace(*ops_, *pool_, source, "gen_aligner", config().gen_aligner, compute_);
-    gen_head_fc_ = PackBiased(*ops_, *pool_, source, "gen_head.fc", compute_);
-    gen_head_out_ = PackBiased(*ops_, *pool_, source, "gen_head.out", compute_);
+    gen_embed_ = device_->PackTable(source.Get("gen_embed"));
+    gen_aligner_.emplace(*device_, source, "gen_aligner", config().gen_aligner, compute_);
+    gen_head_fc_ = PackBiased(*device_, source, "gen_head.fc", compute_);
+    gen_head_out_ = PackBiased(*device_, source, "gen_head.out", compute_);
     step_bytes_ =
         llama_->weight_bytes() + gen_head_fc_->bytes + gen_head_out_->bytes + gen_aligner_->weight_bytes();
   }
   if (parts_.vq_decoder) {
-    BIFRONS_TRY(vq_, VqDecoder::Create(*pool_, *ops_, config().vq, compute_, WeightFetch()));
+    BIFRONS_TRY(vq_, VqDecoder::Create(*device_, config().vq, compute_, WeightFetch()));
   }
   if (parts_.vq_encoder) {
-    BIFRONS_TRY(vq_encoder_, VqEncoder::Create(*pool_, *ops_, config().vq, compute_, WeightFetch()));
+    BIFRONS_TRY(vq_encoder_, VqEncoder::Create(*device_, config().vq, compute_, WeightFetch()));
   }
   return {};
 }
@@ -96,42 +102,46 @@ Status Janus::LoadUnderstanding(const std::string& model) {
   if (!parts_.understanding) return {};
   BIFRONS_TRY(image_tokens_, FindImageTokens(*tokenizer_));
   WeightSource& source = *source_;
-  BIFRONS_TRY(siglip_, SiglipEncoder::Create(*pool_, *ops_, config().vision, compute_, WeightFetch()));
-  aligner_.emplace(*ops_, *pool_, source, "aligner", config().aligner, compute_);
+  BIFRONS_TRY(siglip_, SiglipEncoder::Create(*device_, config().vision, compute_, WeightFetch()));
+  aligner_.emplace(*device_, source, "aligner", config().aligner, compute_);
   const std::string head = source.Has("lm_head") ? "lm_head" : "llama.embed";
   const TensorView weight = source.Get(head);
-  lm_head_ = ops_->pack_linear(*pool_, {&weight, 1}, {}, compute_);
+  lm_head_ = device_->PackLinear({&weight, 1}, {}, compute_);
   if (head == "lm_head") source.Release(head);
   return {};
 }
 
-void Janus::ImageLogits(const float* hidden, int64_t rows, float* logits) {
-  float* h = Grown(head_hidden_, rows, gen_head_fc_->out);
-  ops_->linear(*pool_, *gen_head_fc_, hidden, rows, RowClass::kDecode, false, h);
-  ops_->gelu(*pool_, h, rows * gen_head_fc_->out);
-  ops_->linear(*pool_, *gen_head_out_, h, rows, RowClass::kDecode, false, logits);
+void Janus::ImageLogits(Queue& queue, View hidden, View logits) {
+  const View h = Grown(*device_, head_hidden_, hidden.rows(), gen_head_fc_->out);
+  queue.Multiply(*gen_head_fc_, hidden, RowClass::kDecode, Epilogue::kGelu, h);
+  queue.Multiply(*gen_head_out_, h, RowClass::kDecode, Epilogue::kNone, logits);
 }
 
-void Janus::EmbedImageTokens(std::span<const int32_t> codes, float* x) {
-  const auto rows = static_cast<int64_t>(codes.size());
-  float* entries = Grown(entries_, rows, config().gen_embed_dim);
-  ops_->gather_rows(*pool_, gen_embed_, codes.data(), rows, entries);
-  gen_aligner_->Forward(entries, rows, RowClass::kDecode, x);
+void Janus::EmbedImageTokens(Queue& queue, View codes, View x) {
+  const View entries = Grown(*device_, entries_, codes.rows(), config().gen_embed_dim);
+  queue.LookUp(*gen_embed_, codes, entries);
+  gen_aligner_->Forward(queue, entries, RowClass::kDecode, x);
 }
 
-Tensor Janus::EmbedImage(const Image& image) {
-  return AlignFeatures(siglip_->Encode(*pool_, Preprocess(image, image_processor_).view()));
+EmbeddedImage Janus::EmbedImage(const Image& image) {
+  return AlignFeatures(SeePixels(Preprocess(image, image_processor_).view()).view());
 }
 
-Tensor Janus::AlignFeatures(const Tensor& features) {
-  const int64_t patches = features.shape()[0];
-  Tensor aligned(DType::kF32, {patches, config().llama.hidden});
-  aligner_->Forward(features.as<float>(), patches, RowClass::kPrefill, aligned.as<float>());
-  return aligned;
+DeviceTensor Janus::SeePixels(TensorView pixel_values) {
+  const DeviceTensor pixels = device_->NewTensor(DType::kF32, pixel_values.shape);
+  images_->Upload(pixel_values, pixels.view());
+  return siglip_->Encode(*images_, pixels.view());
 }
 
-void Janus::TextLogits(const float* hidden, int64_t rows, float* logits) {
-  ops_->linear(*pool_, *lm_head_, hidden, rows, RowClass::kDecode, false, logits);
+EmbeddedImage Janus::AlignFeatures(View features) {
+  EmbeddedImage image{device_->NewTensor(DType::kF32, {features.rows(), config().llama.hidden}), {}};
+  aligner_->Forward(*images_, features, RowClass::kPrefill, image.rows.view());
+  image.ready = images_->Record();
+  return image;
+}
+
+void Janus::TextLogits(Queue& queue, View hidden, View logits) {
+  queue.Multiply(*lm_head_, hidden, RowClass::kDecode, Epilogue::kNone, logits);
 }
 
 }  // namespace bifrons

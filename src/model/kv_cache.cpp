@@ -7,11 +7,8 @@ namespace bifrons {
 KvCache::KvCache(std::shared_ptr<KvPool> pool, int64_t capacity)
     : pool_(std::move(pool)), capacity_(capacity) {}
 
-KvCache::KvCache(const LlamaConfig& config, DType dtype, int64_t capacity)
-    : KvCache(std::make_shared<KvPool>(config, dtype), capacity) {}
-
 KvCache::~KvCache() {
-  for (uint8_t* page : pages_) pool_->Release(page);
+  for (const int32_t page : pages_) pool_->Release(page);
 }
 
 KvCache& KvCache::operator=(KvCache&& o) noexcept {
@@ -26,7 +23,7 @@ void KvCache::Reserve(int64_t positions) {
   BIFRONS_CHECK(positions <= capacity_, "%lld positions of %lld", static_cast<long long>(positions),
                 static_cast<long long>(capacity_));
   pages_.reserve(static_cast<size_t>(KvPool::PagesFor(positions)));  // first: a page taken is a page kept
-  while (pages() < KvPool::PagesFor(positions)) pages_.push_back(pool_->Take());
+  while (reserved_pages() < KvPool::PagesFor(positions)) pages_.push_back(pool_->Take());
 }
 
 void KvCache::PrepareWrite(int64_t start, int64_t rows) {
@@ -37,9 +34,9 @@ void KvCache::PrepareWrite(int64_t start, int64_t rows) {
   }
 }
 
-void KvCache::SharePrefix(const KvCache& from, int64_t positions) {
+void KvCache::SharePrefix(Queue& queue, const KvCache& from, int64_t positions) {
   BIFRONS_CHECK(pool_ == from.pool_ && pages_.empty());
-  BIFRONS_CHECK(positions <= capacity_ && KvPool::PagesFor(positions) <= from.pages());
+  BIFRONS_CHECK(positions <= capacity_ && KvPool::PagesFor(positions) <= from.reserved_pages());
   const auto whole = static_cast<size_t>(positions / kPagePositions);
   pages_.reserve(static_cast<size_t>(KvPool::PagesFor(positions)));
   for (size_t i = 0; i < whole; i++) {
@@ -48,13 +45,8 @@ void KvCache::SharePrefix(const KvCache& from, int64_t positions) {
   }
   if (const int64_t rest = positions % kPagePositions; rest > 0) {
     Reserve(positions);
-    pool_->CopyPositions(from.pages_[whole], rest, pages_[whole]);
+    queue.CopyPositions(pool_->pages(), from.pages_[whole], rest, pages_[whole]);
   }
-}
-
-size_t KvCache::Bytes(const LlamaConfig& config, DType dtype, int64_t positions) {
-  return static_cast<size_t>(2 * config.layers * config.kv_heads * positions * config.head_dim) *
-         SizeOf(dtype);
 }
 
 }  // namespace bifrons

@@ -1,4 +1,4 @@
-// The Llama transformer, written once over Ops and over ragged batches of rows: prefill, decode, guidance
+// The Llama transformer, written once over a Queue and over ragged batches of rows: prefill, decode, guidance
 // pairs and several pictures at once are the same call with different spans.
 // transformers/models/llama/modeling_llama.py: LlamaModel
 #pragma once
@@ -7,7 +7,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 #include "src/model/config.h"
 #include "src/model/kv_cache.h"
 #include "src/model/weight_source.h"
@@ -28,15 +28,16 @@ struct SequenceSpan {
 
 class Llama {
  public:
-  /// Packs the weights of `source` for `compute` arithmetic.
-  Llama(const Ops& ops, ThreadPool& pool, WeightSource& source, DType compute);
+  /// Packs the weights of `source` for `compute` arithmetic. Throws OutOfMemory, as everything here does.
+  Llama(Device& device, WeightSource& source, DType compute);
 
-  /// x [rows, hidden]: embeddings in, final-normed hidden states out; rows are those of `spans`, in order.
-  /// Keys and values are written at each span's positions, which must be below max_positions().
-  void Forward(std::span<const SequenceSpan> spans, float* x);
+  /// x f32 [rows, hidden]: embeddings in, final-normed hidden states out; rows are those of `spans`, in
+  /// order, whose caches are of one pool. Keys and values are written at each span's positions, which must be
+  /// below max_positions. All calls are for one queue, as they share buffers.
+  void Forward(Queue& queue, std::span<const SequenceSpan> spans, View x);
 
-  /// Embeddings of text ids [n] → x [n, hidden].
-  void EmbedText(std::span<const int32_t> ids, float* x) const;
+  /// Embeddings of text ids i32 [n] → x f32 [n, hidden].
+  void EmbedText(Queue& queue, View ids, View x) const { queue.LookUp(*embed_, ids, x); }
 
   const LlamaConfig& config() const { return config_; }
   /// Bytes of the layers' weights, which every forward pass reads once.
@@ -44,35 +45,28 @@ class Llama {
 
  private:
   struct Layer {
-    std::vector<float> attention_norm, ffn_norm;  // [hidden]
-    std::unique_ptr<Linear> qkv;                  // [(heads + 2·kv_heads)·head_dim, hidden]
-    std::unique_ptr<Linear> o;                    // [hidden, heads·head_dim]
-    std::unique_ptr<Linear> gate_up;              // [2·intermediate, hidden]
-    std::unique_ptr<Linear> down;                 // [hidden, intermediate]
+    DeviceTensor attention_norm, ffn_norm;  // f32 [hidden]
+    std::unique_ptr<Linear> qkv;            // [(heads + 2·kv_heads)·head_dim, hidden]
+    std::unique_ptr<Linear> o;              // [hidden, heads·head_dim]
+    std::unique_ptr<Linear> gate_up;        // [2·intermediate, hidden]
+    std::unique_ptr<Linear> down;           // [hidden, intermediate]
   };
-  // Buffers of one batch, grown to the largest seen.
+  // Buffers of one batch, f32 [rows, …], grown to the largest seen.
   struct Activations {
-    int64_t rows = 0;
-    Tensor normed, qkv, attended, gate_up, ffn;
-    std::vector<int32_t> positions;
-    std::vector<KvSpan> spans;
+    DeviceTensor normed, qkv, attended, ffn;
   };
 
   static constexpr int64_t kRotaryBlock = 1024;
 
-  void Reserve(int64_t rows);
+  std::unique_ptr<KvBatch> MakeBatch(Queue& queue, std::span<const SequenceSpan> spans);
   void ReserveRotary(int64_t positions);
-  void Product(const Linear& weight, std::span<const SequenceSpan> spans, const float* x, bool accumulate,
-               float* y);
 
-  const Ops& ops_;
-  ThreadPool& pool_;
+  Device& device_;
   LlamaConfig config_;
-  TensorView embed_;  // [vocabulary, hidden], in the source's memory
+  std::unique_ptr<Table> embed_;  // [vocabulary, hidden]
   std::vector<Layer> layers_;
-  std::vector<float> norm_;  // [hidden]
-  Tensor cos_, sin_;         // f32 [rotary_positions, head_dim/2]
-  int64_t rotary_positions_ = 0;
+  DeviceTensor norm_;       // f32 [hidden]
+  DeviceTensor cos_, sin_;  // f32 [positions, head_dim/2]
   Activations activations_;
   size_t weight_bytes_ = 0;
 };

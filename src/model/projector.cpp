@@ -2,34 +2,30 @@
 
 namespace bifrons {
 
-std::unique_ptr<Linear> PackBiased(const Ops& ops, ThreadPool& pool, WeightSource& source,
-                                   const std::string& name, DType compute) {
+std::unique_ptr<Linear> PackBiased(Device& device, WeightSource& source, const std::string& name,
+                                   DType compute) {
   const TensorView weight = source.Get(name + ".weight");
-  auto linear = ops.pack_linear(pool, {&weight, 1}, source.Get(name + ".bias"), compute);
+  auto linear = device.PackLinear({&weight, 1}, source.Get(name + ".bias"), compute);
   source.Release(name + ".weight");
   return linear;
 }
 
-Projector::Projector(const Ops& ops, ThreadPool& pool, WeightSource& source, const std::string& name,
+Projector::Projector(Device& device, WeightSource& source, const std::string& name,
                      const ProjectorConfig& config, DType compute)
-    : ops_(ops), pool_(pool) {
+    : device_(device) {
   for (int64_t i = 0; i < config.depth; i++) {
-    layers_.push_back(PackBiased(ops, pool, source, name + "." + std::to_string(i), compute));
+    layers_.push_back(PackBiased(device, source, name + "." + std::to_string(i), compute));
   }
 }
 
-void Projector::Forward(const float* x, int64_t rows, RowClass row_class, float* y) {
-  const int64_t width = layers_.back()->out;
-  if (hidden_[0].empty() || hidden_[0].shape()[0] < rows) {
-    for (Tensor& hidden : hidden_) hidden = Tensor(DType::kF32, {rows, width});
-  }
+void Projector::Forward(Queue& queue, View x, RowClass row_class, View y) {
   // The first layer takes the raw input; GELU stands before every further one.
-  for (size_t i = 0; i < layers_.size(); i++) {
-    float* out = i + 1 == layers_.size() ? y : hidden_[i % 2].as<float>();
-    ops_.linear(pool_, *layers_[i], x, rows, row_class, false, out);
-    if (i + 1 < layers_.size()) ops_.gelu(pool_, out, rows * width);
-    x = out;
+  for (size_t i = 0; i + 1 < layers_.size(); i++) {
+    const View hidden = Grown(device_, hidden_[i % 2], x.rows(), layers_[i]->out);
+    queue.Multiply(*layers_[i], x, row_class, Epilogue::kGelu, hidden);
+    x = hidden;
   }
+  queue.Multiply(*layers_.back(), x, row_class, Epilogue::kNone, y);
 }
 
 size_t Projector::weight_bytes() const {

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/ops.h"
+#include "kernels/device.h"
 #include "src/model/config.h"
 #include "src/model/weight_source.h"
 
@@ -15,24 +15,23 @@ namespace bifrons {
 class Projector {
  public:
   /// Packs "NAME.0", "NAME.1", … of `source`, `config.depth` layers.
-  Projector(const Ops& ops, ThreadPool& pool, WeightSource& source, const std::string& name,
-            const ProjectorConfig& config, DType compute);
+  Projector(Device& device, WeightSource& source, const std::string& name, const ProjectorConfig& config,
+            DType compute);
 
-  /// x [rows, input] → y [rows, output].
-  void Forward(const float* x, int64_t rows, RowClass row_class, float* y);
+  /// x f32 [rows, input] → y f32 [rows, output]. All calls are for one queue, as they share buffers.
+  void Forward(Queue& queue, View x, RowClass row_class, View y);
 
   /// Bytes of the weights, which every call reads once.
   size_t weight_bytes() const;
 
  private:
-  const Ops& ops_;
-  ThreadPool& pool_;
+  Device& device_;
   std::vector<std::unique_ptr<Linear>> layers_;
-  Tensor hidden_[2];  // what stands between two layers, [rows, output], grown on demand
+  DeviceTensor hidden_[2];  // what stands between two layers, f32 [rows, output], grown on demand
 };
 
 /// Packs NAME.weight and NAME.bias and lets `source` drop what it made for them.
-std::unique_ptr<Linear> PackBiased(const Ops& ops, ThreadPool& pool, WeightSource& source,
-                                   const std::string& name, DType compute);
+std::unique_ptr<Linear> PackBiased(Device& device, WeightSource& source, const std::string& name,
+                                   DType compute);
 
 }  // namespace bifrons
