@@ -2,8 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "kernels/backend.h"
-#include "kernels/limits.h"
+#include "kernels/device.h"
 #include "src/cli/commands.h"
 #include "src/engine/benchmark.h"
 
@@ -12,11 +11,12 @@ namespace {
 
 Result<int> BenchPictures(const BenchOptions& options) {
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
-  const double bandwidth = MeasureBandwidth(janus->pool());
+  const double bandwidth = janus->device().MeasureBandwidth();
   nlohmann::json all = nlohmann::json::array();
   if (!options.json) {
     std::printf("%s; %s, %s, %s, %d threads; %.1f GB/s\n\n", ProcessorName().c_str(), janus->name().c_str(),
-                janus->ops().isa, NameOf(janus->compute()), janus->pool().threads(), bandwidth / 1e9);
+                janus->device().isa().c_str(), NameOf(janus->compute()), janus->device().threads(),
+                bandwidth / 1e9);
     std::printf("%9s %10s %11s %9s %8s %9s %12s %11s\n", "pictures", "rows/step", "pictures/s", "tokens/s",
                 "GB/s", "VQ s each", "keys+values", "resident");
   }
@@ -45,8 +45,8 @@ Result<int> BenchPictures(const BenchOptions& options) {
   }
   if (options.json) {
     const nlohmann::json json = {{"processor", ProcessorName()},
-                                 {"isa", janus->ops().isa},
-                                 {"threads", janus->pool().threads()},
+                                 {"isa", janus->device().isa()},
+                                 {"threads", janus->device().threads()},
                                  {"model", janus->name()},
                                  {"dtype", NameOf(janus->compute())},
                                  {"bandwidth_gbs", bandwidth / 1e9},
@@ -76,9 +76,9 @@ Result<int> RunBench(const BenchOptions& options) {
 
   if (options.json) {
     nlohmann::json json = {{"processor", ProcessorName()},
-                           {"backend", janus->ops().backend},
-                           {"isa", janus->ops().isa},
-                           {"threads", janus->pool().threads()},
+                           {"backend", janus->device().backend()},
+                           {"isa", janus->device().isa()},
+                           {"threads", janus->device().threads()},
                            {"model", janus->name()},
                            {"dtype", NameOf(janus->compute())},
                            {"weight_bytes", janus->step_bytes()},
@@ -111,7 +111,7 @@ Result<int> RunBench(const BenchOptions& options) {
   }
 
   std::printf("%s; %s, %s, %s, %d threads\n", ProcessorName().c_str(), janus->name().c_str(),
-              janus->ops().isa, NameOf(janus->compute()), janus->pool().threads());
+              janus->device().isa().c_str(), NameOf(janus->compute()), janus->device().threads());
   std::printf("limits measured in this run: %.1f GB/s over %.2f GB, %.0f GMAC/s\n\n", r.bandwidth / 1e9,
               static_cast<double>(janus->step_bytes()) / 1e9, r.mac_rate / 1e9);
   std::printf("%-28s %10s %10s %10s\n", "stage", "ms", "rate", "of limit");

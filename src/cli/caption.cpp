@@ -210,7 +210,8 @@ int CaptionRun::Summarise(Janus* janus) {
                   "%.2f s (%.2f images/s, %.1f tokens/s), of which reading and looking at images %.2f s; %s, "
                   "%s, %d threads",
                   seconds, static_cast<double>(done_) / seconds, static_cast<double>(tokens_) / seconds,
-                  image_seconds_, janus->ops().isa, NameOf(janus->compute()), janus->pool().threads());
+                  image_seconds_, janus->device().isa().c_str(), NameOf(janus->compute()),
+                  janus->device().threads());
     bar_.Print(line);
   }
   return failed > 0 ? static_cast<int>(ErrorKind::kBadData) : 0;

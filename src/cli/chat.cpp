@@ -153,7 +153,7 @@ Status Chat::Draw(const std::string& prompt) {
     BIFRONS_TRY(pictures, bifrons::Draw(scheduler_, {&request, 1}, progress));
   }
   settings_.prompt = prompt, settings_.seed = request.seed, settings_.sampling = request.sampling;
-  BIFRONS_TRY(const auto png, EncodePng(settings_.width, settings_.height, ToRgb8(pictures[0].pixels.view()),
+  BIFRONS_TRY(const auto png, EncodePng(settings_.width, settings_.height, pictures[0].image.rgb,
                                         {{"parameters", FormatParameters(settings_)}}));
   BIFRONS_TRY(NumberedFiles files, NumberedFiles::Begin("chat", ".png", /*several=*/true));
   BIFRONS_TRY(const std::string file, files.Write(png));

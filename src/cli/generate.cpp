@@ -6,7 +6,6 @@
 #include <optional>
 #include <random>
 
-#include "kernels/limits.h"
 #include "src/base/npy.h"
 #include "src/base/progress.h"
 #include "src/base/stop.h"
@@ -38,7 +37,7 @@ struct DrawingJob {
 
 // The best candidate so far for one picture of the output.
 struct Best {
-  std::vector<uint8_t> rgb;
+  Image image;
   std::vector<int32_t> codes;
   DrawRequest request;
   Choice choice;
@@ -93,7 +92,7 @@ Result<std::vector<OutputFile>> ClaimFiles(const GenerateOptions& options, size_
 }
 
 void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
-  const double bandwidth = MeasureBandwidth(janus.pool());
+  const double bandwidth = janus.device().MeasureBandwidth();
   const double rate = static_cast<double>(stats.bytes_read) / std::max(stats.decode_seconds, 1e-9);
   std::fprintf(
       stderr,
@@ -102,8 +101,8 @@ void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
       "VQ decoding %.2f s; %s, %s, %d threads\n",
       stats.prefill_seconds, static_cast<double>(stats.prompt_tokens) / std::max(stats.prefill_seconds, 1e-9),
       stats.decode_seconds, static_cast<double>(stats.image_tokens) / std::max(stats.decode_seconds, 1e-9),
-      rate / 1e9, 100 * rate / bandwidth, bandwidth / 1e9, stats.vq_seconds, janus.ops().isa,
-      NameOf(janus.compute()), janus.pool().threads());
+      rate / 1e9, 100 * rate / bandwidth, bandwidth / 1e9, stats.vq_seconds, janus.device().isa().c_str(),
+      NameOf(janus.compute()), janus.device().threads());
 }
 
 Status WriteCodes(const std::string& path, const std::vector<std::vector<int32_t>>& codes) {
@@ -122,19 +121,17 @@ bool Overrides(const GenerateOptions& o) {
 // stays.
 Status Consider(Janus& janus, Scheduler& scheduler, const DrawRequest& request, const DrawnPicture& picture,
                 bool judge, Best* best) {
-  std::vector<uint8_t> rgb = ToRgb8(picture.pixels.view());
-  bool better = best->rgb.empty();
+  bool better = best->image.rgb.empty();
   if (judge) {
-    Image image{picture.pixels.shape()[1], picture.pixels.shape()[0], rgb};
     Result<double> judged = 0.0;
-    scheduler.RunBetweenSteps([&] { judged = JudgePicture(janus, image, request.prompt); });
+    scheduler.RunBetweenSteps([&] { judged = JudgePicture(janus, picture.image, request.prompt); });
     BIFRONS_TRY(const double score, judged);
     std::vector<float>& scores = best->choice.scores;
     if (scores.empty()) best->choice.first_seed = request.seed;
     better = scores.empty() || static_cast<float>(score) > *std::max_element(scores.begin(), scores.end());
     scores.push_back(static_cast<float>(score));
   }
-  if (better) best->rgb = std::move(rgb), best->codes = picture.codes, best->request = request;
+  if (better) best->image = picture.image, best->codes = picture.codes, best->request = request;
   return {};
 }
 
@@ -235,7 +232,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     settings.choice = redrawn ? job.choice : best.choice;
     settings.upscale = job.upscale;
     settings.resized_width = job.resized_width, settings.resized_height = job.resized_height;
-    const Image image = Resampled({settings.width, settings.height, std::move(best.rgb)}, settings);
+    const Image image = Resampled(std::move(best.image), settings);
     BIFRONS_TRY(const auto png, EncodePng(image.width, image.height, image.rgb,
                                           {{"parameters", FormatParameters(settings)}}));
     std::string file;

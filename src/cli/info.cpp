@@ -2,7 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "kernels/backend.h"
+#include "kernels/device.h"
 #include "src/base/available_memory.h"
 #include "src/cli/commands.h"
 #include "src/model/memory_plan.h"
@@ -131,8 +131,8 @@ void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DTy
 Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
   BIFRONS_TRY(const auto source, OpenWeights(model));
-  BIFRONS_TRY(const Ops* ops, ChooseOps("cpu", ""));
-  const DType compute = options.compute.value_or(DefaultCompute(*ops));
+  BIFRONS_TRY(const auto device, MakeDevice("cpu", "", 1));
+  const DType compute = options.compute.value_or(device->default_compute());
   const MemoryPlan plan = PlanMemory(*source, compute, ModelParts{}, options.images);
   const MemoryPlan asking = PlanMemory(*source, compute, kUnderstandingParts, options.images);
   const auto table = TensorTable(source->config());

@@ -22,7 +22,7 @@ Status WriteImage(const OutputFile& file, const Image& image) {
 
 Result<int> Encode(const VqOptions& options, Janus& janus) {
   BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
-  BIFRONS_TRY(const auto codes, EncodeImage(janus, FitForCodes(janus, image)));
+  const auto codes = EncodeImage(janus, FitForCodes(janus, image));
   if (StopRequested()) return Interrupted();
   const TensorView view{codes.data(), DType::kI32, {static_cast<int64_t>(codes.size())}};
   BIFRONS_RETURN_IF_ERROR(WriteNpy(options.output, view));
@@ -47,7 +47,7 @@ Result<int> Decode(const VqOptions& options, const std::optional<OutputFile>& ou
 Result<int> Roundtrip(const VqOptions& options, const std::optional<OutputFile>& output, Janus& janus) {
   BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
   const Image fitted = FitForCodes(janus, image);
-  BIFRONS_TRY(const auto codes, EncodeImage(janus, fitted));
+  const auto codes = EncodeImage(janus, fitted);
   if (StopRequested()) return Interrupted();
   BIFRONS_TRY(const Image decoded, DecodeCodes(janus, codes));
   if (StopRequested()) return Interrupted();

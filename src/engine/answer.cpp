@@ -93,6 +93,14 @@ double TokenLogProbability(const float* logits, int64_t vocabulary, int32_t toke
   return static_cast<double>(logits[token] - largest) - std::log(sum);
 }
 
+// Logits f32 [rows, vocabulary] of hidden states f32 [rows, hidden], for the host.
+Tensor TextLogits(Janus& janus, View hidden) {
+  const Shape shape{hidden.rows(), janus.config().llama.vocabulary};
+  const DeviceTensor logits = janus.device().NewTensor(DType::kF32, shape);
+  janus.TextLogits(janus.steps(), hidden, logits.view());
+  return janus.steps().Fetch(logits.view());
+}
+
 }  // namespace
 
 Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::string_view text) {
@@ -108,16 +116,19 @@ Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::s
                       std::to_string(length) + " exceed the model's " + std::to_string(config.max_positions) +
                       " positions");
   }
-  KvCache kv(config, janus.kv_type(), length + count);
-  Tensor x(DType::kF32, {count, config.hidden}), logits(DType::kF32, {count, config.vocabulary});
-  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, x.as<float>());
+  Queue& queue = janus.steps();
+  KvCache kv(janus.MakeKvPool(), length + count);
+  const DeviceTensor x = janus.device().NewTensor(DType::kF32, {count, config.hidden});
+  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, x.view().Rows(0, 1));
   if (count > 1) {
     // Row i + 1 follows token i; all tokens are known, so one pass serves them.
-    janus.llama().EmbedText(std::span(answer).first(answer.size() - 1), x.as<float>() + config.hidden);
+    const View rest = x.view().Rows(1, count - 1);
+    const DeviceTensor ids = Uploaded(janus, queue, std::span(answer).first(answer.size() - 1));
+    janus.llama().EmbedText(queue, ids.view(), rest);
     const SequenceSpan span{&kv, length, count - 1, RowClass::kDecode};
-    janus.llama().Forward({&span, 1}, x.as<float>() + config.hidden);
+    janus.llama().Forward(queue, {&span, 1}, rest);
   }
-  janus.TextLogits(x.as<float>(), count, logits.as<float>());
+  const Tensor logits = TextLogits(janus, x.view());
   double total = 0;
   for (int64_t i = 0; i < count; i++) {
     total += TokenLogProbability(logits.as<float>() + i * config.vocabulary, config.vocabulary,
@@ -127,16 +138,13 @@ Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::s
 }
 
 Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& request) {
-  const LlamaConfig& config = janus.config().llama;
   const Conversation prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
   BIFRONS_RETURN_IF_ERROR(CheckImages(prompt, request.images.size()));
-  KvCache kv(config, janus.kv_type(), static_cast<int64_t>(prompt.ids.size()));
-  std::vector<float> hidden(static_cast<size_t>(config.hidden)),
-      logits(static_cast<size_t>(config.vocabulary));
-  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, hidden.data());
-  janus.TextLogits(hidden.data(), 1, logits.data());
-  return logits;
+  KvCache kv(janus.MakeKvPool(), static_cast<int64_t>(prompt.ids.size()));
+  const DeviceTensor hidden = janus.device().NewTensor(DType::kF32, {1, janus.config().llama.hidden});
+  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, hidden.view());
+  return ToFloats(TextLogits(janus, hidden.view()).view());
 }
 
 }  // namespace bifrons

@@ -11,8 +11,8 @@ Result<PictureSettings> DescribeModel(Janus& janus) {
   s.steps = janus.config().vq.tokens();
   s.compute = NameOf(janus.compute());
   s.kv_type = NameOf(janus.kv_type());
-  s.backend = janus.ops().backend;
-  s.isa = janus.ops().isa;
+  s.backend = janus.device().backend();
+  s.isa = janus.device().isa();
   s.chat_template = NameOf(janus.chat_template());
   s.version = std::string("bifrons ") + BIFRONS_VERSION;
   return s;

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "vision/png.h"
+#include "src/engine/prefill.h"
 
 namespace bifrons {
 
@@ -13,17 +13,41 @@ Image FitForCodes(Janus& janus, const Image& image) {
   return ResizeAndPad(image, processor);
 }
 
-Result<std::vector<int32_t>> EncodeImage(Janus& janus, const Image& fitted) {
+std::vector<int32_t> EncodeImage(Janus& janus, const Image& fitted) {
   Tensor pixels(DType::kF32, {fitted.height, fitted.width, 3});
   // The decoder's range: x/255·2 − 1, whatever the vision tower's mean and deviation are.
   for (size_t i = 0; i < fitted.rgb.size(); i++)
     pixels.as<float>()[i] = (static_cast<float>(fitted.rgb[i]) / 255.0f - 0.5f) / 0.5f;
-  return janus.vq_encoder().Encode(janus.pool(), pixels.view());
+  Queue& queue = janus.images();
+  const DeviceTensor on_device = janus.device().NewTensor(DType::kF32, pixels.shape());
+  const DeviceTensor codes = janus.device().NewTensor(DType::kI32, {janus.config().vq.tokens()});
+  queue.Upload(pixels.view(), on_device.view());
+  janus.vq_encoder().Encode(queue, on_device.view(), codes.view());
+  std::vector<int32_t> all(static_cast<size_t>(janus.config().vq.tokens()));
+  queue.Wait(queue.Download(codes.view(), all.data()));
+  return all;
+}
+
+DeviceTensor DecodePixels(Janus& janus, View codes) {
+  const int64_t side = janus.config().vq.image_size();
+  DeviceTensor pixels = janus.device().NewTensor(DType::kF32, {side, side, 3});
+  janus.vq().Decode(janus.images(), codes, pixels.view());
+  return pixels;
+}
+
+Image DecodeImage(Janus& janus, View codes) {
+  Queue& queue = janus.images();
+  const DeviceTensor pixels = DecodePixels(janus, codes);
+  const DeviceTensor bytes = janus.device().NewTensor(DType::kU8, pixels.shape());
+  queue.ToBytes(pixels.view(), bytes.view());
+  Image image{pixels.shape()[1], pixels.shape()[0], std::vector<uint8_t>(bytes.bytes())};
+  queue.Wait(queue.Download(bytes.view(), image.rgb.data()));
+  return image;
 }
 
 Result<Image> DecodeCodes(Janus& janus, std::span<const int32_t> codes) {
-  BIFRONS_TRY(const Tensor pixels, janus.vq().Decode(janus.pool(), codes));
-  return Image{pixels.shape()[1], pixels.shape()[0], ToRgb8(pixels.view())};
+  BIFRONS_RETURN_IF_ERROR(janus.vq().CheckCodes(codes));
+  return DecodeImage(janus, Uploaded(janus, janus.images(), codes).view());
 }
 
 double Psnr(const Image& a, const Image& b) {

@@ -1,34 +1,42 @@
 #include "src/engine/prefill.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace bifrons {
 
+DeviceTensor Uploaded(Janus& janus, Queue& queue, std::span<const int32_t> ids) {
+  const Shape shape{static_cast<int64_t>(ids.size())};
+  DeviceTensor tensor = janus.device().NewTensor(DType::kI32, shape);
+  queue.Upload({ids.data(), DType::kI32, shape}, tensor.view());
+  return tensor;
+}
+
 int64_t PrefillNext(Janus& janus, std::span<const int32_t> ids, std::span<const PromptImage> images,
-                    int64_t from, KvCache& cache, float* last_hidden) {
-  const int64_t hidden = janus.config().llama.hidden, n = static_cast<int64_t>(ids.size());
-  const size_t row_bytes = static_cast<size_t>(hidden) * sizeof(float);
+                    int64_t from, KvCache& cache, View last_hidden) {
+  const int64_t n = static_cast<int64_t>(ids.size());
   BIFRONS_CHECK(from % kPrefillChunk == 0 && from < n);
   const int64_t rows = std::min(kPrefillChunk, n - from);
-  Tensor x(DType::kF32, {rows, hidden});
-  janus.llama().EmbedText(ids.subspan(static_cast<size_t>(from), static_cast<size_t>(rows)), x.as<float>());
+  Queue& queue = janus.steps();
+  const DeviceTensor chunk = janus.device().NewTensor(DType::kF32, {rows, janus.config().llama.hidden});
+  const View x = chunk.view();
+  const auto some = ids.subspan(static_cast<size_t>(from), static_cast<size_t>(rows));
+  janus.llama().EmbedText(queue, Uploaded(janus, queue, some).view(), x);
   for (const PromptImage& image : images) {
+    const View features = image.features->rows.view();
     const int64_t first = std::max(from, image.start);
-    const int64_t last = std::min(from + rows, image.start + image.features->shape()[0]);
+    const int64_t last = std::min(from + rows, image.start + features.rows());
     if (first >= last) continue;
-    std::memcpy(x.as<float>() + (first - from) * hidden,
-                image.features->as<float>() + (first - image.start) * hidden,
-                static_cast<size_t>(last - first) * row_bytes);
+    queue.After(image.features->ready);
+    queue.Copy(features.Rows(first - image.start, last - first), x.Rows(first - from, last - first));
   }
   const SequenceSpan span{&cache, from, rows, RowClass::kPrefill};
-  janus.llama().Forward({&span, 1}, x.as<float>());
-  std::memcpy(last_hidden, x.as<float>() + (rows - 1) * hidden, row_bytes);
+  janus.llama().Forward(queue, {&span, 1}, x);
+  queue.Copy(x.Rows(rows - 1, 1), last_hidden);
   return from + rows;
 }
 
 void Prefill(Janus& janus, std::span<const int32_t> ids, std::span<const PromptImage> images, int64_t from,
-             KvCache& cache, float* last_hidden) {
+             KvCache& cache, View last_hidden) {
   do {
     from = PrefillNext(janus, ids, images, from, cache, last_hidden);
   } while (from < static_cast<int64_t>(ids.size()));

@@ -6,7 +6,7 @@ namespace bifrons {
 
 int64_t Prefix::Advance(Janus& janus) {
   const int64_t before = filled;
-  filled = PrefillNext(janus, ids, {}, filled, cache, last_hidden.data());
+  filled = PrefillNext(janus, ids, {}, filled, cache, last_hidden.view());
   return filled - before;
 }
 
@@ -22,10 +22,9 @@ std::shared_ptr<Prefix> Prefixes::Obtain(const std::vector<int32_t>& ids) {
     prefixes_.splice(prefixes_.begin(), prefixes_, found);
     return prefixes_.front();
   }
-  const LlamaConfig& config = janus_.config().llama;
-  prefixes_.push_front(std::make_shared<Prefix>(Prefix{ids, KvCache(pool_, static_cast<int64_t>(ids.size())),
-                                                       std::vector<float>(static_cast<size_t>(config.hidden)),
-                                                       0, BytesFor(ids)}));
+  prefixes_.push_front(std::make_shared<Prefix>(
+      Prefix{ids, KvCache(pool_, static_cast<int64_t>(ids.size())),
+             janus_.device().NewTensor(DType::kF32, {1, janus_.config().llama.hidden}), 0, BytesFor(ids)}));
   return prefixes_.front();
 }
 

@@ -16,9 +16,9 @@ namespace bifrons {
 struct Prefix {
   std::vector<int32_t> ids;
   KvCache cache;
-  std::vector<float> last_hidden;  // [hidden] of the last position so far
-  int64_t filled = 0;              // positions
-  size_t bytes = 0;                // of the cache
+  DeviceTensor last_hidden;  // f32 [1, hidden] of the last position so far
+  int64_t filled = 0;        // positions
+  size_t bytes = 0;          // of the cache
 
   bool complete() const { return filled == static_cast<int64_t>(ids.size()); }
   /// Runs one more chunk; the tokens it had.

@@ -28,30 +28,35 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
 
   Trace trace;
   trace.prompt = janus.EncodePrompt(prompt);
-  trace.logits_conditional = Tensor(DType::kF32, {count, codebook});
-  trace.logits_unconditional = Tensor(DType::kF32, {count, codebook});
   const auto length = static_cast<int64_t>(trace.prompt.conditional.size());
-  KvCache caches[2] = {{config.llama, janus.kv_type(), length + count},
-                       {config.llama, janus.kv_type(), length + count}};
-  Tensor x(DType::kF32, {2, hidden});
-  Tensor logits(DType::kF32, {2, codebook});
-  Prefill(janus, trace.prompt.conditional, {}, 0, caches[0], x.as<float>());
-  Prefill(janus, trace.prompt.unconditional, {}, 0, caches[1], x.as<float>() + hidden);
-  const size_t row_bytes = static_cast<size_t>(codebook) * sizeof(float);
+  Queue& queue = janus.steps();
+  const auto pool = janus.MakeKvPool();
+  KvCache caches[2] = {{pool, length + count}, {pool, length + count}};
+  const auto floats = [&](int64_t rows, int64_t width) {
+    return janus.device().NewTensor(DType::kF32, {rows, width});
+  };
+  const DeviceTensor pair = floats(2, hidden), both = floats(2, codebook);
+  const DeviceTensor conditional = floats(count, codebook), unconditional = floats(count, codebook);
+  const DeviceTensor ids = Uploaded(janus, queue, codes);
+  const View x = pair.view(), logits = both.view();
+  Prefill(janus, trace.prompt.conditional, {}, 0, caches[0], x.Rows(0, 1));
+  Prefill(janus, trace.prompt.unconditional, {}, 0, caches[1], x.Rows(1, 1));
   for (int64_t i = 0; i < count; i++) {
-    janus.ImageLogits(x.as<float>(), 2, logits.as<float>());
-    std::memcpy(trace.logits_conditional.as<float>() + i * codebook, logits.as<float>(), row_bytes);
-    std::memcpy(trace.logits_unconditional.as<float>() + i * codebook, logits.as<float>() + codebook,
-                row_bytes);
+    janus.ImageLogits(queue, x, logits);
+    queue.Copy(logits.Rows(0, 1), conditional.view().Rows(i, 1));
+    queue.Copy(logits.Rows(1, 1), unconditional.view().Rows(i, 1));
     if (i + 1 == count) break;
-    janus.EmbedImageTokens(codes.subspan(static_cast<size_t>(i), 1), x.as<float>());
-    std::memcpy(x.as<float>() + hidden, x.as<float>(), static_cast<size_t>(hidden) * sizeof(float));
+    janus.EmbedImageTokens(queue, ids.view().Rows(i, 1), x.Rows(0, 1));
+    queue.Copy(x.Rows(0, 1), x.Rows(1, 1));
     const SequenceSpan spans[2] = {{&caches[0], length + i, 1, RowClass::kDecode},
                                    {&caches[1], length + i, 1, RowClass::kDecode}};
-    janus.llama().Forward(spans, x.as<float>());
+    janus.llama().Forward(queue, spans, x);
   }
+  trace.logits_conditional = queue.Fetch(conditional.view());
+  trace.logits_unconditional = queue.Fetch(unconditional.view());
   if (count == tokens) {
-    BIFRONS_TRY(trace.pixels, janus.vq().Decode(janus.pool(), codes));
+    const DeviceTensor again = Uploaded(janus, janus.images(), codes);
+    trace.pixels = janus.images().Fetch(DecodePixels(janus, again.view()).view());
   }
   return trace;
 }
@@ -59,22 +64,16 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
 namespace {
 
 // Stacks tensors of one shape; a single one stays as it is.
-Tensor Stacked(std::span<const Tensor* const> parts) {
+Tensor Stacked(const std::vector<Tensor>& parts) {
   if (parts.empty()) return {};
   Shape shape;
   if (parts.size() > 1) shape.Append(static_cast<int64_t>(parts.size()));
-  for (int i = 0; i < parts[0]->shape().rank(); i++) shape.Append(parts[0]->shape()[i]);
-  Tensor all(parts[0]->dtype(), shape);
+  for (int i = 0; i < parts[0].shape().rank(); i++) shape.Append(parts[0].shape()[i]);
+  Tensor all(parts[0].dtype(), shape);
   for (size_t i = 0; i < parts.size(); i++) {
-    std::memcpy(static_cast<char*>(all.data()) + i * parts[i]->bytes(), parts[i]->data(), parts[i]->bytes());
+    std::memcpy(static_cast<char*>(all.data()) + i * parts[i].bytes(), parts[i].data(), parts[i].bytes());
   }
   return all;
-}
-
-Tensor Stacked(const std::vector<Tensor>& parts) {
-  std::vector<const Tensor*> pointers;
-  for (const Tensor& part : parts) pointers.push_back(&part);
-  return Stacked(pointers);
 }
 
 }  // namespace
@@ -82,21 +81,22 @@ Tensor Stacked(const std::vector<Tensor>& parts) {
 Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, const std::string& question) {
   AnswerRequest request;
   request.turns = {{static_cast<int64_t>(images.size()), question, ""}};
-  std::vector<Tensor> pixels, features, codes;
+  Queue& queue = janus.images();
+  std::vector<Tensor> pixels, features, aligned, codes;
   for (const Image& image : images) {
     pixels.push_back(Preprocess(image, janus.image_processor()));
-    features.push_back(janus.siglip().Encode(janus.pool(), pixels.back().view()));
-    request.images.push_back(std::make_shared<const Tensor>(janus.AlignFeatures(features.back())));
+    const DeviceTensor seen = janus.SeePixels(pixels.back().view());
+    features.push_back(queue.Fetch(seen.view()));
+    request.images.push_back(std::make_shared<const EmbeddedImage>(janus.AlignFeatures(seen.view())));
+    aligned.push_back(queue.Fetch(request.images.back()->rows.view()));
     if (!janus.parts().vq_encoder) continue;
-    BIFRONS_TRY(const auto image_codes, EncodeImage(janus, FitForCodes(janus, image)));
+    const auto image_codes = EncodeImage(janus, FitForCodes(janus, image));
     codes.emplace_back(DType::kI32, Shape{static_cast<int64_t>(image_codes.size())});
     std::copy(image_codes.begin(), image_codes.end(), codes.back().as<int32_t>());
   }
   AnswerTrace trace;
   BIFRONS_TRY(trace.logits, FirstTokenLogits(janus, request));
   trace.ids = janus.EncodeTurns(request.turns).ids;
-  std::vector<const Tensor*> aligned;  // what the answer was computed from
-  for (const ImageFeatures& image : request.images) aligned.push_back(image.get());
   trace.pixel_values = Stacked(pixels), trace.vision = Stacked(features), trace.aligned = Stacked(aligned);
   trace.vq_codes = Stacked(codes);
   return trace;
