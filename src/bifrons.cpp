@@ -9,7 +9,6 @@
 #include "src/model/janus.h"
 #include "src/model/text/utf8.h"
 #include "vision/image_file.h"
-#include "vision/png.h"
 
 namespace bifrons {
 
@@ -100,7 +99,7 @@ std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool
       PictureSettings settings = impl_->settings;
       settings.prompt = prompt, settings.seed = requests[i].seed, settings.sampling = sampling;
       pictures.push_back({static_cast<int>(settings.width), static_cast<int>(settings.height),
-                          ToRgb8(drawn[i].pixels.view()), std::move(drawn[i].codes),
+                          std::move(drawn[i].image.rgb), std::move(drawn[i].codes),
                           FormatParameters(settings)});
     }
     return pictures;

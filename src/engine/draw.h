@@ -10,8 +10,8 @@
 
 #include "kernels/sampling.h"
 #include "src/base/result.h"
-#include "src/base/tensor.h"
 #include "src/model/janus.h"
+#include "vision/image.h"
 
 namespace bifrons {
 
@@ -26,7 +26,7 @@ struct DrawRequest {
 
 struct DrawnPicture {
   std::vector<int32_t> codes;  // [grid²], row by row
-  Tensor pixels;               // f32 [height, width, 3], nominally −1…1
+  Image image;
 };
 
 /// Refuses what this model can never draw: a prompt longer than its positions. An error names the numbers.

@@ -1,172 +1,227 @@
 #include "src/engine/row_batch.h"
 
 #include <algorithm>
-#include <cstring>
+#include <new>
+
+#include "src/engine/prefill.h"
 
 namespace bifrons {
 namespace {
 
+// Steps whose pictures' tokens the host has not seen, at most: enough that a device never waits for the host,
+// few enough that what is told of a picture and what is cancelled is true.
+constexpr size_t kStepsAhead = 2;
+
 double Seconds(std::chrono::steady_clock::time_point since) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
-
-template <class Rows>
-bool RemoveFrom(std::vector<std::unique_ptr<Rows>>& all, int64_t id) {
-  return std::erase_if(all, [&](const auto& rows) { return rows->id == id; }) > 0;
 }
 
 int64_t Count(const auto& rows) { return static_cast<int64_t>(rows.size()); }
 
 }  // namespace
 
-bool RowBatch::Remove(int64_t id) { return RemoveFrom(pictures_, id) || RemoveFrom(answers_, id); }
+RowBatch::RowBatch(Janus& janus, int64_t pictures) : janus_(janus), queue_(janus.steps()) {
+  for (int64_t slot = pictures; slot-- > 0;) free_slots_.push_back(slot);
+}
+
+RowBatch::~RowBatch() {
+  try {
+    queue_.Wait(queue_.Record());
+  } catch (const std::bad_alloc&) {
+    // Whoever gave the work has been told, or is gone.
+  }
+}
+
+void RowBatch::Add(std::unique_ptr<PictureRows> picture) {
+  BIFRONS_CHECK(!free_slots_.empty());
+  if (codes_.empty()) {
+    const int64_t slots = Count(free_slots_);  // nobody has one yet
+    image_tokens_ = janus_.device().NewTensor(DType::kI32, {slots, 1});
+    codes_ = janus_.device().NewTensor(DType::kI32, {slots, janus_.config().vq.tokens()});
+  }
+  picture->slot = free_slots_.back();
+  // Those that join together stay in their order, which is the one in which they are told of their tokens.
+  const auto others =
+      std::find_if(pictures_.begin(), pictures_.end(), [](const auto& p) { return p->tokens > 0; });
+  pictures_.insert(others, std::move(picture));
+  free_slots_.pop_back();
+}
+
+// Its slot may be taken by another one at once, whose codes are written after what was given for this one.
+void RowBatch::Drop(size_t picture) {
+  free_slots_.push_back(pictures_[picture]->slot);
+  pictures_.erase(pictures_.begin() + static_cast<ptrdiff_t>(picture));
+}
+
+bool RowBatch::Remove(int64_t id) {
+  for (size_t i = 0; i < pictures_.size(); i++) {
+    if (pictures_[i]->id != id) continue;
+    Drop(i);
+    return true;
+  }
+  return std::erase_if(answers_, [&](const auto& answer) { return answer->id == id; }) > 0;
+}
 
 StepResult RowBatch::Step(const TextCallback& on_text) {
   StepResult result;
   if (empty()) return result;
-  Gather();
-  SampleAnswers(on_text, result);  // whose rows stand behind those of pictures that may leave
-  SamplePictures(result);
-  if (!empty()) GoOn(result);
+  const int64_t pairs = 2 * Count(pictures_), answers = Count(answers_);
+  const View x = Grown(janus_.device(), x_, pairs + answers, janus_.config().llama.hidden);
+  GoOn(x, result);
+  SamplePictures(x.Rows(0, pairs), result);
+  SampleAnswers(x.Rows(pairs, answers), on_text, result);
+  CheckTokens(result);
   return result;
 }
 
-// Hidden states of all rows into x_.
-void RowBatch::Gather() {
-  const int64_t hidden = janus_.config().llama.hidden;
-  float* x = Grown(x_, 2 * Count(pictures_) + Count(answers_), hidden);
-  for (const auto& p : pictures_) x = std::copy(p->hidden.begin(), p->hidden.end(), x);
-  for (const auto& a : answers_) x = std::copy(a->hidden.begin(), a->hidden.end(), x);
+// Hidden states of all rows into x: those of the last tokens, or of the prompts.
+void RowBatch::GoOn(View x, StepResult& result) {
+  int64_t row = 0;
+  size_t joined = 0, going = 0;  // pictures that have just joined, answers that have not
+  for (; joined < pictures_.size() && pictures_[joined]->tokens == 0; joined++) {
+    PictureRows& p = *pictures_[joined];
+    queue_.Copy(p.conditional_prompt->last_hidden.view(), x.Rows(row++, 1));
+    queue_.Copy(p.unconditional_prompt->last_hidden.view(), x.Rows(row++, 1));
+    p.conditional_prompt = p.unconditional_prompt = nullptr;
+  }
+  const int64_t first = row;
+  spans_.clear();
+  if (const auto some = std::span(pictures_).subspan(joined); !some.empty()) {
+    EmbedPictures(some, x.Rows(row, 2 * Count(some)));
+    result.bytes_read += janus_.step_bytes() - janus_.llama().weight_bytes();
+    row += 2 * Count(some);
+  }
+  while (going < answers_.size() && answers_[going]->last_hidden.empty()) going++;
+  if (const auto some = std::span(answers_).first(going); !some.empty()) {
+    EmbedAnswers(some, x.Rows(row, Count(some)));
+    result.bytes_read += janus_.text_step_bytes() - janus_.llama().weight_bytes();
+    row += Count(some);
+  }
+  for (; going < answers_.size(); going++) {
+    AnswerRow& a = *answers_[going];
+    queue_.Copy(a.last_hidden.view(), x.Rows(row++, 1));
+    a.last_hidden = {};
+  }
+  if (spans_.empty()) return;
+  janus_.llama().Forward(queue_, spans_, x.Rows(first, Count(spans_)));
+  result.rows = Count(spans_);
+  result.bytes_read += janus_.llama().weight_bytes();
+  const KvShape shape = KvShapeOf(janus_.config().llama, janus_.kv_type());
+  for (const SequenceSpan& span : spans_) result.bytes_read += shape.Bytes(span.start + 1);
 }
 
-void RowBatch::MakeScratch(int64_t n) {
-  const auto threads = static_cast<size_t>(janus_.pool().threads());
-  sampled_values_.resize(std::max(sampled_values_.size(), threads * static_cast<size_t>(n)));
-  sample_buckets_.resize(threads * kSampleBuckets);
+void RowBatch::EmbedPictures(std::span<const std::unique_ptr<PictureRows>> going, View x) {
+  const int64_t count = Count(going), tokens = janus_.config().vq.tokens();
+  Sighting sighting{{}, std::vector<int32_t>(going.size()), {}};
+  std::vector<int32_t> last, picture_of;  // where the last codes stand; which picture a row is of
+  for (const auto& p : going) {
+    last.push_back(static_cast<int32_t>(p->slot * tokens + p->tokens - 1));
+    picture_of.insert(picture_of.end(), 2, static_cast<int32_t>(sighting.whose.size()));
+    sighting.whose.push_back({p->id, p->tokens - 1});
+    const int64_t position = p->prompt_tokens + p->tokens - 1;
+    spans_.push_back({&p->conditional, position, 1, RowClass::kDecode});
+    spans_.push_back({&p->unconditional, position, 1, RowClass::kDecode});
+  }
+  const View codes = image_tokens_.view().Rows(0, count);
+  queue_.CopyRows(codes_.view().As({codes_.shape().elements(), 1}), last, codes);
+  sightings_.push_back(std::move(sighting));
+  sightings_.back().ready = queue_.Download(codes, sightings_.back().tokens.data());
+  const View embedded = Grown(janus_.device(), embedded_, count, x.width());
+  janus_.EmbedImageTokens(queue_, codes, embedded);
+  queue_.CopyRows(embedded, picture_of, x);
 }
 
-SampleScratch RowBatch::ScratchOf(int thread, int64_t n) {
-  return {sampled_values_.data() + thread * n, sample_buckets_.data() + thread * kSampleBuckets};
+void RowBatch::EmbedAnswers(std::span<const std::unique_ptr<AnswerRow>> going, View x) {
+  std::vector<int32_t> tokens;
+  for (const auto& a : going) {
+    tokens.push_back(a->stream.tokens().back());
+    const int64_t position = a->answer.prompt_tokens + Count(a->stream.tokens()) - 1;
+    spans_.push_back({&a->cache, position, 1, RowClass::kDecode});
+  }
+  janus_.llama().EmbedText(queue_, Uploaded(janus_, queue_, tokens).view(), x);
 }
 
-Error RowBatch::NotNumbers(const std::string& token) const {
-  return DataError("the model's logits are not numbers (NaN) at " + token +
-                   "; its weights are damaged, or overflow in " + NameOf(janus_.compute()) + " arithmetic");
-}
-
-void RowBatch::SamplePictures(StepResult& result) {
-  const int64_t codebook = janus_.config().vq.codebook_size, pictures = Count(pictures_);
-  if (pictures == 0) return;
-  float* logits = Grown(image_logits_, 2 * pictures, codebook);
-  janus_.ImageLogits(x_.as<float>(), 2 * pictures, logits);
-  MakeScratch(codebook);
-  codes_.resize(pictures_.size());
-  janus_.pool().ParallelFor(pictures, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t i = begin; i < end; i++) {
-      const PictureRows& p = *pictures_[static_cast<size_t>(i)];
-      const float* pair = logits + 2 * i * codebook;
-      const NoiseKey key{p.request.seed, static_cast<uint32_t>(p.codes.size()), NoiseStream::kImageTokens};
-      codes_[static_cast<size_t>(i)] =
-          SampleRow(pair, pair + codebook, codebook, p.request.sampling, key, ScratchOf(thread, codebook));
-    }
-  });
-  for (size_t i = 0; i < pictures_.size(); i++) {
-    PictureRows& p = *pictures_[i];
-    if (codes_[i] != kNoToken) {
-      p.codes.push_back(codes_[i]);
-      result.image_tokens++;
+// Pictures with all their codes leave.
+void RowBatch::SamplePictures(View hidden, StepResult& result) {
+  if (pictures_.empty()) return;
+  const int64_t tokens = janus_.config().vq.tokens();
+  const View logits = Grown(janus_.device(), image_logits_, hidden.rows(), janus_.config().vq.codebook_size);
+  janus_.ImageLogits(queue_, hidden, logits);
+  requests_.clear();
+  for (const auto& p : pictures_) {
+    requests_.push_back(
+        {.row = 2 * Count(requests_),
+         .paired = true,
+         .sampling = p->request.sampling,
+         .noise = {p->request.seed, static_cast<uint32_t>(p->tokens), NoiseStream::kImageTokens},
+         .to = p->slot * tokens + p->tokens});
+    p->tokens++;
+  }
+  queue_.Sample(logits, requests_, codes_.view());
+  result.image_tokens = Count(pictures_);
+  for (size_t i = 0; i < pictures_.size();) {
+    const PictureRows& p = *pictures_[i];
+    if (p.tokens < tokens) {
+      i++;
       continue;
     }
-    result.failed.push_back({p.id, NotNumbers("image token " + std::to_string(p.codes.size() + 1) + " of " +
-                                              std::to_string(janus_.config().vq.tokens()))});
-    pictures_[i] = nullptr;
+    DrawnCodes drawn{p.id, janus_.device().NewTensor(DType::kI32, {tokens}), {}};
+    queue_.Copy(codes_.view().Rows(p.slot, 1).As({tokens}), drawn.codes.view());
+    result.pictures.push_back(std::move(drawn));
+    Drop(i);
   }
-  std::erase(pictures_, nullptr);
+  for (DrawnCodes& drawn : result.pictures) drawn.ready = queue_.Record();
 }
 
-void RowBatch::SampleAnswers(const TextCallback& on_text, StepResult& result) {
-  const int64_t vocabulary = janus_.config().llama.vocabulary, answers = Count(answers_);
-  if (answers == 0) return;
-  const float* x = x_.as<float>() + 2 * Count(pictures_) * janus_.config().llama.hidden;
-  float* logits = Grown(text_logits_, answers, vocabulary);
-  janus_.TextLogits(x, answers, logits);
-  MakeScratch(vocabulary);
-  tokens_.resize(answers_.size());
-  janus_.pool().ParallelFor(answers, [&](int64_t begin, int64_t end, int thread) {
-    for (int64_t i = begin; i < end; i++) {
-      const AnswerRow& a = *answers_[static_cast<size_t>(i)];
-      const NoiseKey key{a.seed, static_cast<uint32_t>(a.stream.tokens().size()), NoiseStream::kText};
-      tokens_[static_cast<size_t>(i)] = SampleRow(logits + i * vocabulary, nullptr, vocabulary, a.sampling,
-                                                  key, ScratchOf(thread, vocabulary));
-    }
-  });
+void RowBatch::SampleAnswers(View hidden, const TextCallback& on_text, StepResult& result) {
+  if (answers_.empty()) return;
+  const View logits = Grown(janus_.device(), text_logits_, hidden.rows(), janus_.config().llama.vocabulary);
+  janus_.TextLogits(queue_, hidden, logits);
+  requests_.clear();
+  for (const auto& a : answers_) {
+    requests_.push_back(
+        {.row = Count(requests_),
+         .sampling = a->sampling,
+         .noise = {a->seed, static_cast<uint32_t>(a->stream.tokens().size()), NoiseStream::kText},
+         .to = Count(requests_)});
+  }
+  const Shape shape{hidden.rows()};
+  if (text_tokens_.bytes() < answers_.size() * sizeof(int32_t))
+    text_tokens_ = janus_.device().NewTensor(DType::kI32, shape);
+  text_tokens_.Reshape(shape);
+  queue_.Sample(logits, requests_, text_tokens_.view());
+  const Tensor tokens = queue_.Fetch(text_tokens_.view());
 
   std::vector<std::unique_ptr<AnswerRow>> going;
-  size_t kept = 0;
   for (size_t i = 0; i < answers_.size(); i++) {
     AnswerRow& a = *answers_[i];
-    if (tokens_[i] == kNoToken) {
-      result.failed.push_back(
-          {a.id, NotNumbers("token " + std::to_string(a.stream.tokens().size() + 1) + " of the answer")});
+    const int32_t token = tokens.as<int32_t>()[i];
+    if (token < 0) {
+      const std::string which = "token " + std::to_string(a.stream.tokens().size() + 1) + " of the answer";
+      result.failed.push_back({a.id, NotNumbers(janus_, which)});
       continue;
     }
     result.text_tokens++;
-    if (Append(a, tokens_[i], on_text)) {
-      tokens_[kept++] = tokens_[i];
+    if (Append(a, token, on_text)) {
       going.push_back(std::move(answers_[i]));
     } else {
       result.answers.push_back(Finish(a, on_text));
     }
   }
-  tokens_.resize(kept);
   answers_ = std::move(going);
 }
 
-// The tokens just sampled go through the transformer; pictures with all their codes leave first.
-void RowBatch::GoOn(StepResult& result) {
-  const auto complete = [&](const auto& p) { return Count(p->codes) == janus_.config().vq.tokens(); };
-  for (auto& p : pictures_) {
-    if (complete(p)) result.pictures.push_back(std::move(p));
-  }
-  std::erase(pictures_, nullptr);
-  if (empty()) return;
-
-  const LlamaConfig& config = janus_.config().llama;
-  const int64_t hidden = config.hidden, pictures = Count(pictures_);
-  float* x = x_.as<float>();
-  spans_.clear();
-  if (pictures > 0) {
-    codes_.clear();
-    for (const auto& p : pictures_) codes_.push_back(p->codes.back());
-    const float* embedded = Grown(embedded_, pictures, hidden);
-    janus_.EmbedImageTokens(codes_, embedded_.as<float>());
-    for (int64_t i = 0; i < pictures; i++) {
-      PictureRows& p = *pictures_[static_cast<size_t>(i)];
-      const int64_t position = p.prompt_tokens + Count(p.codes) - 1;
-      for (const int64_t half : {0, 1})
-        std::copy_n(embedded + i * hidden, hidden, x + (2 * i + half) * hidden);
-      spans_.push_back({&p.conditional, position, 1, RowClass::kDecode});
-      spans_.push_back({&p.unconditional, position, 1, RowClass::kDecode});
+// A picture without a token fails as soon as the host sees it; a complete one does where it is decoded.
+void RowBatch::CheckTokens(StepResult& result) {
+  while (!sightings_.empty() && (sightings_.size() > kStepsAhead || queue_.Done(sightings_.front().ready))) {
+    const Sighting& seen = sightings_.front();
+    queue_.Wait(seen.ready);
+    for (size_t i = 0; i < seen.tokens.size(); i++) {
+      if (seen.tokens[i] >= 0 || !Remove(seen.whose[i].id)) continue;
+      result.failed.push_back({seen.whose[i].id, NotNumbers(janus_, seen.whose[i].token)});
     }
-    result.bytes_read += janus_.step_bytes() - janus_.llama().weight_bytes();
+    sightings_.pop_front();
   }
-  if (!answers_.empty()) {
-    janus_.llama().EmbedText(tokens_, x + 2 * pictures * hidden);
-    for (const auto& a : answers_) {
-      const int64_t position = a->answer.prompt_tokens + Count(a->stream.tokens()) - 1;
-      spans_.push_back({&a->cache, position, 1, RowClass::kDecode});
-    }
-    result.bytes_read += janus_.text_step_bytes() - janus_.llama().weight_bytes();
-  }
-  janus_.llama().Forward(spans_, x);
-  result.rows = Count(spans_);
-  result.bytes_read += janus_.llama().weight_bytes();
-  for (const SequenceSpan& span : spans_)
-    result.bytes_read += KvCache::Bytes(config, janus_.kv_type(), span.start + 1);
-
-  const float* row = x;
-  for (const auto& p : pictures_) std::copy_n(row, 2 * hidden, p->hidden.data()), row += 2 * hidden;
-  for (const auto& a : answers_) std::copy_n(row, hidden, a->hidden.data()), row += hidden;
 }
 
 // Whether the answer goes on after `token`.

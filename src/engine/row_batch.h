@@ -3,13 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
-#include <string>
 #include <vector>
 
-#include "kernels/sample_row.h"
 #include "src/engine/answer.h"
-#include "src/engine/draw.h"
+#include "src/engine/drawn_codes.h"
+#include "src/engine/prefixes.h"
 #include "src/engine/text_stream.h"
 #include "src/model/janus.h"
 
@@ -21,8 +21,10 @@ struct PictureRows {
   DrawRequest request;
   int64_t prompt_tokens = 0;
   KvCache conditional, unconditional;
-  std::vector<float> hidden;   // [2, hidden] of the last positions
-  std::vector<int32_t> codes;  // so far
+  /// The prompts' last hidden states, from which the first token is drawn; empty once it is.
+  std::shared_ptr<const Prefix> conditional_prompt, unconditional_prompt;
+  int64_t tokens = 0;  // drawn so far
+  int64_t slot = 0;    // of the batch's codes; given by Add
 };
 
 /// An answer that is being given: one row.
@@ -33,8 +35,8 @@ struct AnswerRow {
   TextStream stream;
   Sampling sampling;
   uint64_t seed = 0;
-  int64_t limit = 0;          // tokens of the answer at most
-  std::vector<float> hidden;  // [hidden] of the last position
+  int64_t limit = 0;         // tokens of the answer at most
+  DeviceTensor last_hidden;  // f32 [1, hidden] of the prompt's last position; empty after the first token
   std::chrono::steady_clock::time_point started;
 };
 
@@ -46,7 +48,7 @@ struct FailedRows {
 
 /// What a step did.
 struct StepResult {
-  std::vector<std::unique_ptr<PictureRows>> pictures;   // whose codes are complete
+  std::vector<DrawnCodes> pictures;                     // whose codes are complete
   std::vector<Answer> answers;                          // that are done
   std::vector<FailedRows> failed;                       // whose logits are not numbers (kBadData)
   int64_t image_tokens = 0, text_tokens = 0, rows = 0;  // sampled; rows that went on
@@ -54,11 +56,20 @@ struct StepResult {
 };
 
 /// Rows join and leave between steps. A row's tokens depend on the row alone.
+///
+/// Between two steps a row's state is its last token: a step embeds it, runs it through the transformer and
+/// draws the next one from the head's logits. Rows that have just joined bring their prompt's last hidden
+/// state instead. Pictures' tokens stay on the device, so that steps are given without waiting for them; the
+/// host waits for answers' tokens only, which may end an answer.
 class RowBatch {
  public:
-  explicit RowBatch(Janus& janus) : janus_(janus) {}
+  /// For `pictures` of them at once, at most. All work goes to janus.steps().
+  RowBatch(Janus& janus, int64_t pictures);
+  /// Waits for what was given.
+  ~RowBatch();
+  RowBatch(const RowBatch&) = delete;
 
-  void Add(std::unique_ptr<PictureRows> picture) { pictures_.push_back(std::move(picture)); }
+  void Add(std::unique_ptr<PictureRows> picture);
   void Add(std::unique_ptr<AnswerRow> answer) { answers_.push_back(std::move(answer)); }
   /// Drops a request's rows, if they are here.
   bool Remove(int64_t id);
@@ -70,26 +81,44 @@ class RowBatch {
   StepResult Step(const TextCallback& on_text);
 
  private:
-  void Gather();
-  void MakeScratch(int64_t n);  // for rows of n logits
-  SampleScratch ScratchOf(int thread, int64_t n);
-  Error NotNumbers(const std::string& token) const;
-  void SamplePictures(StepResult& result);
-  void SampleAnswers(const TextCallback& on_text, StepResult& result);
-  void GoOn(StepResult& result);
+  // Pictures' tokens on their way to the host, where nobody waits for them.
+  struct Sighting {
+    Ticket ready;
+    std::vector<int32_t> tokens;
+    struct Whose {
+      int64_t id, token;  // which request's which one
+    };
+    std::vector<Whose> whose;
+  };
+
+  void GoOn(View x, StepResult& result);
+  void EmbedPictures(std::span<const std::unique_ptr<PictureRows>> going, View x);
+  void EmbedAnswers(std::span<const std::unique_ptr<AnswerRow>> going, View x);
+  void SamplePictures(View hidden, StepResult& result);
+  void SampleAnswers(View hidden, const TextCallback& on_text, StepResult& result);
+  void CheckTokens(StepResult& result);
+  void Drop(size_t picture);
   bool Append(AnswerRow& row, int32_t token, const TextCallback& on_text) const;
   Answer Finish(AnswerRow& row, const TextCallback& on_text) const;
 
   Janus& janus_;
-  std::vector<std::unique_ptr<PictureRows>> pictures_;  // their rows come first
+  Queue& queue_;
+  // Rows of a step stand in the order of pictures that have just joined, other pictures, other answers,
+  // answers that have just joined: so all that go on are side by side, and so are all of a kind.
+  std::vector<std::unique_ptr<PictureRows>> pictures_;
   std::vector<std::unique_ptr<AnswerRow>> answers_;
-  std::vector<float> sampled_values_;     // SampleScratch's, one after the other for every thread
-  std::vector<uint64_t> sample_buckets_;  // likewise
-  std::vector<int32_t> codes_, tokens_;
+
+  DeviceTensor codes_;                       // i32 [slots, tokens of a picture]
+  std::vector<int64_t> free_slots_;          // of codes_
+  DeviceTensor image_tokens_;                // i32 [slots, 1]: the last ones of pictures that go on
+  DeviceTensor text_tokens_;                 // i32 [answers]
+  std::deque<Sighting> sightings_;           // in order
+  DeviceTensor x_;                           // f32 [rows, hidden]
+  DeviceTensor image_logits_, text_logits_;  // f32 [rows, codebook], [rows, vocabulary]
+  DeviceTensor embedded_;                    // f32 [pictures, hidden]
+  // Of a step.
   std::vector<SequenceSpan> spans_;
-  Tensor x_;                           // [rows, hidden]
-  Tensor image_logits_, text_logits_;  // [rows, codebook], [rows, vocabulary]
-  Tensor embedded_;                    // [pictures, hidden]
+  std::vector<SampleRequest> requests_;
 };
 
 }  // namespace bifrons

@@ -42,9 +42,9 @@ Scheduler::Loop::Loop(Janus& the_janus, const SchedulerOptions& the_options, con
     : janus(the_janus),
       options(WithLimits(the_options, limits)),
       admission(limits),
-      pool(std::make_shared<KvPool>(the_janus.config().llama, the_janus.kv_type())),
+      pool(the_janus.MakeKvPool()),
       prefixes(the_janus, pool),
-      batch(the_janus) {
+      batch(the_janus, options.pictures) {
   stats.cache_budget = limits.bytes;
   thread = std::thread([this] { Run(); });
 }
@@ -294,6 +294,13 @@ void Scheduler::Loop::Admit() {
   stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
 }
 
+// Waits for what it looked at, so that want of memory for it is this request's failure alone.
+Result<std::vector<ImageFeatures>> Scheduler::Loop::Look(const Looker& look) {
+  BIFRONS_TRY(auto images, look());
+  for (const ImageFeatures& image : images) janus.images().Wait(image->ready);
+  return images;
+}
+
 // Has the images of the next answers looked at: kImagesAhead of them, or those of the next answer alone.
 void Scheduler::Loop::LookAhead() {
   size_t images = 0;
@@ -312,7 +319,7 @@ void Scheduler::Loop::LookAhead() {
       if (answer->cancelled) {
         answer->looking = Failure(kCancelled);
       } else {
-        auto images = GuardMemory<std::vector<ImageFeatures>>(answer->request.look);
+        auto images = GuardMemory<std::vector<ImageFeatures>>([&] { return Look(answer->request.look); });
         answer->looking = images.ok() ? CheckImages(answer->prompt, images->size()) : images.error();
         if (answer->looking.ok()) answer->request.images = std::move(*images);
       }
@@ -361,19 +368,16 @@ void Scheduler::Loop::Step() {
     stats.image_tokens += step.image_tokens, stats.text_tokens += step.text_tokens;
     stats.bytes_read += step.bytes_read;
   }
-  const auto tell = [&](const PictureRows& rows) {
-    const auto& picture = static_cast<const OpenPicture&>(*running.at(rows.id));
-    if (picture.handlers.on_tokens && !picture.cancelled)
-      picture.handlers.on_tokens(static_cast<int64_t>(rows.codes.size()));
+  const auto tell = [&](int64_t id, int64_t tokens) {
+    const auto& picture = static_cast<const OpenPicture&>(*running.at(id));
+    if (picture.handlers.on_tokens && !picture.cancelled) picture.handlers.on_tokens(tokens);
   };
-  for (const auto& rows : batch.pictures()) tell(*rows);
-  for (auto& rows : step.pictures) {
-    tell(*rows);
-    auto picture = std::static_pointer_cast<OpenPicture>(running.at(rows->id));
-    std::vector<int32_t> codes = std::move(rows->codes);
-    rows = nullptr;
+  for (const auto& rows : batch.pictures()) tell(rows->id, rows->tokens);
+  for (DrawnCodes& drawn : step.pictures) {
+    tell(drawn.id, janus.config().vq.tokens());
+    auto picture = std::static_pointer_cast<OpenPicture>(running.at(drawn.id));
     End(picture);
-    Decode(std::move(picture), std::move(codes));
+    Decode(std::move(picture), std::move(drawn));
   }
   for (Answer& answer : step.answers) {
     auto request = std::static_pointer_cast<OpenAnswer>(running.at(answer.id));
@@ -391,19 +395,19 @@ void Scheduler::Loop::Step() {
   }
 }
 
-void Scheduler::Loop::Decode(std::shared_ptr<OpenPicture> picture, std::vector<int32_t> codes) {
-  worker->Post(ImageWorker::Work::kDecode, [this, picture = std::move(picture),
-                                            codes = std::move(codes)]() mutable {
+void Scheduler::Loop::Decode(std::shared_ptr<OpenPicture> picture, DrawnCodes codes) {
+  const auto drawn = std::make_shared<const DrawnCodes>(std::move(codes));
+  worker->Post(ImageWorker::Work::kDecode, [this, picture = std::move(picture), drawn] {
     if (picture->cancelled) return Fail(picture, Failure(kCancelled));
     const auto clock = Clock::now();
-    auto pixels = GuardMemory<Tensor>([&] { return janus.vq().Decode(janus.pool(), codes); });
+    auto decoded = GuardMemory<DrawnPicture>([&] { return DecodeDrawn(janus, *drawn); });
     {
       const std::lock_guard lock(mutex);
       stats.vq_seconds += Seconds(clock);
       stats.pictures++;
     }
-    if (!pixels.ok()) return Fail(picture, pixels.error());
-    Close(picture, [&] { picture->handlers.on_done(DrawnPicture{std::move(codes), std::move(*pixels)}); });
+    if (!decoded.ok()) return Fail(picture, decoded.error());
+    Close(picture, [&] { picture->handlers.on_done(std::move(*decoded)); });
   });
 }
 

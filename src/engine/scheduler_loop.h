@@ -72,9 +72,10 @@ struct Scheduler::Loop {
   std::optional<Head> PictureHead();
   std::optional<Head> AnswerHead();
   void LookAhead();
+  Result<std::vector<ImageFeatures>> Look(const Looker& look);
   void PrefillSome();
   void Step();
-  void Decode(std::shared_ptr<OpenPicture> picture, std::vector<int32_t> codes);
+  void Decode(std::shared_ptr<OpenPicture> picture, DrawnCodes codes);
   void RunUses();
   /// The request's memory becomes free; its rows are gone.
   void End(const std::shared_ptr<Open>& request);

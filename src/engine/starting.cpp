@@ -25,18 +25,16 @@ class StartingPicture : public Starting {
   void Join(Janus& janus, RowBatch& batch) override {
     const auto length = static_cast<int64_t>(conditional_->ids.size());
     const int64_t capacity = length + janus.config().vq.tokens() - 1;
-    auto rows = std::unique_ptr<PictureRows>(new PictureRows{id(),
-                                                             request_,
-                                                             length,
-                                                             KvCache(conditional_->cache.pool(), capacity),
-                                                             KvCache(conditional_->cache.pool(), capacity),
-                                                             conditional_->last_hidden,
-                                                             {}});
-    rows->conditional.SharePrefix(conditional_->cache, length);
-    rows->unconditional.SharePrefix(unconditional_->cache, length);
-    rows->hidden.insert(rows->hidden.end(), unconditional_->last_hidden.begin(),
-                        unconditional_->last_hidden.end());
-    rows->codes.reserve(static_cast<size_t>(janus.config().vq.tokens()));
+    const auto& pool = conditional_->cache.pool();
+    auto rows = std::unique_ptr<PictureRows>(new PictureRows{.id = id(),
+                                                             .request = request_,
+                                                             .prompt_tokens = length,
+                                                             .conditional = KvCache(pool, capacity),
+                                                             .unconditional = KvCache(pool, capacity),
+                                                             .conditional_prompt = conditional_,
+                                                             .unconditional_prompt = unconditional_});
+    rows->conditional.SharePrefix(janus.steps(), conditional_->cache, length);
+    rows->unconditional.SharePrefix(janus.steps(), unconditional_->cache, length);
     batch.Add(std::move(rows));
   }
 
@@ -69,17 +67,17 @@ class StartingAnswer : public Starting {
         limit_(limit),
         kept_(std::move(kept)),
         cache_(std::move(pool), length() + limit),
-        hidden_(static_cast<size_t>(janus.config().llama.hidden)) {
+        last_hidden_(janus.device().NewTensor(DType::kF32, {1, janus.config().llama.hidden})) {
     if (!kept_) return;
     filled_ = Reusable(*kept_, prompt_, request_.images);
-    if (filled_ > 0) cache_.SharePrefix(*kept_->kv, filled_);
+    if (filled_ > 0) cache_.SharePrefix(janus.steps(), *kept_->kv, filled_);
   }
 
   bool complete() const override { return filled_ == length(); }
 
   int64_t Advance(Janus& janus) override {
     const int64_t before = filled_;
-    filled_ = PrefillNext(janus, prompt_.ids, images_, filled_, cache_, hidden_.data());
+    filled_ = PrefillNext(janus, prompt_.ids, images_, filled_, cache_, last_hidden_.view());
     return filled_ - before;
   }
 
@@ -87,7 +85,7 @@ class StartingAnswer : public Starting {
     if (kept_) {
       kept_->ids = prompt_.ids, kept_->images = request_.images;
       kept_->kv.emplace(cache_.pool(), length());
-      kept_->kv->SharePrefix(cache_, length());
+      kept_->kv->SharePrefix(janus.steps(), cache_, length());
     }
     auto row = std::unique_ptr<AnswerRow>(new AnswerRow{id(),
                                                         {},
@@ -96,7 +94,7 @@ class StartingAnswer : public Starting {
                                                         request_.sampling,
                                                         request_.seed,
                                                         limit_,
-                                                        std::move(hidden_),
+                                                        std::move(last_hidden_),
                                                         Clock::now()});
     row->answer.prompt_tokens = length();
     row->answer.prefill_seconds = std::chrono::duration<double>(Clock::now() - began_).count();
@@ -112,7 +110,7 @@ class StartingAnswer : public Starting {
   int64_t limit_;
   std::shared_ptr<KeptPrompt> kept_;
   KvCache cache_;
-  std::vector<float> hidden_;  // [hidden] of the last position so far
+  DeviceTensor last_hidden_;  // f32 [1, hidden] of the last position so far
   int64_t filled_ = 0;
   Clock::time_point began_ = Clock::now();
 };

@@ -162,7 +162,7 @@ class Renderer {
   void Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
                const Request& request);
   PictureSettings SettingsOf(const PlannedJob& plan, const PlannedPicture& picture) const;
-  Status WritePicture(Live& live, size_t k, const DrawnPicture& drawn, const Request& request);
+  Status WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request);
   void Leave(const Request& request);
   void FinishOne(Live& live);
   void FinishJob(Live& live);

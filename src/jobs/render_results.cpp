@@ -11,7 +11,6 @@
 #include "src/jobs/job_sheet.h"
 #include "src/jobs/openai_batch.h"
 #include "src/jobs/render.h"
-#include "vision/png.h"
 
 namespace bifrons {
 namespace {
@@ -48,7 +47,7 @@ ManifestRecord RecordOf(const PlannedJob& plan) {
 
 void Renderer::Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request) {
   if (IsAbandoned() || (!drawn.ok() && Scheduler::IsCancelled(drawn.error()))) return;
-  const Status written = drawn.ok() ? WritePicture(live, k, *drawn, request) : drawn.error();
+  const Status written = drawn.ok() ? WritePicture(live, k, std::move(*drawn), request) : drawn.error();
   if (!written.ok()) Fail(live, written.error());
   FinishOne(live);
 }
@@ -63,7 +62,7 @@ PictureSettings Renderer::SettingsOf(const PlannedJob& plan, const PlannedPictur
 }
 
 // An error is the job's own; the folder's end everything.
-Status Renderer::WritePicture(Live& live, size_t k, const DrawnPicture& drawn, const Request& request) {
+Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request) {
   const auto begun = Clock::now();
   const PlannedPicture& picture = live.plan.pictures[k];
   PictureDetails details;
@@ -71,8 +70,7 @@ Status Renderer::WritePicture(Live& live, size_t k, const DrawnPicture& drawn, c
   details.format = NameOf(live.plan.format);
   details.drawing_seconds = std::chrono::duration<double>(begun - request.begun).count();
 
-  Image image{model_.width, model_.height, ToRgb8(drawn.pixels.view())};
-  BIFRONS_TRY(const auto bytes, FileOf(std::move(image), details.settings, live.plan.format));
+  BIFRONS_TRY(const auto bytes, FileOf(std::move(drawn.image), details.settings, live.plan.format));
   if (const auto error = folder_->WriteFile(picture.file, bytes, live.over[k])) {
     if (!error->folder) return error->error;
     Abandon(error->error);
