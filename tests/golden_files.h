@@ -5,7 +5,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "kernels/backend.h"
+#include "kernels/device.h"
 #include "src/base/npy.h"
 #include "tests/run_program.h"
 

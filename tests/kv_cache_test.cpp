@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "kernels/host/kv_pages.h"
 #include "src/base/out_of_memory.h"
 
 namespace bifrons {
@@ -26,15 +27,32 @@ LlamaConfig SmallConfig() {
 
 constexpr int64_t kPositionFloats = 2 * 2 * 3 * 5;  // layers, keys and values, heads, head_dim
 
-std::shared_ptr<KvPool> MakePool() { return std::make_shared<KvPool>(SmallConfig(), DType::kF32); }
+Device& OfHost() {
+  static const auto device = MakeDevice("ref", "", 1);
+  return **device;
+}
+
+std::shared_ptr<KvPool> MakePool(DType type = DType::kF32) {
+  return std::make_shared<KvPool>(OfHost(), KvShapeOf(SmallConfig(), type));
+}
+
+// A pool with the one queue that all work on its pages goes through.
+struct PoolAndQueue {
+  std::shared_ptr<KvPool> pool = MakePool();
+  std::unique_ptr<Queue> queue = OfHost().MakeQueue();
+};
 
 // All that a cache holds of a position, by layer, keys and values, head.
 std::vector<float*> RowsAt(const KvCache& cache, int64_t position) {
+  auto& pages = static_cast<host::HostKvPages&>(cache.pool()->pages());
+  const KvSpan span{1, position, cache.pages()};
+  const host::HostKvBatch batch(pages, {&span, 1});
+  const host::KvRow& row = batch.row_places()[0];
   std::vector<float*> rows;
   for (int64_t l = 0; l < 2; l++) {
-    const KvLayer layer = cache.layer(l);
-    for (int64_t h = 0; h < 3; h++) rows.push_back(static_cast<float*>(layer.KeysAt(h, position, 5)));
-    for (int64_t h = 0; h < 3; h++) rows.push_back(static_cast<float*>(layer.ValuesAt(h, position, 5)));
+    for (int64_t h = 0; h < 3; h++) rows.push_back(reinterpret_cast<float*>(batch.Keys(row, l, h, position)));
+    for (int64_t h = 0; h < 3; h++)
+      rows.push_back(reinterpret_cast<float*>(batch.Values(row, l, h, position)));
   }
   return rows;
 }
@@ -79,24 +97,23 @@ bool Aborts(const Body& body) {
 
 TEST_CASE("a page's layers, keys, values and heads do not overlap and fill it") {
   for (const DType type : {DType::kF32, DType::kBF16}) {
-    auto pool = std::make_shared<KvPool>(SmallConfig(), type);
+    const auto pool = MakePool(type);
     CHECK(pool->page_bytes() == static_cast<size_t>(kPositionFloats * kPagePositions) * SizeOf(type));
-    CHECK(KvPool::PageBytes(SmallConfig(), type) == pool->page_bytes());
+    CHECK(KvPool::BytesFor(SmallConfig(), type, 1) == pool->page_bytes());
     KvCache cache(pool, kPagePositions);
-    cache.Reserve(1);
-    const KvLayer first = cache.layer(0);
-    REQUIRE(first.pages.size() == 1);
-    CHECK(reinterpret_cast<uintptr_t>(first.pages[0]) % 64 == 0);
+    cache.Reserve(kPagePositions);
+    REQUIRE(cache.pages().size() == 1);
+    auto& pages = static_cast<host::HostKvPages&>(pool->pages());
+    const uint8_t* first = pages.page(cache.pages()[0]);
+    CHECK(reinterpret_cast<uintptr_t>(first) % 64 == 0);
+    const KvSpan span{kPagePositions, 0, cache.pages()};
+    const host::HostKvBatch batch(pages, {&span, 1});
     std::vector<size_t> rows;
     for (int64_t l = 0; l < 2; l++) {
-      const KvLayer layer = cache.layer(l);
-      CHECK(layer.dtype == type);
-      CHECK(layer.page_positions == kPagePositions);
-      CHECK(layer.capacity() == kPagePositions);
       for (int64_t h = 0; h < 3; h++) {
-        for (int64_t p = 0; p < kPagePositions; p++) {
-          for (void* row : {layer.KeysAt(h, p, 5), layer.ValuesAt(h, p, 5)})
-            rows.push_back(static_cast<size_t>(static_cast<uint8_t*>(row) - first.pages[0]));
+        for (const host::KvRow& row : batch.row_places()) {
+          rows.push_back(static_cast<size_t>(batch.Keys(row, l, h, row.position) - first));
+          rows.push_back(static_cast<size_t>(batch.Values(row, l, h, row.position) - first));
         }
       }
     }
@@ -113,7 +130,7 @@ TEST_CASE("pages are taken as positions are written, and counted") {
   CHECK(KvPool::PagesFor(kPagePositions) == 1);
   CHECK(KvPool::PagesFor(kPagePositions + 1) == 2);
   CHECK(KvPool::BytesFor(SmallConfig(), DType::kF32, kPagePositions + 1) == 2 * pool->page_bytes());
-  CHECK(KvCache::Bytes(SmallConfig(), DType::kF32, 7) == 7 * kPositionFloats * sizeof(float));
+  CHECK(pool->pages().shape().Bytes(7) == 7 * kPositionFloats * sizeof(float));
   KvCache a(pool, 5 * kPagePositions);
   CHECK(pool->used() == 0);
   a.PrepareWrite(0, kPagePositions);
@@ -125,7 +142,7 @@ TEST_CASE("pages are taken as positions are written, and counted") {
   CHECK(pool->used() == 3);
   {
     const KvCache moved(std::move(a));
-    CHECK(moved.pages() == 3);
+    CHECK(moved.pages().size() == 3);
     CHECK(pool->used() == 3);
   }
   CHECK(pool->used() == 0);
@@ -142,7 +159,7 @@ TEST_CASE("pages are taken as positions are written, and counted") {
 TEST_CASE("a page that cannot be had changes nothing") {
   LlamaConfig config = SmallConfig();
   config.layers = int64_t{1} << 40;  // no address space holds eight such pages
-  KvPool pool(config, DType::kF32);
+  KvPool pool(OfHost(), KvShapeOf(config, DType::kF32));
   for (int i = 0; i < 3; i++) {
     try {
       pool.Take();
@@ -158,7 +175,8 @@ TEST_CASE("a page that cannot be had changes nothing") {
 #endif
 
 TEST_CASE("whole pages of a prefix are shared, the last positions are copied") {
-  const auto pool = MakePool();
+  const PoolAndQueue memory;
+  const auto& pool = memory.pool;
   constexpr int64_t kPrompt = 2 * kPagePositions + 7;
   auto prompt = std::make_unique<KvCache>(pool, kPrompt);
   for (int64_t p = 0; p < kPrompt; p++) Write(*prompt, p, Numbers(static_cast<float>(p)));
@@ -167,14 +185,13 @@ TEST_CASE("whole pages of a prefix are shared, the last positions are copied") {
   std::vector<KvCache> rows;
   for (int i = 0; i < 3; i++) {
     rows.emplace_back(pool, kPrompt + 10);
-    rows.back().SharePrefix(*prompt, kPrompt);
+    rows.back().SharePrefix(*memory.queue, *prompt, kPrompt);
     CHECK(pool->used() == 3 + i + 1);
   }
-  CHECK(pool->holders(prompt->layer(0).pages[0]) == 4);
-  CHECK(pool->holders(prompt->layer(0).pages[2]) == 1);
-  const auto pages_of = [](const KvCache& cache) { return cache.layer(0).pages; };
-  CHECK(pages_of(rows[0])[1] == pages_of(*prompt)[1]);
-  CHECK(pages_of(rows[0])[2] != pages_of(*prompt)[2]);
+  CHECK(pool->holders(prompt->pages()[0]) == 4);
+  CHECK(pool->holders(prompt->pages()[2]) == 1);
+  CHECK(rows[0].pages()[1] == prompt->pages()[1]);
+  CHECK(rows[0].pages()[2] != prompt->pages()[2]);
   // Each goes on in a page of its own.
   for (size_t i = 0; i < rows.size(); i++) Write(rows[i], kPrompt, Numbers(1000 + static_cast<float>(i)));
   prompt.reset();  // its unshared page is free, the others live on
@@ -185,34 +202,36 @@ TEST_CASE("whole pages of a prefix are shared, the last positions are copied") {
   }
   rows.erase(rows.begin() + 1, rows.end());
   CHECK(pool->used() == 3);
-  CHECK(pool->holders(pages_of(rows[0])[0]) == 1);
+  CHECK(pool->holders(rows[0].pages()[0]) == 1);
   Write(rows[0], 0, Numbers(-1));  // the last holder may write again
   CHECK(Read(rows[0], 0) == Numbers(-1));
 
   KvCache exact(pool, 3 * kPagePositions), nothing(pool, kPagePositions);
-  exact.SharePrefix(rows[0], 2 * kPagePositions);  // no part of a page is left to copy
-  nothing.SharePrefix(rows[0], 0);
-  CHECK(exact.pages() == 2);
-  CHECK(nothing.pages() == 0);
+  exact.SharePrefix(*memory.queue, rows[0], 2 * kPagePositions);  // no part of a page is left to copy
+  nothing.SharePrefix(*memory.queue, rows[0], 0);
+  CHECK(exact.pages().size() == 2);
+  CHECK(nothing.pages().empty());
   CHECK(pool->used() == 3);
 }
 
 TEST_CASE("what must not happen is caught") {
-  const auto pool = MakePool();
+  const PoolAndQueue memory;
+  const auto& pool = memory.pool;
+  Queue& queue = *memory.queue;
   KvCache a(pool, 4 * kPagePositions), b(pool, 4 * kPagePositions);
   a.Reserve(kPagePositions);
-  b.SharePrefix(a, kPagePositions);
+  b.SharePrefix(queue, a, kPagePositions);
   CHECK_FALSE(Aborts([] {}));
   CHECK(Aborts([&] { a.PrepareWrite(kPagePositions - 1, 1); }));
   CHECK(Aborts([&] { b.PrepareWrite(0, kPagePositions + 1); }));
   CHECK_FALSE(Aborts([&] { b.PrepareWrite(kPagePositions, 1); }));
-  CHECK(Aborts([&] { a.Reserve(4 * kPagePositions + 1); }));                     // more than its capacity
-  CHECK(Aborts([&] { b.SharePrefix(a, kPagePositions); }));                      // not empty
-  CHECK(Aborts([&] { KvCache(pool, 9).SharePrefix(a, 10); }));                   // more than its capacity
-  CHECK(Aborts([&] { KvCache(pool, 99).SharePrefix(a, 1 + kPagePositions); }));  // more than there is
-  CHECK(Aborts([&] { KvCache(MakePool(), 9).SharePrefix(a, 9); }));              // another pool
+  CHECK(Aborts([&] { a.Reserve(4 * kPagePositions + 1); }));           // more than its capacity
+  CHECK(Aborts([&] { b.SharePrefix(queue, a, kPagePositions); }));     // not empty
+  CHECK(Aborts([&] { KvCache(pool, 9).SharePrefix(queue, a, 10); }));  // more than its capacity
+  CHECK(Aborts([&] { KvCache(pool, 99).SharePrefix(queue, a, 1 + kPagePositions); }));  // more than there is
+  CHECK(Aborts([&] { KvCache(MakePool(), 9).SharePrefix(queue, a, 9); }));              // another pool
   CHECK(Aborts([&] {
-    uint8_t* page = pool->Take();
+    const int32_t page = pool->Take();
     pool->Release(page);
     pool->Release(page);
   }));
@@ -225,7 +244,8 @@ TEST_CASE("random sequences hold what a plain model holds, in no more memory tha
   };
   std::mt19937 random(17);
   const auto below = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint32_t>(n)); };
-  const auto pool = MakePool();
+  const PoolAndQueue memory;
+  const auto& pool = memory.pool;
   std::vector<Modelled> live;
   int64_t most = 0;
   float next = 0;
@@ -237,7 +257,7 @@ TEST_CASE("random sequences hold what a plain model holds, in no more memory tha
       const auto& from = live[static_cast<size_t>(below(static_cast<int64_t>(live.size())))];
       const int64_t positions = below(static_cast<int64_t>(from.model.size()) + 1);
       KvCache cache(pool, 5 * kPagePositions);
-      cache.SharePrefix(from.cache, positions);
+      cache.SharePrefix(*memory.queue, from.cache, positions);
       live.push_back({std::move(cache), {from.model.begin(), from.model.begin() + positions}});
     } else if (action < 5) {
       std::swap(live[static_cast<size_t>(below(static_cast<int64_t>(live.size())))], live.back());
@@ -251,11 +271,12 @@ TEST_CASE("random sequences hold what a plain model holds, in no more memory tha
         Write(cache, p, model.back());
       }
     }
-    std::vector<const uint8_t*> pages;
+    std::vector<int32_t> pages;
     int64_t held = 0;
     for (const auto& [cache, model] : live) {
-      REQUIRE(cache.pages() == KvPool::PagesFor(static_cast<int64_t>(model.size())));
-      for (const uint8_t* page : cache.layer(0).pages) pages.push_back(page);
+      REQUIRE(static_cast<int64_t>(cache.pages().size()) ==
+              KvPool::PagesFor(static_cast<int64_t>(model.size())));
+      pages.insert(pages.end(), cache.pages().begin(), cache.pages().end());
       if (model.empty()) continue;
       // All positions in turn would take long; these two and a random one see every overwritten page soon.
       for (const int64_t p :
@@ -267,7 +288,7 @@ TEST_CASE("random sequences hold what a plain model holds, in no more memory tha
     pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
     REQUIRE(pool->used() == static_cast<int64_t>(pages.size()));
     int64_t holders = 0;
-    for (const uint8_t* page : pages) holders += pool->holders(page);
+    for (const int32_t page : pages) holders += pool->holders(page);
     REQUIRE(holders == held);
     most = std::max(most, pool->used());
     REQUIRE(pool->allocated() == most);  // freed pages are used again
@@ -283,9 +304,11 @@ TEST_CASE("two threads take, share and release") {
   for (int64_t p = 0; p < 2 * kPagePositions; p++) Write(prompt, p, Numbers(static_cast<float>(p)));
   const auto work = [&](float own, bool* right) {
     *right = true;
+    // Each has a queue of its own here, as the other's work is never on the pages that this one writes.
+    const auto queue = OfHost().MakeQueue();
     for (int i = 0; i < 1000; i++) {
       KvCache row(pool, 4 * kPagePositions);
-      row.SharePrefix(prompt, kPagePositions + 3);
+      row.SharePrefix(*queue, prompt, kPagePositions + 3);
       Write(row, kPagePositions + 3, Numbers(own));
       row.Reserve(3 * kPagePositions);
       *right &= Read(row, kPagePositions + 2) == Numbers(kPagePositions + 2) &&

@@ -105,8 +105,7 @@ TEST_CASE("A picture and an answer whose logits become NaN fail by themselves") 
       REQUIRE(outcomes[i].picture->ok());
       const DrawnPicture& again = **outcomes[i].picture;
       CHECK(again.codes == drawn.codes);
-      REQUIRE(again.pixels.bytes() == drawn.pixels.bytes());
-      CHECK(std::memcmp(again.pixels.data(), drawn.pixels.data(), drawn.pixels.bytes()) == 0);
+      CHECK((again.image.rgb == drawn.image.rgb));
     }
   }
   SECTION("an answer") {

@@ -2,7 +2,7 @@
 // thread count, nor on when it joined.
 #include <nlohmann/json.hpp>
 
-#include "kernels/backend.h"
+#include "kernels/device.h"
 #include "tests/run_program.h"
 #include "tests/test_pictures.h"
 

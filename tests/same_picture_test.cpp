@@ -1,6 +1,6 @@
 // A seed is a picture: the same bytes alone, in a batch, with any number of threads, and from a picture's own
 // text.
-#include "kernels/backend.h"
+#include "kernels/device.h"
 #include "src/base/atomic_file.h"
 #include "src/engine/metadata.h"
 #include "src/jobs/picture_file.h"
