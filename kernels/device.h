@@ -20,8 +20,7 @@ class Device {
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
-  // ---- what it is
-  // ------------------------------------------------------------------------------------------
+  // ---- what it is -------------------------------------------------------------------------------
   /// "cpu", "ref"
   virtual std::string backend() const = 0;
   /// "baseline", "avx2", "avx512", "amx", "neon"; "scalar" for ref
@@ -30,15 +29,15 @@ class Device {
   virtual int threads() const = 0;
   /// bf16 where products of bf16 are native, else f32.
   virtual DType default_compute() const = 0;
-  /// Bytes per second at which it reads its memory (best of a few passes), caches apart. Takes some memory meanwhile.
+  /// Bytes per second at which it reads its memory (best of a few passes), caches apart. Takes some memory
+  /// meanwhile.
   virtual double MeasureBandwidth() = 0;
   /// Multiply-accumulates per second of a loop that never leaves the registers, with the instructions that
   /// products of `compute` (f32, bf16) use.
   virtual double MeasureMacRate(DType compute) = 0;
 
-  // ---- memory and weights
-  // ---------------------------------------------------------------------------------- All throw
-  // std::bad_alloc.
+  // ---- memory and weights ---------------------------------------------------------------------------
+  // From any thread; all throw std::bad_alloc.
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   DeviceTensor NewTensor(DType type, Shape shape) {
     return {Allocate(static_cast<size_t>(shape.elements()) * SizeOf(type)), type, shape};
@@ -68,8 +67,7 @@ class Device {
 /// `tensor` itself if it has room for [rows, width], else made anew; the view is [rows, width] f32.
 View Grown(Device& device, DeviceTensor& tensor, int64_t rows, int64_t width);
 
-// ---- choosing one
-// ------------------------------------------------------------------------------------------
+// ---- choosing one -------------------------------------------------------------------------------
 
 /// Instruction sets of the cpu device that this processor can run, worst first ("baseline", "avx2", …; "neon"
 /// on arm64).

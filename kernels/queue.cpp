@@ -33,8 +33,7 @@ bool SameShape(const View& a, const View& b) { return a.shape == b.shape; }
   BIFRONS_CHECK(condition, "%s: %s %s, %s %s", __func__, NameOf((a).type), (a).shape.ToString().c_str(), \
                 NameOf((b).type), (b).shape.ToString().c_str())
 
-// ---- numbers in and out
-// ------------------------------------------------------------------------------------
+// ---- numbers in and out -------------------------------------------------------------------------
 
 void Queue::Upload(TensorView from, View to) {
   CHECK_ARGUMENTS(Inside(to) && from.dtype == to.type && from.shape.elements() == to.shape.elements(), to,
@@ -71,8 +70,7 @@ void Queue::Fill(View to, float value) {
   if (to.shape.elements() > 0) DoFill(to, value);
 }
 
-// ---- rows
-// --------------------------------------------------------------------------------------------------
+// ---- rows ---------------------------------------------------------------------------------------
 
 void Queue::Multiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
   const int64_t out = epilogue == Epilogue::kSiluMul ? weight.out / 2 : weight.out;
@@ -101,8 +99,7 @@ void Queue::LayerNorm(View x, View weight, View bias, float eps, View y) {
   if (x.rows() > 0) DoLayerNorm(x, weight, bias, eps, y);
 }
 
-// ---- attention
-// ---------------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 
 void Queue::Rope(View x, const KvBatch& batch, View cos, View sin) {
   const int64_t half = batch.pages().shape().head_dim / 2;
@@ -141,8 +138,7 @@ void Queue::AttendAll(const FullAttention& attention, View q, View k, View v, Vi
   if (q.rows() > 0) DoAttendAll(attention, q, k, v, y);
 }
 
-// ---- tokens
-// ------------------------------------------------------------------------------------------------
+// ---- tokens -------------------------------------------------------------------------------------
 
 void Queue::Sample(View logits, std::span<const SampleRequest> requests, View tokens) {
   CHECK_ARGUMENTS(Matrix(logits) && Inside(tokens) && tokens.type == DType::kI32 && tokens.contiguous(),
@@ -155,8 +151,7 @@ void Queue::Sample(View logits, std::span<const SampleRequest> requests, View to
   if (!requests.empty()) DoSample(logits, requests, tokens);
 }
 
-// ---- feature maps
-// ------------------------------------------------------------------------------------------
+// ---- feature maps -------------------------------------------------------------------------------
 
 void Queue::Convolve(const Conv2d& conv, View in, View residual, View out) {
   const ConvShape& shape = conv.shape;

@@ -2,21 +2,19 @@
 // are written once against it.
 //
 // Conventions
-//   * An op is given and forgotten; its numbers are there when a ticket taken afterwards has been waited for.
-//   A device
-//     may do the work at once, or when somebody waits, or beside the host.
+//   * An op is given and forgotten; its numbers are there when a ticket taken afterwards has been waited
+//     for. A device may do the work at once, or when somebody waits, or beside the host.
 //   * Two queues know nothing of each other's order; After makes one wait for the other, without the host.
+//     A queue is used by one thread at a time. One that goes ends or forgets what it was given.
+//   * Weights and pages must stay until what was given with them is done; buffers and batches need not.
 //   * Row activations are f32 [rows, width]. A Linear's `compute` is the arithmetic: with bf16 the
-//   activations are
-//     rounded to bf16 where they enter a product, and sums are f32.
+//     activations are rounded to bf16 where they enter a product, and sums are f32.
 //   * Feature maps are [height, width, channels] (channels innermost), contiguous, f32 or bf16.
 //   * An output is no input's memory, unless a comment says that it may be.
-//   * A row never feels its neighbours: an output row depends on its own inputs and the RowClass only, never
-//   on how
-//     many rows share the call or on the thread count.
+//   * A row never feels its neighbours: an output row depends on its own inputs and the RowClass only,
+//     never on how many rows share the call or on the thread count.
 //   * Views that do not fit an op or their buffer are a bug of the caller's and end the program with a line
-//   that
-//     says which.
+//     that says which.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +45,8 @@ enum class Epilogue : uint8_t {
 /// Of attention among all rows.
 struct FullAttention {
   int64_t heads = 0, head_dim = 0;
-  DType compute =
-      DType::kF32;  // bf16: q, k, v and the softmax's weights are rounded to bf16 for the products
+  /// bf16: q, k, v and the softmax's weights are rounded to bf16 for the products.
+  DType compute = DType::kF32;
 };
 
 /// One token to be drawn: from row `row` of some logits, guided by the unconditional row after it when
@@ -83,8 +81,7 @@ class Queue {
   /// Whether Wait would return at once.
   virtual bool Done(const Ticket& ticket) = 0;
 
-  // ---- numbers in and out
-  // ----------------------------------------------------------------------------------
+  // ---- numbers in and out -----------------------------------------------------------------------
   /// `from` may go away at once. Same type and number of elements; a `from` that is no matrix fills rows in
   /// order.
   void Upload(TensorView from, View to);
@@ -100,8 +97,7 @@ class Queue {
   /// All numbers of an f32, bf16 or i32 view.
   void Fill(View to, float value);
 
-  // ---- rows
-  // ------------------------------------------------------------------------------------------------
+  // ---- rows -------------------------------------------------------------------------------------
   /// y = epilogue(x [rows, in] · Wᵀ + bias), contiguous; y [rows, out], or [rows, out/2] for kSiluMul. For
   /// RowClass::kPrefill x and y may be in own layout: what one Multiply wrote another reads, of as many rows
   /// and the same compute; with compute bf16 such numbers may have been rounded to bf16 already.
@@ -115,8 +111,7 @@ class Queue {
   /// [dim]. y may be x.
   void LayerNorm(View x, View weight, View bias, float eps, View y);
 
-  // ---- attention
-  // -------------------------------------------------------------------------------------------
+  // ---- attention --------------------------------------------------------------------------------
   /// Spans of a batch's rows, in order. The page numbers are copied. Like a buffer, a batch may be dropped
   /// before what was given with it is done; the pages themselves must stay.
   virtual std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) = 0;
@@ -137,15 +132,13 @@ class Queue {
   /// The first `positions` positions of a page, all layers', to another page.
   virtual void CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) = 0;
 
-  // ---- tokens
-  // ----------------------------------------------------------------------------------------------
+  // ---- tokens -----------------------------------------------------------------------------------
   /// One token per request from the rows of `logits` f32 [rows, n], to tokens[to] (i32, contiguous) of its
   /// own. The token is a function of the request and its rows alone: SampleRow (kernels/sample_row.h) says
   /// which. −1 where a logit is NaN.
   void Sample(View logits, std::span<const SampleRequest> requests, View tokens);
 
-  // ---- feature maps
-  // ----------------------------------------------------------------------------------------
+  // ---- feature maps -----------------------------------------------------------------------------
   /// out = conv(in) (+ residual of out's shape and type, unless empty; it may be out's memory).
   void Convolve(const Conv2d& conv, View in, View residual, View out);
   /// Group normalisation over (height, width, channels/groups), then swish when `silu`. gamma, beta f32

@@ -113,8 +113,7 @@ TEST_CASE("the picture lies in the middle of its background") {
   }
 }
 
-// ---- preprocessor_config.json
-// ------------------------------------------------------------------------------
+// ---- preprocessor_config.json -------------------------------------------------------------------
 
 namespace {
 

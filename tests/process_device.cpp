@@ -17,8 +17,7 @@
 namespace bifrons {
 namespace {
 
-// ---- what goes through the socket
-// --------------------------------------------------------------------------
+// ---- what goes through the socket ---------------------------------------------------------------
 
 // The ops that are only forwarded, by number; what else can be asked for comes after them.
 template <auto... ops>
@@ -117,8 +116,7 @@ struct Stream {
   FILE *in_, *out_;
 };
 
-// ---- the other process
-// -------------------------------------------------------------------------------------
+// ---- the other process --------------------------------------------------------------------------
 
 struct Servant {
   explicit Servant(int socket) : stream_(socket) {}
@@ -221,8 +219,7 @@ struct Servant {
   std::map<Id, std::shared_ptr<void>> kept_;
 };
 
-// ---- this process
-// ------------------------------------------------------------------------------------------
+// ---- this process -------------------------------------------------------------------------------
 
 // Calls go in the order of their giving, whoever gives them.
 struct Line {

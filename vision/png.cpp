@@ -39,8 +39,7 @@ void Append(png_structp png, png_bytep data, size_t size) {
 
 void Flush(png_structp) {}
 
-// ---- text
-// --------------------------------------------------------------------------------------------------
+// ---- text ---------------------------------------------------------------------------------------
 
 // Code points of strict UTF-8; nullopt otherwise.
 std::optional<std::u32string> CodePoints(const std::string& text) {
@@ -101,8 +100,7 @@ Result<StoredText> ToStored(const std::string& keyword, const std::string& text)
   return StoredText{keyword, latin1, false};
 }
 
-// ---- libpng
-// ------------------------------------------------------------------------------------------------
+// ---- libpng -------------------------------------------------------------------------------------
 
 bool Encode(Session& session, png_uint_32 width, png_uint_32 height, const uint8_t* rgb,
             const std::vector<png_text>& texts) {
@@ -128,8 +126,7 @@ bool Encode(Session& session, png_uint_32 width, png_uint_32 height, const uint8
   return true;
 }
 
-// ---- chunks
-// ------------------------------------------------------------------------------------------------
+// ---- chunks -------------------------------------------------------------------------------------
 
 // Far above what a prompt and its settings take, far below what could hurt.
 constexpr size_t kMaxTextBytes = size_t{1} << 20;

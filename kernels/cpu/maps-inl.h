@@ -1,7 +1,6 @@
 // The bodies of MapKernels. Included like vec-inl.h, after it; ends with the table of this instruction set.
 
-// ---- group normalisation
-// -----------------------------------------------------------------------------------
+// ---- group normalisation ------------------------------------------------------------------------
 
 // Sums `vectors` neighbouring vectors of channels over all pixels: several, because one chain of additions
 // waits for its own latency.
@@ -100,8 +99,7 @@ void ScaleShift(const void* in, DType type, int64_t pixels, int64_t channels, co
   }
 }
 
-// ---- attention
-// ---------------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 
 template <int rows, int vectors>
 BIFRONS_INLINE void MultiplyTile(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k,
@@ -146,8 +144,7 @@ void Softmax(float* row, int64_t n, bool round_to_bf16) {
   for (int64_t i = 0; i < n; i++) row[i] *= scale;
 }
 
-// ---- convolution to three channels
-// -------------------------------------------------------------------------
+// ---- convolution to three channels --------------------------------------------------------------
 
 // `pixels` neighbouring output pixels share every load of a weight. With `edges`, pixels outside the line are
 // skipped (they are zeros).
@@ -213,8 +210,7 @@ void ConvTo3(const void* const* rows, DType type, int64_t width, int64_t channel
   }
 }
 
-// ---- bf16 maps for f32 arithmetic
-// --------------------------------------------------------------------------
+// ---- bf16 maps for f32 arithmetic ---------------------------------------------------------------
 
 void WidenAll(const BF16* in, int64_t n, float* out) {
   int64_t i = 0;

@@ -118,7 +118,8 @@ void PrefillRows(Workspace& work, const PackedRows& linear, const float* x, int6
       auto* scratchpad = work.scratch.Get<uint8_t>(
           Scratch::kLibrary, static_cast<int64_t>(primitive.scratchpad.get_size()), thread);
       WithOneDnn([&] {
-        Execute(primitive, whole ? full : last, linear.stripe(first / kStripe), rounded, scratchpad, products);
+        Execute(primitive, whole ? full : last, linear.stripe(first / kStripe), rounded, scratchpad,
+                products);
       });
       const float* bias = linear.bias.empty() ? nullptr : linear.bias.data() + first;
       for (int64_t r = 0; r < rows; r++) {

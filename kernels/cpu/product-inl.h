@@ -25,8 +25,7 @@ BIFRONS_INLINE int64_t TileCount(int64_t rows) { return (rows + kMaxTile - 1) / 
 BIFRONS_INLINE int64_t TileBegin(int64_t tile, int64_t rows) { return tile * rows / TileCount(rows); }
 BIFRONS_INLINE int64_t RoundUpToEven(int64_t n) { return (n + 1) & ~int64_t{1}; }
 
-// ---- how one step (one or two `in`) of a stripe is multiplied
-// ----------------------------------------------
+// ---- how one step (one or two `in`) of a stripe is multiplied -----------------------------------
 
 struct F32Weights {
   static constexpr int kPerStep = 1, kXPerStep = 1, kColumnBytes = 4;
@@ -201,8 +200,7 @@ void Product(ProductKind kind, const StripeProduct& p) {
   }
 }
 
-// ---- activations
-// -------------------------------------------------------------------------------------------
+// ---- activations --------------------------------------------------------------------------------
 
 BIFRONS_INLINE uint32_t BitsOf(float x) { return __builtin_bit_cast(uint32_t, x); }
 

@@ -72,8 +72,7 @@ void ToBF16s(const float* x, int64_t n, BF16* y) {
   if (i < n) StoreFirst(y + i, n - i, LoadFirst(x + i, n - i));
 }
 
-// ---- attention
-// ---------------------------------------------------------------------------------------------
+// ---- attention ----------------------------------------------------------------------------------
 
 // q · k for kKeys (4, or 1 at the end) consecutive keys at once, to have that many independent sums; each has
 // the same order.
@@ -181,8 +180,7 @@ void AttentionOf(const AttentionTask& task) {
   }
 }
 
-// ---- the processor's limits
-// --------------------------------------------------------------------------------
+// ---- the processor's limits ---------------------------------------------------------------------
 
 // The inner loop of a product whose operands never leave the registers: 24 (or 10) independent sums.
 constexpr int kPeakSums = 2 * kMaxTile;

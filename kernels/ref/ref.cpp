@@ -27,8 +27,7 @@ class RefDevice final : public Device {
   // One byte after another, as the loops do.
   double MeasureBandwidth() override {
     constexpr int64_t kArena = int64_t{1} << 24;
-    const Tensor arena =
-        Tensor::Zeros(DType::kI32, {kArena});
+    const Tensor arena = Tensor::Zeros(DType::kI32, {kArena});
     const double start = Seconds();
     int64_t sum = 0;
     for (int64_t i = 0; i < arena.shape().elements(); i++) sum += arena.as<int32_t>()[i];

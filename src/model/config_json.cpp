@@ -59,8 +59,7 @@ LlamaConfig ReadLlama(const Fields& text) {
   return c;
 }
 
-// ---- converted
-// -----------------------------------------------------------------------------------------------
+// ---- converted ----------------------------------------------------------------------------------
 
 bool AnyWithPrefix(const TensorShapes& shapes, const std::string& prefix) {
   const auto it = shapes.lower_bound(prefix);
@@ -129,8 +128,7 @@ JanusConfig ReadConverted(const Fields& root, const TensorShapes& shapes) {
   return c;
 }
 
-// ---- original
-// ------------------------------------------------------------------------------------------------
+// ---- original -----------------------------------------------------------------------------------
 
 // Geometry from the shapes of the original layout's tensors.
 class Shapes {
