@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <random>
 #include <set>
+#include <thread>
 
 #include "tests/test_pictures.h"
 #include "tests/together.h"
@@ -271,9 +272,14 @@ int64_t Prefilled(Scheduler& scheduler, const std::vector<DrawRequest>& requests
   return scheduler.stats().prompt_tokens - before;
 }
 
-// Whether an idle scheduler's caches come to so many bytes as its loop goes round.
+// Whether an idle scheduler's caches come to so many bytes as its loop goes round, once no thread holds a
+// request any more: on a busy machine the worker may be slow to let go of the last one.
 bool ComesTo(Scheduler& scheduler, size_t bytes) {
-  for (int i = 0; i < 1000 && scheduler.stats().cache_bytes != bytes; i++) scheduler.RunBetweenSteps([] {});
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (scheduler.stats().cache_bytes != bytes && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    scheduler.RunBetweenSteps([] {});
+  }
   return scheduler.stats().cache_bytes == bytes;
 }
 
