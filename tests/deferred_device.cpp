@@ -2,15 +2,17 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <new>
 #include <random>
-#include <set>
 #include <vector>
 
+#include "kernels/host/kv_pages.h"
 #include "kernels/host/memory.h"
 #include "kernels/ref/ref.h"
 
@@ -82,13 +84,17 @@ class Arena {
 };
 
 class DeferredQueue;
+struct Handle;
 
 // What all queues share; under one mutex, so that the waiting thread works alone.
 struct Shared {
   std::mutex mutex;
   Arena arena;
   std::mt19937_64 random;
-  std::set<const Buffer*> handles;  // that are not dropped
+  struct Free {
+    void operator()(Handle* handle) const;
+  };
+  std::vector<std::unique_ptr<Handle, Free>> dropped;
   std::vector<DeferredQueue*> queues;
 };
 
@@ -99,19 +105,48 @@ struct Block : host::HostBuffer {
   Shared& shared;
 };
 
+// A buffer as its users hold it. When they drop it, it goes on existing without its block, so that a view of
+// it can be told from others.
 struct Handle : Buffer {
   Handle(Shared& s, size_t bytes) : Buffer(bytes), shared(s) {
     const std::lock_guard lock(shared.mutex);
     block = std::make_shared<Block>(shared, bytes);
-    shared.handles.insert(this);
   }
-  ~Handle() override {
+  static void operator delete(Handle* dropped, std::destroying_delete_t) {
+    Shared& shared = dropped->shared;
     const std::lock_guard lock(shared.mutex);
-    shared.handles.erase(this);
-    block = nullptr;
+    dropped->block = nullptr;
+    shared.dropped.emplace_back(dropped);
   }
   Shared& shared;
   std::shared_ptr<Block> block;
+};
+
+void Shared::Free::operator()(Handle* handle) const {
+  handle->~Handle();
+  ::operator delete(handle);
+}
+
+// Pages of keys and values in the arena.
+struct Pages final : host::HostKvPages {
+  Pages(Shared& s, const KvShape& shape) : HostKvPages(shape), shared(s) {}
+  // A queue asks for pages while it works, and so has this mutex before theirs.
+  void Grow(int64_t pages) override {
+    const std::lock_guard lock(shared.mutex);
+    HostKvPages::Grow(pages);
+  }
+  std::unique_ptr<host::HostBuffer> MakeSlab(size_t bytes) override {
+    return std::make_unique<Slab>(std::make_unique<Block>(shared, bytes));
+  }
+  struct Slab : host::HostBuffer {
+    explicit Slab(std::unique_ptr<Block> b) : HostBuffer(b->bytes(), b->data()), block(std::move(b)) {}
+    ~Slab() override {
+      const std::lock_guard lock(block->shared.mutex);
+      block = nullptr;
+    }
+    std::unique_ptr<Block> block;
+  };
+  Shared& shared;
 };
 
 struct Work {
@@ -182,8 +217,11 @@ class DeferredQueue final : public Queue {
     pending_.push_back(std::move(work));
     given_++;
   }
-  static bool IsDone(const Ticket& ticket) {
-    return ticket.queue == nullptr || static_cast<const DeferredQueue*>(ticket.queue)->done_ >= ticket.number;
+  bool IsDone(const Ticket& ticket) const {
+    if (ticket.queue == nullptr) return true;
+    const auto found = std::find(shared_.queues.begin(), shared_.queues.end(), ticket.queue);
+    BIFRONS_CHECK(found != shared_.queues.end(), "a ticket of a queue that is gone is waited for");
+    return (*found)->done_ >= ticket.number;
   }
   bool CanGoOn() const {
     return !pending_.empty() && (pending_.front().run || IsDone(pending_.front().after));
@@ -214,8 +252,8 @@ class DeferredQueue final : public Queue {
     Work work;
     for (View* view : views) {
       if (view->empty()) continue;
-      BIFRONS_CHECK(shared_.handles.contains(view->buffer), "a buffer that was dropped is used");
       work.blocks.push_back(static_cast<Handle*>(view->buffer)->block);
+      BIFRONS_CHECK(work.blocks.back(), "a buffer that was dropped is used");
       view->buffer = work.blocks.back().get();
     }
     return {*this, std::move(work)};
@@ -332,7 +370,9 @@ class DeferredDevice final : public Device {
     shared_.arena.Close();
     return tensor;
   }
-  std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override { return ref_->MakeKvPages(shape); }
+  std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override {
+    return std::make_unique<Pages>(shared_, shape);
+  }
   std::unique_ptr<Queue> MakeQueue() override {
     return std::make_unique<DeferredQueue>(shared_, ref_->MakeQueue());
   }

@@ -1,10 +1,10 @@
 // A device that punishes cheating: the ref device's arithmetic, but
-//   * its memory is one arena that nobody can read or write outside an op or a download, poisoned when it is
-//   taken and
-//     when it is given back;
+//   * its memory, keys and values included, is one arena that nobody can read or write outside an op or a
+//     download, poisoned when it is taken and when it is given back;
 //   * work is done only when somebody waits for it, by the one who waits;
 //   * its queues' work is interleaved in any order that their tickets allow, drawn from a seed.
-// Who uses a buffer that was dropped, or makes two queues wait for each other, ends the process with a line.
+// Who uses a buffer that was dropped, waits for a queue that is gone, or makes two queues wait for each
+// other, ends the process with a line.
 #pragma once
 
 #include <cstdint>

@@ -27,6 +27,11 @@ uint8_t* AllocateSlab(size_t bytes) {
   return static_cast<uint8_t*>(memory);
 }
 
+struct Slab : HostBuffer {
+  explicit Slab(size_t bytes) : HostBuffer(bytes, AllocateSlab(bytes)) {}
+  ~Slab() override { std::free(data()); }
+};
+
 int64_t TotalRows(std::span<const KvSpan> spans) {
   int64_t rows = 0;
   for (const KvSpan& span : spans) rows += span.rows;
@@ -40,11 +45,13 @@ HostKvPages::HostKvPages(const KvShape& shape) : KvPages(shape, shape.Bytes(shap
   BIFRONS_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16);
 }
 
+std::unique_ptr<HostBuffer> HostKvPages::MakeSlab(size_t bytes) { return std::make_unique<Slab>(bytes); }
+
 void HostKvPages::Grow(int64_t pages) {
   const std::lock_guard lock(mutex_);
   while (static_cast<int64_t>(slabs_.size()) * kSlabPages < pages) {
     slabs_.reserve(slabs_.size() + 1);
-    slabs_.emplace_back(AllocateSlab(static_cast<size_t>(kSlabPages) * page_bytes()));
+    slabs_.push_back(MakeSlab(static_cast<size_t>(kSlabPages) * page_bytes()));
   }
 }
 
@@ -52,7 +59,7 @@ uint8_t* HostKvPages::page(int32_t number) const {
   const std::lock_guard lock(mutex_);
   BIFRONS_CHECK(number >= 0 && number / kSlabPages < static_cast<int64_t>(slabs_.size()),
                 "page %d of %zu slabs", number, slabs_.size());
-  return slabs_[static_cast<size_t>(number / kSlabPages)].get() +
+  return slabs_[static_cast<size_t>(number / kSlabPages)]->data() +
          static_cast<size_t>(number % kSlabPages) * page_bytes();
 }
 

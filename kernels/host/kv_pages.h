@@ -7,12 +7,13 @@
 #include <span>
 #include <vector>
 
+#include "kernels/host/memory.h"
 #include "kernels/weights.h"
 
 namespace bifrons::host {
 
 /// A page is [layers][keys, values][kv_heads][page_positions][head_dim], 64-byte aligned.
-class HostKvPages final : public KvPages {
+class HostKvPages : public KvPages {
  public:
   explicit HostKvPages(const KvShape& shape);
   void Grow(int64_t pages) override;
@@ -25,14 +26,13 @@ class HostKvPages final : public KvPages {
   /// See Queue::CopyPositions.
   void CopyPositions(int32_t from, int64_t positions, int32_t to) const;
 
- private:
-  struct Free {
-    void operator()(uint8_t* p) const { std::free(p); }
-  };
-  using Slab = std::unique_ptr<uint8_t, Free>;  // pages side by side
+ protected:
+  /// Memory of pages side by side, 64-byte aligned. Throws std::bad_alloc.
+  virtual std::unique_ptr<HostBuffer> MakeSlab(size_t bytes);
 
+ private:
   mutable std::mutex mutex_;  // pages are made while others are used
-  std::vector<Slab> slabs_;
+  std::vector<std::unique_ptr<HostBuffer>> slabs_;
 };
 
 /// A row of a ragged batch: where it stands in its sequence, and that one's pages.
