@@ -2,9 +2,6 @@
 // every sequence has its own copy of everything.
 #include "src/model/kv_cache.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <csignal>
@@ -15,6 +12,7 @@
 
 #include "kernels/host/kv_pages.h"
 #include "src/base/out_of_memory.h"
+#include "tests/death.h"
 
 namespace bifrons {
 namespace {
@@ -83,16 +81,7 @@ void Write(KvCache& cache, int64_t position, const Position& numbers) {
 // Whether `body` ends in a failed check.
 template <class Body>
 bool Aborts(const Body& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    std::signal(SIGABRT, SIG_DFL);  // not Catch's handler
-    std::freopen("/dev/null", "w", stderr);
-    body();
-    _exit(0);
-  }
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+  return DeathOf(body).signal == SIGABRT;
 }
 
 TEST_CASE("a page's layers, keys, values and heads do not overlap and fill it") {
