@@ -230,7 +230,7 @@ struct Line {
     stream.Put(call);
     (stream.Put(args), ...);
   }
-  std::mutex mutex;
+  std::recursive_mutex mutex;
   Stream stream;
   std::atomic<Id> last = 0;
 };
@@ -278,8 +278,8 @@ struct ProcessQueue final : Queue {
   }
   void DoUpload(TensorView from, View to) override { Give<&Queue::Upload>(from, to); }
   Ticket DoDownload(View from, void* to) override {
+    const std::lock_guard lock(line_.mutex);  // answers come in the order of the questions
     line_.Send(kDownload, Id{0}, from);
-    const std::lock_guard lock(line_.mutex);
     line_.stream.Flush();
     BIFRONS_CHECK(line_.stream.Read(to, line_.stream.Get<size_t>()));
     return Record();
@@ -346,6 +346,7 @@ struct ProcessDevice final : Device {
                                      DType compute) override {
     auto linear = std::make_unique<Remote<Linear>>(*line_);
     linear->in = parts[0].shape[1], linear->compute = compute;
+    const std::lock_guard lock(line_->mutex);
     line_->Send(kLinear, linear->id, compute, parts.size(), bias);
     for (const TensorView& part : parts) {
       line_->stream.Put(part);
