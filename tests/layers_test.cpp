@@ -74,7 +74,7 @@ TEST_CASE("includes point downwards only") {
 // What is behind a view only the devices' own files may know: see kernels/host/memory.h.
 TEST_CASE("nothing above kernels sees a device's memory") {
   const std::regex inside("#include \"kernels/([a-z_0-9]+)/");
-  const std::set<std::string> shared = {"matrix"};  // works on any device, through its queue
+  const std::set<std::string> shared = {"op_matrix"};  // works on any device, through its queue
   for (const std::string& source : Sources()) {
     if (source.starts_with("kernels/")) continue;
     const std::string text = Read(kRoot / source);
@@ -83,6 +83,28 @@ TEST_CASE("nothing above kernels sees a device's memory") {
       INFO("includes kernels/" << (*it)[1]);
       CHECK(shared.contains((*it)[1]));
     }
+  }
+}
+
+// Numbers come out of a view only by a queue's download: nobody opens a view, makes numbers of bytes, or
+// knows which device's class stands behind an interface.
+TEST_CASE("nothing above kernels looks through a device's interface") {
+  const std::regex comment("//[^\n]*");
+  const std::regex looks(
+      "HostBuffer|\\bhost::|(\\.|->)buffer\\b|reinterpret_cast<(const )?(float|double|BF16|F16|int32_t)\\b|"
+      "(static|dynamic)_cast<[^<>]*(Buffer|Pages|Batch|Linear|Conv2d|Table|Queue|Device) ?[&*]");
+  const std::string found_there =
+      "x = *reinterpret_cast<const float*>(y); view.buffer->bytes(); "
+      "static_cast<const HostLinear&>(linear); host::Bytes(v)";
+  using Found = std::sregex_iterator;
+  REQUIRE(std::distance(Found(found_there.begin(), found_there.end(), looks), Found()) == 4);
+  for (const std::string& source : Sources()) {
+    if (LevelOf(source) <= LevelOf("kernels/")) continue;
+    const std::string code = std::regex_replace(Read(kRoot / source), comment, "");
+    std::smatch found;
+    const bool has = std::regex_search(code, found, looks);
+    INFO(source << " has " << (has ? found.str() : ""));
+    CHECK(!has);
   }
 }
 
