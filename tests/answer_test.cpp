@@ -7,6 +7,7 @@
 #include <cmath>
 #include <random>
 
+#include "tests/deferred_device.h"
 #include "tests/test_pictures.h"
 #include "tests/together.h"
 
@@ -39,29 +40,43 @@ std::vector<AnswerRequest> Requests(Janus& janus) {
   return requests;
 }
 
-TEST_CASE("An answer is the same alone, in any batch, joining at any step, with any thread count") {
-  const auto one = LoadTiny(1);
-  const auto requests = Requests(*one);
+std::vector<Answer> EachAlone(Janus& janus) {
   std::vector<Answer> alone;
-  for (const AnswerRequest& request : requests) alone.push_back(AnswerAlone(*one, request));
+  for (const AnswerRequest& request : Requests(janus)) alone.push_back(AnswerAlone(janus, request));
+  return alone;
+}
+
+// Requests' answers in batches that they join every so many steps.
+void CheckBatches(Janus& janus, const std::vector<Answer>& alone, int every) {
+  const auto requests = Requests(janus);
+  for (const auto& order : {std::vector<size_t>{0, 1, 2, 3, 4, 5, 6}, {6, 3, 0, 5, 2, 4, 1}}) {
+    const auto together = AnswerTogether(janus, requests, order, every);
+    for (size_t i = 0; i < together.size(); i++) {
+      INFO("request " << i << ", one every " << every << " steps");
+      CHECK(together[i].tokens == alone[i].tokens);
+      CHECK(together[i].text == alone[i].text);
+      CHECK(together[i].complete == alone[i].complete);
+    }
+  }
+}
+
+TEST_CASE("An answer is the same alone, in any batch, joining at any step, with any thread count") {
+  const auto alone = EachAlone(*LoadTiny(1));
   CHECK(alone[0].tokens.size() > 1);
   CHECK(alone[5].tokens != alone[0].tokens);
   CHECK(alone[3].tokens.size() <= 1);
-
   for (const int threads : {1, 2, 3}) {
+    INFO(threads << " threads");
     const auto janus = LoadTiny(threads);
-    const auto again = Requests(*janus);
-    for (const int every : {0, 1, 4}) {
-      for (const auto& order : {std::vector<size_t>{0, 1, 2, 3, 4, 5, 6}, {6, 3, 0, 5, 2, 4, 1}}) {
-        const auto together = AnswerTogether(*janus, again, order, every);
-        for (size_t i = 0; i < together.size(); i++) {
-          INFO("request " << i << ", " << threads << " threads, one every " << every << " steps");
-          CHECK(together[i].tokens == alone[i].tokens);
-          CHECK(together[i].text == alone[i].text);
-          CHECK(together[i].complete == alone[i].complete);
-        }
-      }
-    }
+    for (const int every : {0, 1, 4}) CheckBatches(*janus, alone, every);
+  }
+}
+
+TEST_CASE("An answer is the ref device's on one that works late") {
+  const auto alone = EachAlone(*bifrons::LoadTiny(RefDevice(2), kUnderstandingParts));
+  for (const int every : {1, 4}) {
+    const auto seed = static_cast<uint64_t>(every);
+    CheckBatches(*bifrons::LoadTiny(MakeDeferredDevice(seed, 2), kUnderstandingParts), alone, every);
   }
 }
 

@@ -12,20 +12,10 @@
 namespace bifrons {
 namespace {
 
-std::unique_ptr<Janus> LoadTinyOn(std::unique_ptr<Device> device) {
-  LoadOptions options;
-  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
-  options.compute = DType::kF32;
-  options.parts.understanding = options.parts.vq_encoder = true;
-  auto janus = Janus::Load(options, std::move(device));
-  if (!janus.ok()) FAIL(janus.error().message);
-  return std::move(*janus);
-}
+constexpr ModelParts kAllParts{.vq_encoder = true, .understanding = true};
 
-std::unique_ptr<Janus> LoadTinyOnRef() {
-  auto ref = MakeDevice("ref", "", 2);
-  REQUIRE(ref.ok());
-  return LoadTinyOn(std::move(*ref));
+std::unique_ptr<Janus> LoadTinyOn(std::unique_ptr<Device> device) {
+  return LoadTiny(std::move(device), kAllParts);
 }
 
 AnswerRequest Question(const std::string& text, float temperature) {
@@ -56,7 +46,7 @@ bool Same(const Tensor& a, const Tensor& b) {
 }
 
 TEST_CASE("Pictures and answers are those of the ref device, in whatever order a device works") {
-  const auto ref = LoadTinyOnRef();
+  const auto ref = LoadTinyOn(RefDevice(2));
   const auto expected = Everything(*ref);
   for (const uint64_t seed : {1, 2, 3}) {
     INFO("seed " << seed);
@@ -79,7 +69,7 @@ TEST_CASE("Pictures and answers are those of the ref device, in whatever order a
 }
 
 TEST_CASE("Traces, judgements and codes of images are those of the ref device") {
-  const auto ref = LoadTinyOnRef(), late = LoadTinyOn(MakeDeferredDevice(4, 2));
+  const auto ref = LoadTinyOn(RefDevice(2)), late = LoadTinyOn(MakeDeferredDevice(4, 2));
   const Image image = NoiseImage(13, 30, 5);
   const std::vector<int32_t> codes = EncodeImage(*ref, FitForCodes(*ref, image));
   CHECK(EncodeImage(*late, FitForCodes(*late, image)) == codes);

@@ -1,5 +1,4 @@
-// What a request becomes does not depend on company: not on who else is there, when they came, who was
-// cancelled, how much memory there is, or on threads.
+// How requests share a scheduler: prefixes, steps, memory, conversations, and its end.
 #include "src/engine/scheduler.h"
 
 #include <algorithm>
@@ -10,175 +9,20 @@
 #include <set>
 #include <thread>
 
+#include "tests/deferred_device.h"
 #include "tests/test_pictures.h"
 #include "tests/together.h"
 
 namespace bifrons {
 namespace {
 
-std::unique_ptr<Janus> LoadTiny(int threads) {
-  ModelParts both;
-  both.understanding = true;
-  return bifrons::LoadTiny(threads, both);
-}
+constexpr ModelParts kBothHalves{.understanding = true};
 
-// A request for any model of these weights.
-struct Wish {
-  bool picture = false;
-  DrawRequest draw;
-  AnswerRequest answer;
-  std::vector<Image> images;
+std::unique_ptr<Janus> LoadTiny(int threads) { return bifrons::LoadTiny(threads, kBothHalves); }
 
-  Submit For(Janus& janus) const {
-    if (picture) return Drawing(draw);
-    AnswerRequest request = answer;
-    request.look = [this, &janus]() -> Result<std::vector<ImageFeatures>> {
-      std::vector<ImageFeatures> all;
-      for (const Image& image : images) all.push_back(LookAt(janus, image));
-      return all;
-    };
-    return Asking(request);
-  }
-};
-
-std::string Words(std::mt19937& random, int64_t count) {
-  std::string text;
-  for (int64_t i = 0; i < count; i++) text += " word" + std::to_string(random() % 90);
-  return text;
-}
-
-// Pictures of few prompts, some of more than a chunk of tokens, and questions about none to two images.
-std::vector<Wish> Wishes(size_t count, uint32_t seed) {
-  std::mt19937 random(seed);
-  const std::string prompts[] = {"a dog", "a cat", "", Words(random, 3), Words(random, 40)};
-  std::vector<Wish> wishes(count);
-  for (Wish& wish : wishes) {
-    wish.picture = random() % 2 == 0;
-    Sampling sampling;
-    sampling.temperature = random() % 4 == 0 ? 0.0f : 0.7f;
-    sampling.top_k = random() % 3 == 0 ? 5 : 0;
-    if (wish.picture) {
-      sampling.guidance = 1.0f + static_cast<float>(random() % 5);
-      wish.draw = {prompts[random() % std::size(prompts)], random() % 1000, sampling};
-      continue;
-    }
-    const auto images = static_cast<int64_t>(random() % 3);
-    for (int64_t i = 0; i < images; i++)
-      wish.images.push_back(NoiseImage(1 + random() % 40, 1 + random() % 40, random()));
-    wish.answer.turns = {{images, Words(random, 1 + static_cast<int64_t>(random() % 8)), ""}};
-    wish.answer.sampling = sampling;
-    wish.answer.seed = random();
-    wish.answer.max_tokens = 1 + random() % 25;
-  }
-  return wishes;
-}
-
-void CheckSame(const Outcome& a, const Outcome& alone) {
-  REQUIRE(a.picture.has_value() == alone.picture.has_value());
-  if (a.picture) {
-    REQUIRE(a.picture->ok());
-    const DrawnPicture &one = **a.picture, &other = **alone.picture;
-    CHECK(one.codes == other.codes);
-    CHECK((one.image.rgb == other.image.rgb));
-  } else {
-    REQUIRE(a.answer);
-    REQUIRE(a.answer->ok());
-    CHECK((*a.answer)->tokens == (*alone.answer)->tokens);
-    CHECK((*a.answer)->text == (*alone.answer)->text);
-    CHECK((*a.answer)->complete == (*alone.answer)->complete);
-    CHECK(a.streamed == (*a.answer)->text);
-  }
-}
-
-std::vector<Outcome> EachAlone(const std::vector<Wish>& wishes) {
-  const auto janus = LoadTiny(1);
-  std::vector<Outcome> alone;
-  for (const Wish& wish : wishes) alone.push_back(std::move(RunTogether(*janus, {wish.For(*janus)}, {0})[0]));
-  return alone;
-}
-
-// The options with memory that leaves so many bytes for keys and values.
-SchedulerOptions WithCaches(Janus& janus, size_t caches, SchedulerOptions options) {
-  constexpr size_t kPlenty = size_t{1} << 32;
-  options.memory = kPlenty;
-  options.memory = kPlenty - Scheduler(janus, options).stats().cache_budget + caches;
-  return options;
-}
-
-size_t PictureBytes(Janus& janus, const std::string& prompt) {
-  const auto length = static_cast<int64_t>(janus.EncodePrompt(prompt).conditional.size());
-  const LlamaConfig& llama = janus.config().llama;
-  return 2 * (KvPool::BytesFor(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
-              KvPool::BytesFor(llama, janus.kv_type(), length));
-}
-
-TEST_CASE("sixty requests in a random mix, with cancellations, are what each is alone") {
-  const auto wishes = Wishes(60, 1);
-  const auto alone = EachAlone(wishes);
-  std::mt19937 random(2);
-  struct Case {
-    int threads;
-    double pictures_in_memory;  // of the largest; 0 = plenty
-    int64_t pictures, answers;  // at once
-  };
-  for (const Case& c : {Case{1, 0, 16, 16}, Case{2, 2.5, 16, 16}, Case{3, 1, 3, 2}, Case{2, 7, 5, 1}}) {
-    const auto janus = LoadTiny(c.threads);
-    std::vector<size_t> order(wishes.size());
-    for (size_t i = 0; i < order.size(); i++) order[i] = i;
-    std::shuffle(order.begin(), order.end(), random);
-
-    size_t largest = 0;
-    for (const Wish& wish : wishes) {
-      if (wish.picture) largest = std::max(largest, PictureBytes(*janus, wish.draw.prompt));
-    }
-    SchedulerOptions options{.pictures = c.pictures, .answers = c.answers};
-    if (c.pictures_in_memory > 0)
-      options = WithCaches(*janus, static_cast<size_t>(c.pictures_in_memory * static_cast<double>(largest)),
-                           options);
-
-    std::vector<Submit> submits;
-    std::vector<int> steps;
-    // Bystanders that are cancelled at some step, wherever they are by then.
-    std::vector<Scheduler::Id> bystanders;
-    std::vector<Outcome> theirs(20);
-    size_t next_bystander = 0;
-    int step = 0;
-    for (const size_t i : order) {
-      const Submit submit = wishes[i].For(*janus);
-      const bool with_bystander = submits.size() % 3 == 0;
-      submits.push_back([&, submit, i, with_bystander](Scheduler& scheduler, Outcome& outcome) {
-        submit(scheduler, outcome);
-        if (!with_bystander || next_bystander == theirs.size()) return;
-        Outcome& their = theirs[next_bystander++];
-        DrawRequest request = wishes[i].draw;
-        request.prompt += " too";
-        const auto id = scheduler.Submit(
-            request, {[&scheduler, &bystanders, n = next_bystander](int64_t tokens) {
-                        if (tokens == static_cast<int64_t>(n) % 7 + 1) scheduler.Cancel(bystanders[n - 1]);
-                      },
-                      [&](Result<DrawnPicture> picture) { their.picture = std::move(picture); }});
-        if (!id.ok()) {
-          their.picture = id.error();
-          bystanders.push_back(Scheduler::kNoId);
-          return;
-        }
-        bystanders.push_back(*id);
-        if (next_bystander % 3 == 0) scheduler.Cancel(*id);  // before it begins
-      });
-      step += static_cast<int>(random() % 5);
-      steps.push_back(step);
-    }
-    const auto outcomes = RunTogether(*janus, submits, steps, options);
-    for (size_t i = 0; i < order.size(); i++) {
-      CAPTURE(c.threads, c.pictures_in_memory, i, order[i]);
-      CheckSame(outcomes[i], alone[order[i]]);
-    }
-    REQUIRE(next_bystander == theirs.size());
-    for (const Outcome& their : theirs) {
-      REQUIRE(their.picture);
-      REQUIRE_FALSE(their.picture->ok());
-    }
-  }
+// Of a case that is run on the cpu device, and again on one that works late.
+std::unique_ptr<Janus> LoadTinyOnBoth() {
+  return GENERATE(false, true) ? bifrons::LoadTiny(MakeDeferredDevice(1, 2), kBothHalves) : LoadTiny(2);
 }
 
 TEST_CASE("pictures of one prompt share its prefill, those of one length the unconditional one") {
@@ -452,7 +296,7 @@ TEST_CASE("an image that cannot be looked at fails its own request only") {
 }
 
 TEST_CASE("cancelling is prompt and leaves nothing; every request is told once") {
-  const auto janus = LoadTiny(2);
+  const auto janus = LoadTinyOnBoth();
   Scheduler scheduler(*janus, {.pictures = 2});
   std::atomic<int> told{0}, cancelled{0};
   std::vector<Scheduler::Id> ids;
@@ -478,7 +322,7 @@ TEST_CASE("cancelling is prompt and leaves nothing; every request is told once")
 }
 
 TEST_CASE("a picture may be cancelled with its last token, when only its decoding is left") {
-  const auto janus = LoadTiny(2);
+  const auto janus = LoadTinyOnBoth();
   Scheduler scheduler(*janus, {});
   std::optional<Result<DrawnPicture>> told;
   Scheduler::Id id = Scheduler::kNoId;
@@ -498,7 +342,7 @@ TEST_CASE("a picture may be cancelled with its last token, when only its decodin
 }
 
 TEST_CASE("a scheduler that ends tells whoever is left") {
-  const auto janus = LoadTiny(2);
+  const auto janus = LoadTinyOnBoth();
   std::atomic<int> told{0};
   {
     Scheduler scheduler(*janus, {.pictures = 2});

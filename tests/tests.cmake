@@ -12,7 +12,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
 endif()
 
 # What the thread sanitizer looks at: the engine's own tests and rendering.
-set(TSAN_TESTS thread_pool_test engine_test answer_test conversation_test scheduler_test kv_cache_test
+set(TSAN_TESTS thread_pool_test engine_test answer_test conversation_test scheduler_test company_test kv_cache_test
   same_picture_test render_test render_lists_test render_ownership_test render_restart_test render_killed_test)
 set_tests_properties(${TSAN_TESTS} PROPERTIES LABELS tsan TIMEOUT 1200)
 add_custom_target(tsan_tests DEPENDS bifrons ${TSAN_TESTS})
@@ -33,6 +33,7 @@ set_tests_properties(render_scale_long PROPERTIES LABELS long RUN_SERIAL TRUE TI
 
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
+  add_test(NAME process_device_bundled COMMAND process_device_test [.bundled])
   add_test(NAME asan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh asan)
   add_test(NAME tsan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh tsan)
   add_test(NAME fuzz COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run.sh 20)

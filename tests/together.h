@@ -10,17 +10,29 @@
 
 namespace bifrons {
 
-/// The tiny model in f32 with these parts.
-inline std::unique_ptr<Janus> LoadTiny(int threads, const ModelParts& parts) {
-  LoadOptions options;
-  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
-  options.compute = DType::kF32;
-  options.threads = threads;
-  options.parts = parts;
-  auto janus = Janus::Load(options);
+inline std::unique_ptr<Janus> Loaded(Result<std::unique_ptr<Janus>> janus) {
   if (!janus.ok()) FAIL(janus.error().message);
   return std::move(*janus);
 }
+
+inline LoadOptions OfTiny(const ModelParts& parts) {
+  LoadOptions options;
+  options.model = BIFRONS_TEST_DIR "/goldens/tiny-a/converted";
+  options.compute = DType::kF32;
+  options.parts = parts;
+  return options;
+}
+
+/// The tiny model in f32 with these parts, on the cpu device or on another one.
+inline std::unique_ptr<Janus> LoadTiny(int threads, const ModelParts& parts) {
+  LoadOptions options = OfTiny(parts);
+  options.threads = threads;
+  return Loaded(Janus::Load(options));
+}
+inline std::unique_ptr<Janus> LoadTiny(std::unique_ptr<Device> device, const ModelParts& parts) {
+  return Loaded(Janus::Load(OfTiny(parts), std::move(device)));
+}
+inline std::unique_ptr<Device> RefDevice(int threads) { return std::move(*MakeDevice("ref", "", threads)); }
 
 /// What each request became; `streamed` is what its on_text was told.
 struct Outcome {
@@ -92,6 +104,22 @@ inline std::vector<Answer> AnswerTogether(Janus& janus, const std::vector<Answer
     CHECK(outcomes[i].streamed == answers[order[i]].text);
   }
   return answers;
+}
+
+/// The options with memory that leaves so many bytes for keys and values.
+inline SchedulerOptions WithCaches(Janus& janus, size_t caches, SchedulerOptions options) {
+  constexpr size_t kPlenty = size_t{1} << 32;
+  options.memory = kPlenty;
+  options.memory = kPlenty - Scheduler(janus, options).stats().cache_budget + caches;
+  return options;
+}
+
+/// What a picture's keys and values take.
+inline size_t PictureBytes(Janus& janus, const std::string& prompt) {
+  const auto length = static_cast<int64_t>(janus.EncodePrompt(prompt).conditional.size());
+  const LlamaConfig& llama = janus.config().llama;
+  return 2 * (KvPool::BytesFor(llama, janus.kv_type(), length + janus.config().vq.tokens() - 1) +
+              KvPool::BytesFor(llama, janus.kv_type(), length));
 }
 
 inline Answer AnswerAlone(Janus& janus, const AnswerRequest& request) {
