@@ -1,6 +1,10 @@
-// A device that shares nothing with the others (process_device.cpp, 398 lines): its numbers live in another
+// A device that shares nothing with the others (process_device.cpp, 397 lines): its numbers live in another
 // process, where nobody here can reach them. It draws pictures and answers questions about them.
 #include "tests/process_device.h"
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "tests/together.h"
 
@@ -43,6 +47,13 @@ std::string CheckSame(const LoadOptions& options) {
 
 TEST_CASE("a device in another process draws and answers as the ref device does") {
   CheckSame(OfTiny(kBothHalves));
+}
+
+// So small is the interface.
+TEST_CASE("the device in another process is whole in 400 lines") {
+  std::ifstream file(BIFRONS_TEST_DIR "/process_device.cpp");
+  REQUIRE(file);
+  CHECK(std::count(std::istreambuf_iterator<char>(file), {}, '\n') <= 400);
 }
 
 // Some 20 s of the ref device's arithmetic.
