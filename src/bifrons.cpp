@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "src/base/out_of_memory.h"
 #include "src/engine/answer.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
@@ -66,23 +67,22 @@ Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
 std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, std::string* error) {
-  const auto load = [&]() -> Result<std::unique_ptr<Impl>> {
+  auto loaded = Guarded([&]() -> Result<std::unique_ptr<Engine>> {
     BIFRONS_TRY(const LoadOptions converted, Convert(options));
     auto impl = std::make_unique<Impl>();
     BIFRONS_TRY(impl->janus, Janus::Load(converted));
     BIFRONS_TRY(impl->settings, DescribeModel(*impl->janus));
     impl->scheduler = std::make_unique<Scheduler>(*impl->janus, SchedulerOptions{});
-    return impl;
-  };
-  auto impl = load();
-  if (impl.ok()) return std::unique_ptr<Engine>(new Engine(std::move(*impl)));
-  if (error) *error = impl.error().message;
+    return std::unique_ptr<Engine>(new Engine(std::move(impl)));
+  });
+  if (loaded.ok()) return std::move(*loaded);
+  if (error) *error = std::move(loaded).error().message;
   return nullptr;
 }
 
 std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool(double)>& progress,
                                   std::string* error) {
-  const auto draw = [&]() -> Result<std::vector<Picture>> {
+  auto pictures = Guarded([&]() -> Result<std::vector<Picture>> {
     BIFRONS_RETURN_IF_ERROR(Check(o));
     if (!impl_->janus->parts().drawing) return UsageError("the drawing half was not loaded");
     const std::string prompt = ReplaceInvalidUtf8(o.prompt);
@@ -103,16 +103,15 @@ std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool
                           FormatParameters(settings)});
     }
     return pictures;
-  };
-  auto pictures = draw();
+  });
   if (pictures.ok()) return std::move(*pictures);
-  if (error) *error = pictures.error().message;
+  if (error) *error = std::move(pictures).error().message;
   return {};
 }
 
 bool Engine::Ask(const QuestionOptions& o, const std::function<bool(const std::string&)>& on_text,
                  std::string* answer, std::string* error) {
-  const auto ask = [&]() -> Result<std::string> {
+  auto text = Guarded([&]() -> Result<std::string> {
     BIFRONS_RETURN_IF_ERROR(Check(o));
     Janus& janus = *impl_->janus;
     if (!janus.parts().understanding) return UsageError("the understanding half was not loaded");
@@ -137,10 +136,9 @@ bool Engine::Ask(const QuestionOptions& o, const std::function<bool(const std::s
     const auto answered = AnswerOne(*impl_->scheduler, std::move(request), collect);
     if (!answered.ok() && !Scheduler::IsCancelled(answered.error())) return answered.error();
     return text;
-  };
-  auto text = ask();
+  });
   if (!text.ok()) {
-    if (error) *error = text.error().message;
+    if (error) *error = std::move(text).error().message;
     return false;
   }
   if (answer) *answer = std::move(*text);

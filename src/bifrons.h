@@ -53,7 +53,8 @@ struct QuestionOptions {
   uint64_t seed = 0;                              // of a sampled answer
 };
 
-/// One loaded model. Calls on one Engine must not overlap.
+/// One loaded model. Calls on one Engine must not overlap. Nothing is thrown: too little memory, and what a
+/// callback throws, are failures, after which the engine can be used again.
 class Engine {
  public:
   /// nullptr on failure, with one line in *error that names the file, tensor or option.

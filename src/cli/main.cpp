@@ -4,11 +4,10 @@
 
 #include <csignal>
 #include <cstdio>
-#include <new>
 #include <string>
-#include <system_error>
 #include <utility>
 
+#include "src/base/out_of_memory.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
 #include "src/cli/signals.h"
@@ -55,22 +54,13 @@ int main(int argc, char** argv) {
   bifrons::InstallSignalHandlers();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of write
+  const auto result = bifrons::Guarded([&] { return bifrons::Run(argc, argv); });
   bifrons::Error error;
-  try {
-    const auto result = bifrons::Run(argc, argv);
-    if (result.ok()) {
-      if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return *result;
-      error = bifrons::Failure("cannot write to standard output");
-    } else {
-      error = result.error();
-    }
-  } catch (const std::bad_alloc&) {
-    error = bifrons::Failure("out of memory");
-  } catch (const std::system_error& e) {  // std::thread's
-    error =
-        bifrons::Failure(std::string("cannot start a thread, most likely for want of memory: ") + e.what());
-  } catch (const std::exception& e) {  // a library's; ours are Results
-    error = bifrons::Failure(e.what());
+  if (!result.ok()) {
+    error = result.error();
+  } else {
+    if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return *result;
+    error = bifrons::Failure("cannot write to standard output");
   }
   if (bifrons::StopRequested()) error.kind = static_cast<bifrons::ErrorKind>(bifrons::SignalExitCode());
   if (bifrons::ClaimLastLine())

@@ -64,20 +64,24 @@ Result<Answer> AnswerOne(Scheduler& scheduler, AnswerRequest request,
     news.notify_all();
   };
   BIFRONS_TRY(const Scheduler::Id id, scheduler.Submit(std::move(request), std::move(handlers)));
+  // However this ends, also by what on_text throws, nobody calls back afterwards.
+  const auto end = [&] {
+    scheduler.Cancel(id);
+    std::unique_lock lock(mutex);
+    news.wait(lock, [&] { return answer.has_value(); });
+  };
+  struct AtEnd {
+    const decltype(end)& call;
+    ~AtEnd() { call(); }
+  } const at_end{end};
   for (std::unique_lock lock(mutex);;) {
     news.wait_for(lock, kPatience, [&] { return answer || !more.empty(); });
     const std::string text = std::exchange(more, "");
     if (on_text) {
       lock.unlock();
       const bool goes_on = on_text(text);
+      if (!goes_on) return Failure(Scheduler::kCancelled);
       lock.lock();
-      if (!goes_on) {
-        lock.unlock();
-        scheduler.Cancel(id);
-        lock.lock();
-        news.wait(lock, [&] { return answer.has_value(); });
-        return Failure(Scheduler::kCancelled);
-      }
     }
     if (answer && more.empty()) return std::move(*answer);
   }

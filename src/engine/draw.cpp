@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 
+#include "src/base/out_of_memory.h"
 #include "src/engine/scheduler.h"
 
 namespace bifrons {
@@ -57,14 +58,16 @@ class List {
         BIFRONS_RETURN_IF_ERROR(Submit(ids_.size()));
       for (bool taken = false; !taken;) {
         std::unique_lock lock(mutex_);
-        news_.wait_for(lock, std::chrono::milliseconds(100),
-                       [&] { return any_news_ || done_.contains(next); });
+        news_.wait_for(lock, std::chrono::milliseconds(100), [&] { return any_news_ || IsDone(next); });
         any_news_ = false;
         so_far_.complete = static_cast<int64_t>(complete_.size());
         const DrawProgress so_far = so_far_;
         if (!deadline) complete = complete_;
-        const auto done = done_.extract(next);
-        if (!done.empty()) complete_.erase(next);
+        std::optional<Result<DrawnPicture>> done;
+        if (IsDone(next)) {
+          done = std::move(done_.extract(next).mapped());
+          complete_.erase(next);
+        }
         lock.unlock();
         if (!deadline && progress && !progress(so_far)) {
           deadline = Clock::now() + finishing;
@@ -73,9 +76,9 @@ class List {
         }
         if (deadline && (!complete.contains(next) || Clock::now() >= *deadline))
           return Failure("interrupted; nothing was written for the unfinished pictures");
-        if (done.empty()) continue;
-        if (!done.mapped().ok()) return done.mapped().error();
-        BIFRONS_RETURN_IF_ERROR(take(next, std::move(*done.mapped())));
+        if (!done) continue;
+        if (!done->ok()) return done->error();
+        BIFRONS_RETURN_IF_ERROR(take(next, std::move(**done)));
         taken = true;
       }
     }
@@ -94,22 +97,28 @@ class List {
     handlers.on_done = [this, i](Result<DrawnPicture> picture) {
       const std::lock_guard lock(mutex_);
       so_far_.pictures++;
-      done_.emplace(i, std::move(picture));
+      done_.at(i).emplace(std::move(picture));
       open_--;
       Tell();
     };
+    ids_.push_back(Scheduler::kNoId);
     {
       const std::lock_guard lock(mutex_);
+      done_.emplace(i, std::nullopt);  // now: on_done has nobody to tell that it lacks memory
       open_++;
     }
-    const auto id = scheduler_.Submit(requests_[i], std::move(handlers));
+    auto id = Guarded([&] { return scheduler_.Submit(requests_[i], std::move(handlers)); });
     if (id.ok()) {
-      ids_.push_back(*id);
+      ids_.back() = *id;
       return {};
     }
     const std::lock_guard lock(mutex_);
     open_--;
-    return id.error();
+    return std::move(id).error();
+  }
+  bool IsDone(size_t i) const {
+    const auto found = done_.find(i);
+    return found != done_.end() && found->second;
   }
   void Tell() {
     any_news_ = true;
@@ -125,8 +134,9 @@ class List {
   bool any_news_ = false;
   DrawProgress so_far_;
   int64_t open_ = 0;
-  std::set<size_t> complete_;                    // whose tokens are all there, and not taken yet
-  std::map<size_t, Result<DrawnPicture>> done_;  // and not taken yet
+  std::set<size_t> complete_;  // whose tokens are all there, and not taken yet
+  // Of those that were submitted and are not taken yet.
+  std::map<size_t, std::optional<Result<DrawnPicture>>> done_;
 };
 
 }  // namespace

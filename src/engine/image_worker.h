@@ -20,6 +20,7 @@ class ImageWorker {
   ~ImageWorker();
   ImageWorker(const ImageWorker&) = delete;
 
+  /// A task throws nothing.
   void Post(Work work, std::function<void()> task);
   /// Tasks posted and not finished.
   int64_t unfinished(Work work) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <new>
 
+#include "src/base/out_of_memory.h"
 #include "src/engine/prefill.h"
 
 namespace bifrons {
@@ -48,7 +49,7 @@ void RowBatch::Add(std::unique_ptr<PictureRows> picture) {
 }
 
 // Its slot may be taken by another one at once, whose codes are written after what was given for this one.
-void RowBatch::Drop(size_t picture) {
+void RowBatch::Drop(size_t picture) noexcept {
   free_slots_.push_back(pictures_[picture]->slot);
   pictures_.erase(pictures_.begin() + static_cast<ptrdiff_t>(picture));
 }
@@ -62,16 +63,86 @@ bool RowBatch::Remove(int64_t id) {
   return std::erase_if(answers_, [&](const auto& answer) { return answer->id == id; }) > 0;
 }
 
+// A step that breaks off must neither skip nor repeat a token of anybody's. So it has two halves. The first
+// gives the work and may throw anywhere; the rows' states, which are their last tokens, are read only, and
+// what was given writes nothing but what comes after them: keys and values, a token and buffers of the step.
+// Giving all of it again, with fewer rows, writes the same there, as a row depends on itself alone. The
+// second half moves the rows on and has all its room made.
+//
+// Where the device runs out of memory later, when the host waits, it is unknown what of the work since the
+// last wait was done, whose and of which steps. Nothing can be built on that: all rows are lost.
 StepResult RowBatch::Step(const TextCallback& on_text) {
   StepResult result;
   if (empty()) return result;
+  const auto broken = [](Status status, bool lost) {
+    StepResult nothing;
+    nothing.status = std::move(status), nothing.lost = lost;
+    return nothing;
+  };
+  Ticket ready;
+  Status status = Guarded([&]() -> Status {
+    ready = Give(result);
+    return {};
+  });
+  if (!status.ok()) return broken(std::move(status), false);
+  status = Guarded([&]() -> Status {
+    Wait(ready);
+    return {};
+  });
+  if (!status.ok()) {
+    Lose();
+    return broken(std::move(status), true);
+  }
+  Take(on_text, result);
+  CheckTokens(result);
+  return result;
+}
+
+// The moment when the answers' tokens are here.
+Ticket RowBatch::Give(StepResult& result) {
   const int64_t pairs = 2 * Count(pictures_), answers = Count(answers_);
+  result.answers.reserve(answers_.size());
+  result.failed.reserve(pictures_.size() + answers_.size());
   const View x = Grown(janus_.device(), x_, pairs + answers, janus_.config().llama.hidden);
   GoOn(x, result);
   SamplePictures(x.Rows(0, pairs), result);
-  SampleAnswers(x.Rows(pairs, answers), on_text, result);
-  CheckTokens(result);
-  return result;
+  return SampleAnswers(x.Rows(pairs, answers));
+}
+
+void RowBatch::Wait(const Ticket& given) {
+  queue_.Wait(given);
+  if (sightings_.size() > kStepsAhead) queue_.Wait(sightings_[sightings_.size() - kStepsAhead - 1].ready);
+}
+
+void RowBatch::Take(const TextCallback& on_text, StepResult& result) noexcept {
+  result.image_tokens = Count(pictures_);
+  for (size_t i = 0; i < pictures_.size();) {
+    PictureRows& p = *pictures_[i];
+    p.conditional_prompt = p.unconditional_prompt = nullptr;
+    if (++p.tokens < janus_.config().vq.tokens()) {
+      i++;
+    } else {
+      Drop(i);
+    }
+  }
+  size_t going = 0;
+  for (size_t i = 0; i < answers_.size(); i++) {
+    answers_[i]->last_hidden = {};
+    if (TakeToken(*answers_[i], tokens_[i], on_text, result)) std::swap(answers_[going++], answers_[i]);
+  }
+  answers_.erase(answers_.begin() + static_cast<ptrdiff_t>(going), answers_.end());
+}
+
+void RowBatch::Lose() noexcept {
+  // Until then downloads may still be on their way into what is dropped.
+  const Status done = Guarded([&]() -> Status {
+    queue_.Wait(queue_.Record());
+    return {};
+  });
+  static_cast<void>(done);  // what is lost is lost
+  sightings_.clear();
+  while (!pictures_.empty()) Drop(pictures_.size() - 1);
+  answers_.clear();
 }
 
 // Hidden states of all rows into x: those of the last tokens, or of the prompts.
@@ -79,10 +150,9 @@ void RowBatch::GoOn(View x, StepResult& result) {
   int64_t row = 0;
   size_t joined = 0, going = 0;  // pictures that have just joined, answers that have not
   for (; joined < pictures_.size() && pictures_[joined]->tokens == 0; joined++) {
-    PictureRows& p = *pictures_[joined];
+    const PictureRows& p = *pictures_[joined];
     queue_.Copy(p.conditional_prompt->last_hidden.view(), x.Rows(row++, 1));
     queue_.Copy(p.unconditional_prompt->last_hidden.view(), x.Rows(row++, 1));
-    p.conditional_prompt = p.unconditional_prompt = nullptr;
   }
   const int64_t first = row;
   spans_.clear();
@@ -98,9 +168,7 @@ void RowBatch::GoOn(View x, StepResult& result) {
     row += Count(some);
   }
   for (; going < answers_.size(); going++) {
-    AnswerRow& a = *answers_[going];
-    queue_.Copy(a.last_hidden.view(), x.Rows(row++, 1));
-    a.last_hidden = {};
+    queue_.Copy(answers_[going]->last_hidden.view(), x.Rows(row++, 1));
   }
   if (spans_.empty()) return;
   janus_.llama().Forward(queue_, spans_, x.Rows(first, Count(spans_)));
@@ -112,20 +180,22 @@ void RowBatch::GoOn(View x, StepResult& result) {
 
 void RowBatch::EmbedPictures(std::span<const std::unique_ptr<PictureRows>> going, View x) {
   const int64_t count = Count(going), tokens = janus_.config().vq.tokens();
-  Sighting sighting{{}, std::vector<int32_t>(going.size()), {}};
+  std::vector<Sighting::Whose> whose;
   std::vector<int32_t> last, picture_of;  // where the last codes stand; which picture a row is of
   for (const auto& p : going) {
     last.push_back(static_cast<int32_t>(p->slot * tokens + p->tokens - 1));
-    picture_of.insert(picture_of.end(), 2, static_cast<int32_t>(sighting.whose.size()));
-    sighting.whose.push_back({p->id, p->tokens - 1});
+    picture_of.insert(picture_of.end(), 2, static_cast<int32_t>(whose.size()));
+    whose.push_back({p->id, p->tokens - 1});
     const int64_t position = p->prompt_tokens + p->tokens - 1;
     spans_.push_back({&p->conditional, position, 1, RowClass::kDecode});
     spans_.push_back({&p->unconditional, position, 1, RowClass::kDecode});
   }
   const View codes = image_tokens_.view().Rows(0, count);
   queue_.CopyRows(codes_.view().As({codes_.shape().elements(), 1}), last, codes);
-  sightings_.push_back(std::move(sighting));
+  // Of a step that breaks off it stays, as its download does: it is of tokens that were drawn before.
+  sightings_.push_back({{}, std::vector<int32_t>(going.size()), {}});
   sightings_.back().ready = queue_.Download(codes, sightings_.back().tokens.data());
+  sightings_.back().whose = std::move(whose);
   const View embedded = Grown(janus_.device(), embedded_, count, x.width());
   janus_.EmbedImageTokens(queue_, codes, embedded);
   queue_.CopyRows(embedded, picture_of, x);
@@ -141,7 +211,6 @@ void RowBatch::EmbedAnswers(std::span<const std::unique_ptr<AnswerRow>> going, V
   janus_.llama().EmbedText(queue_, Uploaded(janus_, queue_, tokens).view(), x);
 }
 
-// Pictures with all their codes leave.
 void RowBatch::SamplePictures(View hidden, StepResult& result) {
   if (pictures_.empty()) return;
   const int64_t tokens = janus_.config().vq.tokens();
@@ -155,26 +224,19 @@ void RowBatch::SamplePictures(View hidden, StepResult& result) {
          .sampling = p->request.sampling,
          .noise = {p->request.seed, static_cast<uint32_t>(p->tokens), NoiseStream::kImageTokens},
          .to = p->slot * tokens + p->tokens});
-    p->tokens++;
   }
   queue_.Sample(logits, requests_, codes_.view());
-  result.image_tokens = Count(pictures_);
-  for (size_t i = 0; i < pictures_.size();) {
-    const PictureRows& p = *pictures_[i];
-    if (p.tokens < tokens) {
-      i++;
-      continue;
-    }
-    DrawnCodes drawn{p.id, janus_.device().NewTensor(DType::kI32, {tokens}), {}};
-    queue_.Copy(codes_.view().Rows(p.slot, 1).As({tokens}), drawn.codes.view());
+  for (const auto& p : pictures_) {
+    if (p->tokens + 1 < tokens) continue;
+    DrawnCodes drawn{p->id, janus_.device().NewTensor(DType::kI32, {tokens}), {}};
+    queue_.Copy(codes_.view().Rows(p->slot, 1).As({tokens}), drawn.codes.view());
     result.pictures.push_back(std::move(drawn));
-    Drop(i);
   }
   for (DrawnCodes& drawn : result.pictures) drawn.ready = queue_.Record();
 }
 
-void RowBatch::SampleAnswers(View hidden, const TextCallback& on_text, StepResult& result) {
-  if (answers_.empty()) return;
+Ticket RowBatch::SampleAnswers(View hidden) {
+  if (answers_.empty()) return {};
   const View logits = Grown(janus_.device(), text_logits_, hidden.rows(), janus_.config().llama.vocabulary);
   janus_.TextLogits(queue_, hidden, logits);
   requests_.clear();
@@ -190,37 +252,38 @@ void RowBatch::SampleAnswers(View hidden, const TextCallback& on_text, StepResul
     text_tokens_ = janus_.device().NewTensor(DType::kI32, shape);
   text_tokens_.Reshape(shape);
   queue_.Sample(logits, requests_, text_tokens_.view());
-  const Tensor tokens = queue_.Fetch(text_tokens_.view());
+  tokens_.resize(answers_.size());
+  return queue_.Download(text_tokens_.view(), tokens_.data());
+}
 
-  std::vector<std::unique_ptr<AnswerRow>> going;
-  for (size_t i = 0; i < answers_.size(); i++) {
-    AnswerRow& a = *answers_[i];
-    const int32_t token = tokens.as<int32_t>()[i];
+// Whether the answer goes on. What telling or keeping its text lacks memory for, or its listener throws, ends
+// this answer alone.
+bool RowBatch::TakeToken(AnswerRow& row, int32_t token, const TextCallback& on_text,
+                         StepResult& result) noexcept {
+  bool goes_on = false;
+  Status taken = Guarded([&]() -> Status {
     if (token < 0) {
-      const std::string which = "token " + std::to_string(a.stream.tokens().size() + 1) + " of the answer";
-      result.failed.push_back({a.id, NotNumbers(janus_, which)});
-      continue;
+      return NotNumbers(janus_, "token " + std::to_string(row.stream.tokens().size() + 1) + " of the answer");
     }
     result.text_tokens++;
-    if (Append(a, token, on_text)) {
-      going.push_back(std::move(answers_[i]));
-    } else {
-      result.answers.push_back(Finish(a, on_text));
-    }
-  }
-  answers_ = std::move(going);
+    goes_on = Append(row, token, on_text);
+    if (!goes_on) result.answers.push_back(Finish(row, on_text));
+    return {};
+  });
+  if (taken.ok()) return goes_on;
+  result.failed.push_back({row.id, std::move(taken).error()});
+  return false;
 }
 
 // A picture without a token fails as soon as the host sees it; a complete one does where it is decoded.
-void RowBatch::CheckTokens(StepResult& result) {
-  while (!sightings_.empty() && (sightings_.size() > kStepsAhead || queue_.Done(sightings_.front().ready))) {
+void RowBatch::CheckTokens(StepResult& result) noexcept {
+  for (; !sightings_.empty() && queue_.Done(sightings_.front().ready); sightings_.pop_front()) {
     const Sighting& seen = sightings_.front();
-    queue_.Wait(seen.ready);
-    for (size_t i = 0; i < seen.tokens.size(); i++) {
+    for (size_t i = 0; i < seen.whose.size(); i++) {
       if (seen.tokens[i] >= 0 || !Remove(seen.whose[i].id)) continue;
-      result.failed.push_back({seen.whose[i].id, NotNumbers(janus_, seen.whose[i].token)});
+      Status wrong = Guarded([&]() -> Status { return NotNumbers(janus_, seen.whose[i].token); });
+      result.failed.push_back({seen.whose[i].id, std::move(wrong).error()});
     }
-    sightings_.pop_front();
   }
 }
 

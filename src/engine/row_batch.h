@@ -48,9 +48,15 @@ struct FailedRows {
 
 /// What a step did.
 struct StepResult {
-  std::vector<DrawnCodes> pictures;                     // whose codes are complete
-  std::vector<Answer> answers;                          // that are done
-  std::vector<FailedRows> failed;                       // whose logits are not numbers (kBadData)
+  /// Not ok, say for want of memory: the step broke off, and nothing of it counts. All rows stand as they
+  /// stood, and it can be taken again with fewer of them …
+  Status status;
+  /// … unless work may be missing that was given before it, nobody knows whose: then no row is left.
+  bool lost = false;
+  std::vector<DrawnCodes> pictures;  // whose codes are complete
+  std::vector<Answer> answers;       // that are done
+  /// Whose logits are not numbers (kBadData), and answers that could not be told or kept.
+  std::vector<FailedRows> failed;
   int64_t image_tokens = 0, text_tokens = 0, rows = 0;  // sampled; rows that went on
   size_t bytes_read = 0;                                // weights and caches
 };
@@ -77,7 +83,7 @@ class RowBatch {
   bool empty() const { return pictures_.empty() && answers_.empty(); }
   const std::vector<std::unique_ptr<PictureRows>>& pictures() const { return pictures_; }
 
-  /// One token for everyone; who is done or has none leaves.
+  /// One token for everyone; who is done or has none leaves. Throws nothing.
   StepResult Step(const TextCallback& on_text);
 
  private:
@@ -91,13 +97,18 @@ class RowBatch {
     std::vector<Whose> whose;
   };
 
+  Ticket Give(StepResult& result);
+  void Wait(const Ticket& given);
+  void Take(const TextCallback& on_text, StepResult& result) noexcept;
+  void Lose() noexcept;
   void GoOn(View x, StepResult& result);
   void EmbedPictures(std::span<const std::unique_ptr<PictureRows>> going, View x);
   void EmbedAnswers(std::span<const std::unique_ptr<AnswerRow>> going, View x);
   void SamplePictures(View hidden, StepResult& result);
-  void SampleAnswers(View hidden, const TextCallback& on_text, StepResult& result);
-  void CheckTokens(StepResult& result);
-  void Drop(size_t picture);
+  Ticket SampleAnswers(View hidden);
+  bool TakeToken(AnswerRow& row, int32_t token, const TextCallback& on_text, StepResult& result) noexcept;
+  void CheckTokens(StepResult& result) noexcept;
+  void Drop(size_t picture) noexcept;
   bool Append(AnswerRow& row, int32_t token, const TextCallback& on_text) const;
   Answer Finish(AnswerRow& row, const TextCallback& on_text) const;
 
@@ -117,6 +128,7 @@ class RowBatch {
   DeviceTensor image_logits_, text_logits_;  // f32 [rows, codebook], [rows, vocabulary]
   DeviceTensor embedded_;                    // f32 [pictures, hidden]
   // Of a step.
+  std::vector<int32_t> tokens_;  // of the answers
   std::vector<SequenceSpan> spans_;
   std::vector<SampleRequest> requests_;
 };

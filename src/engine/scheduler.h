@@ -28,7 +28,7 @@ struct SchedulerOptions {
   /// Requests that run at once, at most: a picture has two rows in a step, an answer one. Fewer where memory
   /// is short; Scheduler::options() says how many.
   int64_t pictures = kDefaultPictures, answers = kDefaultAnswers;
-  /// Called after every step, on the scheduler's thread; may be empty.
+  /// Called after every step, on the scheduler's thread; may be empty. Must not throw.
   std::function<void()> on_step = {};
 };
 
@@ -51,7 +51,8 @@ struct SchedulerStats {
 };
 
 /// Told about a picture. Handlers run on the scheduler's threads, those of one request one at a time; they
-/// may submit and cancel, and must not wait for the scheduler. on_done is called exactly once, last.
+/// may submit and cancel, and must not wait for the scheduler. on_done is called exactly once, last. A
+/// request fails when its other handlers throw; what on_done throws is dropped.
 struct DrawHandlers {
   std::function<void(int64_t tokens)> on_tokens;  // so many are there, one more each time; may be empty
   std::function<void(Result<DrawnPicture>)> on_done;
@@ -76,8 +77,9 @@ class Scheduler {
 
   /// Queues a request. Errors (kUsage): one that could never run, with the numbers: its prompt exceeds the
   /// model's positions, or its cache the memory; it has another number of images than its turns say; or the
-  /// model's half for it was not loaded. Nothing that was
-  /// accepted fails for want of memory.
+  /// model's half for it was not loaded. What was accepted waits for its share of the memory. Where the
+  /// system has less than that, the request that asked for it fails (kFailure), or the youngest where all
+  /// did, and the others go on.
   Result<Id> Submit(DrawRequest request, DrawHandlers handlers);
   Result<Id> Submit(AnswerRequest request, AnswerHandlers handlers);
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <new>
 
+#include "src/base/out_of_memory.h"
 #include "src/model/memory_plan.h"
 
 namespace bifrons {
@@ -25,15 +25,6 @@ std::string Megabytes(size_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f MB", static_cast<double>(bytes) / 1e6);
   return text;
-}
-
-template <class T>
-Result<T> GuardMemory(const std::function<Result<T>()>& work) {
-  try {
-    return work();
-  } catch (const std::bad_alloc&) {
-    return Failure("out of memory");
-  }
 }
 
 }  // namespace
@@ -74,27 +65,33 @@ Result<Scheduler::Id> Scheduler::Loop::Accept(std::shared_ptr<Open> request, con
                       " for its keys and values, and the memory for them is " +
                       Megabytes(admission.limits().bytes) + " in all; give more memory, or ask for less");
   }
-  {
-    const std::lock_guard lock(mutex);
-    if (broken || stop) return Failure("the engine has stopped after running out of memory");
-    request->id = next_id++;
-    open.emplace(request->id, request);
-    if (auto picture = std::dynamic_pointer_cast<OpenPicture>(request)) {
-      new_pictures.push_back(std::move(picture));
-    } else {
-      new_answers.push_back(std::static_pointer_cast<OpenAnswer>(request));
+  return Guarded([&]() -> Result<Id> {
+    {
+      const std::lock_guard lock(mutex);
+      if (stop) return Failure(kCancelled);
+      request->id = next_id++;
+      const auto accepted = open.emplace(request->id, request).first;
+      try {
+        if (auto picture = std::dynamic_pointer_cast<OpenPicture>(request)) {
+          new_pictures.push_back(std::move(picture));
+        } else {
+          new_answers.push_back(std::static_pointer_cast<OpenAnswer>(request));
+        }
+      } catch (...) {
+        open.erase(accepted);
+        throw;
+      }
+      something_changed = true;
     }
-    something_changed = true;
-  }
-  changed.notify_all();
-  return request->id;
+    changed.notify_all();
+    return request->id;
+  });
 }
 
-void Scheduler::Loop::Close(const std::shared_ptr<Open>& request, const std::function<void()>& tell) {
-  tell();
+void Scheduler::Loop::Forget(const Open& request) {
   {
     const std::lock_guard lock(mutex);
-    open.erase(request->id);
+    open.erase(request.id);
     something_changed = true;
   }
   changed.notify_all();
@@ -111,43 +108,68 @@ void Scheduler::Loop::End(const std::shared_ptr<Open>& request) {
   }
 }
 
+void Scheduler::Loop::Break(std::shared_ptr<Open> request, Error error) {
+  std::erase_if(starting, [&](const auto& s) { return s->id() == request->id; });
+  batch.Remove(request->id);
+  End(request);
+  Fail(request, std::move(error));
+}
+
+void Scheduler::Loop::BreakOff(const std::shared_ptr<Open>& request, Error error) {
+  Break(request, std::move(error));
+  while (const size_t freed = prefixes.DropOne(nullptr)) admission.Return(freed);
+  while (const size_t freed = prompts.DropOne(nullptr)) admission.Return(freed);
+}
+
+void Scheduler::Loop::FailYoungest(Error error) {
+  if (!running.empty()) return BreakOff(running.rbegin()->second, std::move(error));
+  std::shared_ptr<Open> youngest;
+  const auto take_from = [&](auto& queue) {
+    if (youngest || queue.empty() || queue.back()->with_worker) return;
+    youngest = queue.back();
+    queue.pop_back();
+  };
+  take_from(pictures), take_from(answers);
+  {
+    const std::lock_guard lock(mutex);
+    take_from(new_pictures), take_from(new_answers);
+  }
+  if (youngest) Fail(youngest, std::move(error));
+}
+
 void Scheduler::Loop::Run() {
-  try {
-    for (;;) {
-      {
-        std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return stop || something_changed || !batch.empty() || !starting.empty(); });
-        something_changed = false;
-        pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
-        answers.insert(answers.end(), new_answers.begin(), new_answers.end());
-        new_pictures.clear(), new_answers.clear();
-        if (stop) break;
-      }
-      RunUses();
-      if (any_cancelled.exchange(false)) Sweep();
-      LookAhead();
-      Admit();
-      PrefillSome();
-      if (batch.empty()) continue;
-      Step();
-      if (options.on_step) options.on_step();
-    }
-    FailAll(Failure(kCancelled));
-  } catch (const std::bad_alloc&) {
-    {
-      const std::lock_guard lock(mutex);
-      broken = true;
-    }
-    FailAll(Failure("out of memory"));
-    // Whoever uses the model between steps is still served.
-    for (std::unique_lock lock(mutex); !stop;) {
-      changed.wait(lock, [&] { return stop || !uses.empty(); });
-      lock.unlock();
-      RunUses();
-      lock.lock();
-    }
+  for (bool goes_on = true; goes_on;) {
+    Status turn = Guarded([&]() -> Status {
+      goes_on = TakeTurn();
+      return {};
+    });
+    if (!turn.ok()) FailYoungest(std::move(turn).error());
+  }
+  CancelAll();
+  RunUses();
+}
+
+bool Scheduler::Loop::TakeTurn() {
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return stop || something_changed || !batch.empty() || !starting.empty(); });
+    something_changed = false;
+    if (stop) return false;
+    const auto take_in = [](auto& from, auto& to) {
+      for (; !from.empty(); from.pop_front()) to.push_back(from.front());
+    };
+    take_in(new_pictures, pictures), take_in(new_answers, answers);
   }
   RunUses();
+  if (any_cancelled.exchange(false)) Sweep();
+  LookAhead();
+  Admit();
+  PrefillSome();
+  if (batch.empty()) return true;
+  // Whoever came last makes room until the step of the others goes through.
+  for (Status step; !(step = Step()).ok();) FailYoungest(std::move(step).error());
+  if (options.on_step) options.on_step();
+  return true;
 }
 
 // Takes out whoever was cancelled and is with the loop; who is with the worker leaves there.
@@ -155,12 +177,7 @@ void Scheduler::Loop::Sweep() {
   const auto sweep = [&](auto& queue) {
     for (auto it = queue.begin(); it != queue.end();) {
       const auto request = *it;
-      const bool with_worker = [&] {
-        if constexpr (std::is_same_v<std::decay_t<decltype(*request)>, OpenAnswer>)
-          return request->asked_for_looking && !request->looked;
-        return false;
-      }();
-      if (!request->cancelled || with_worker) {
+      if (!request->cancelled || request->with_worker) {
         ++it;
         continue;
       }
@@ -170,15 +187,9 @@ void Scheduler::Loop::Sweep() {
   };
   sweep(pictures);
   sweep(answers);
-  std::vector<std::shared_ptr<Open>> leaving;
-  for (const auto& [id, request] : running) {
-    if (request->cancelled) leaving.push_back(request);
-  }
-  for (const auto& request : leaving) {
-    std::erase_if(starting, [&](const auto& s) { return s->id() == request->id; });
-    batch.Remove(request->id);
-    End(request);
-    Fail(request, Failure(kCancelled));
+  for (auto it = running.begin(); it != running.end();) {
+    const auto request = it++->second;
+    if (request->cancelled) Break(request, Failure(kCancelled));
   }
 }
 
@@ -211,26 +222,35 @@ void Scheduler::Loop::Begin(const std::shared_ptr<OpenPicture>& picture) {
     picture->bytes -= prefix->bytes;  // the prefix's own from now on
     return prefix;
   };
-  picture->conditional = obtain(picture->prompt.conditional);
-  picture->unconditional = obtain(picture->prompt.unconditional);
+  Status begun = Guarded([&]() -> Status {
+    picture->conditional = obtain(picture->prompt.conditional);
+    picture->unconditional = obtain(picture->prompt.unconditional);
+    running.emplace(picture->id, picture);
+    starting.push_back(
+        StartPicture(picture->id, picture->request, picture->conditional, picture->unconditional));
+    return {};
+  });
   admission.Begin(RequestKind::kPicture, picture->bytes);
-  running.emplace(picture->id, picture);
-  starting.push_back(
-      StartPicture(picture->id, picture->request, picture->conditional, picture->unconditional));
+  if (!begun.ok()) BreakOff(picture, std::move(begun).error());
 }
 
 void Scheduler::Loop::Begin(const std::shared_ptr<OpenAnswer>& answer) {
-  std::shared_ptr<KeptPrompt> kept;
-  if (const auto& conversation = answer->request.cache) {
-    admission.Take(prompts.GrowthFor(conversation, answer->kept_bytes));
-    kept = prompts.Obtain(conversation, answer->kept_bytes);
-    answer->bytes -= answer->kept_bytes;  // the kept prompt's own from now on
-  }
-  admission.Begin(RequestKind::kAnswer, answer->bytes);
-  running.emplace(answer->id, answer);
-  starting.push_back(
-      StartAnswer(janus, pool, answer->id, answer->request, answer->prompt, answer->limit, std::move(kept)));
+  Status begun = Guarded([&]() -> Status {
+    std::shared_ptr<KeptPrompt> kept;
+    if (const auto& conversation = answer->request.cache) {
+      const size_t growth = prompts.GrowthFor(conversation, answer->kept_bytes);
+      kept = prompts.Obtain(conversation, answer->kept_bytes);
+      admission.Take(growth);
+      answer->bytes -= answer->kept_bytes;  // the kept prompt's own from now on
+    }
+    running.emplace(answer->id, answer);
+    starting.push_back(StartAnswer(janus, pool, answer->id, answer->request, answer->prompt, answer->limit,
+                                   std::move(kept)));
+    return {};
+  });
   answer->request.images.clear();
+  admission.Begin(RequestKind::kAnswer, answer->bytes);
+  if (!begun.ok()) BreakOff(answer, std::move(begun).error());
 }
 
 // Drops one thing that is kept and not in use, if that is a step towards letting a head begin: not when all
@@ -268,17 +288,19 @@ void Scheduler::Loop::Admit() {
            (!answers.front()->looking.ok() || answers.front()->cancelled)) {
       const auto answer = answers.front();
       answers.pop_front();
-      Fail(answer, answer->cancelled ? Failure(kCancelled) : answer->looking.error());
+      Fail(answer, answer->cancelled ? Failure(kCancelled) : std::move(answer->looking).error());
       LookAhead();
     }
     const auto picture = PictureHead(), answer = AnswerHead();
     const auto kind = admission.Next(picture, answer);
     if (kind == RequestKind::kPicture) {
-      Begin(pictures.front());
+      const auto next = pictures.front();
       pictures.pop_front();
+      Begin(next);
     } else if (kind == RequestKind::kAnswer) {
-      Begin(answers.front());
+      const auto next = answers.front();
       answers.pop_front();
+      Begin(next);
       LookAhead();
     } else if (!MakeRoom(picture, answer)) {
       break;
@@ -294,13 +316,6 @@ void Scheduler::Loop::Admit() {
   stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
 }
 
-// Waits for what it looked at, so that want of memory for it is this request's failure alone.
-Result<std::vector<ImageFeatures>> Scheduler::Loop::Look(const Looker& look) {
-  BIFRONS_TRY(auto images, look());
-  for (const ImageFeatures& image : images) janus.images().Wait(image->ready);
-  return images;
-}
-
 // Has the images of the next answers looked at: kImagesAhead of them, or those of the next answer alone.
 void Scheduler::Loop::LookAhead() {
   size_t images = 0;
@@ -314,25 +329,38 @@ void Scheduler::Loop::LookAhead() {
       answer->looked = true;
       continue;
     }
-    worker->Post(ImageWorker::Work::kLook, [this, answer] {
-      const auto clock = Clock::now();
-      if (answer->cancelled) {
-        answer->looking = Failure(kCancelled);
-      } else {
-        auto images = GuardMemory<std::vector<ImageFeatures>>([&] { return Look(answer->request.look); });
-        answer->looking = images.ok() ? CheckImages(answer->prompt, images->size()) : images.error();
-        if (answer->looking.ok()) answer->request.images = std::move(*images);
-      }
-      answer->request.look = nullptr;
-      {
-        const std::lock_guard lock(mutex);
-        stats.vision_seconds += Seconds(clock);
-      }
-      answer->looked = true;
-      if (answer->cancelled) any_cancelled = true;
-      Changed();
+    answer->with_worker = true;
+    Status posted = Guarded([&]() -> Status {
+      worker->Post(ImageWorker::Work::kLook, [this, answer] { Look(*answer); });
+      return {};
     });
+    if (posted.ok()) continue;
+    answer->looking = std::move(posted);
+    answer->looked = true;
+    answer->with_worker = false;
   }
+}
+
+// Waits for what it looked at, so that want of memory for it is this request's failure alone.
+void Scheduler::Loop::Look(OpenAnswer& answer) noexcept {
+  const auto clock = Clock::now();
+  answer.looking = Guarded([&]() -> Status {
+    if (answer.cancelled) return Failure(kCancelled);
+    BIFRONS_TRY(auto images, answer.request.look());
+    BIFRONS_RETURN_IF_ERROR(CheckImages(answer.prompt, images.size()));
+    for (const ImageFeatures& image : images) janus.images().Wait(image->ready);
+    answer.request.images = std::move(images);
+    return {};
+  });
+  answer.request.look = nullptr;
+  {
+    const std::lock_guard lock(mutex);
+    stats.vision_seconds += Seconds(clock);
+  }
+  answer.looked = true;
+  answer.with_worker = false;
+  if (answer.cancelled) any_cancelled = true;
+  Changed();
 }
 
 // One chunk's worth of tokens between two steps: short prompts together, long ones piece by piece, so that
@@ -343,19 +371,24 @@ void Scheduler::Loop::PrefillSome() {
   int64_t tokens = 0;
   while (!starting.empty() && tokens < kPrefillChunk) {
     Starting& first = *starting.front();
-    if (!first.complete()) tokens += first.Advance(janus);
-    if (!first.complete()) continue;
-    first.Join(janus, batch);
-    starting.pop_front();
+    const Id id = first.id();
+    Status advanced = Guarded([&]() -> Status {
+      if (!first.complete()) tokens += first.Advance(janus);
+      if (!first.complete()) return {};
+      first.Join(janus, batch);
+      starting.pop_front();
+      return {};
+    });
+    if (!advanced.ok()) BreakOff(running.at(id), std::move(advanced).error());
   }
   const std::lock_guard lock(mutex);
   stats.prompt_tokens += tokens;
   stats.prefill_seconds += Seconds(clock);
 }
 
-void Scheduler::Loop::Step() {
+Status Scheduler::Loop::Step() {
   const auto clock = Clock::now();
-  StepResult step = batch.Step([&](int64_t id, const std::string& more) {
+  StepResult step = batch.Step([this](int64_t id, const std::string& more) {
     const auto& answer = static_cast<const OpenAnswer&>(*running.at(id));
     if (answer.handlers.on_text && !answer.cancelled) answer.handlers.on_text(more);
   });
@@ -368,16 +401,38 @@ void Scheduler::Loop::Step() {
     stats.image_tokens += step.image_tokens, stats.text_tokens += step.text_tokens;
     stats.bytes_read += step.bytes_read;
   }
+  if (step.lost) {
+    BreakOffAll(step.status.error());
+    return {};
+  }
+  if (!step.status.ok()) return std::move(step.status);
   const auto tell = [&](int64_t id, int64_t tokens) {
     const auto& picture = static_cast<const OpenPicture&>(*running.at(id));
-    if (picture.handlers.on_tokens && !picture.cancelled) picture.handlers.on_tokens(tokens);
+    return Guarded([&]() -> Status {
+      if (picture.handlers.on_tokens && !picture.cancelled) picture.handlers.on_tokens(tokens);
+      return {};
+    });
   };
-  for (const auto& rows : batch.pictures()) tell(rows->id, rows->tokens);
+  for (FailedRows& failed : step.failed) Break(running.at(failed.id), std::move(failed.error));
+  for (size_t i = 0; i < batch.pictures().size();) {
+    const PictureRows& rows = *batch.pictures()[i];
+    const Id id = rows.id;
+    Status told = tell(id, rows.tokens);
+    if (told.ok()) {
+      i++;
+    } else {
+      Break(running.at(id), std::move(told).error());  // its rows leave
+    }
+  }
   for (DrawnCodes& drawn : step.pictures) {
-    tell(drawn.id, janus.config().vq.tokens());
-    auto picture = std::static_pointer_cast<OpenPicture>(running.at(drawn.id));
+    const auto picture = std::static_pointer_cast<OpenPicture>(running.at(drawn.id));
+    Status told = tell(drawn.id, janus.config().vq.tokens());
     End(picture);
-    Decode(std::move(picture), std::move(drawn));
+    if (told.ok()) {
+      Decode(picture, std::move(drawn));
+    } else {
+      Fail(picture, std::move(told).error());
+    }
   }
   for (Answer& answer : step.answers) {
     auto request = std::static_pointer_cast<OpenAnswer>(running.at(answer.id));
@@ -386,29 +441,29 @@ void Scheduler::Loop::Step() {
       const std::lock_guard lock(mutex);
       stats.answers++;
     }
-    Close(request, [&] { request->handlers.on_done(std::move(answer)); });
+    Close(*request, [&] { request->handlers.on_done(std::move(answer)); });
   }
-  for (const FailedRows& failed : step.failed) {
-    const auto request = running.at(failed.id);
-    End(request);
-    Fail(request, failed.error);
-  }
+  return {};
 }
 
-void Scheduler::Loop::Decode(std::shared_ptr<OpenPicture> picture, DrawnCodes codes) {
-  const auto drawn = std::make_shared<const DrawnCodes>(std::move(codes));
-  worker->Post(ImageWorker::Work::kDecode, [this, picture = std::move(picture), drawn] {
-    if (picture->cancelled) return Fail(picture, Failure(kCancelled));
-    const auto clock = Clock::now();
-    auto decoded = GuardMemory<DrawnPicture>([&] { return DecodeDrawn(janus, *drawn); });
-    {
-      const std::lock_guard lock(mutex);
-      stats.vq_seconds += Seconds(clock);
-      stats.pictures++;
-    }
-    if (!decoded.ok()) return Fail(picture, decoded.error());
-    Close(picture, [&] { picture->handlers.on_done(std::move(*decoded)); });
+void Scheduler::Loop::Decode(const std::shared_ptr<OpenPicture>& picture, DrawnCodes codes) {
+  Status posted = Guarded([&]() -> Status {
+    const auto drawn = std::make_shared<const DrawnCodes>(std::move(codes));
+    worker->Post(ImageWorker::Work::kDecode, [this, picture, drawn] {
+      if (picture->cancelled) return Fail(picture, Failure(kCancelled));
+      const auto clock = Clock::now();
+      auto decoded = Guarded([&] { return DecodeDrawn(janus, *drawn); });
+      {
+        const std::lock_guard lock(mutex);
+        stats.vq_seconds += Seconds(clock);
+        stats.pictures++;
+      }
+      if (!decoded.ok()) return Fail(picture, std::move(decoded).error());
+      Close(*picture, [&] { picture->handlers.on_done(std::move(*decoded)); });
+    });
+    return {};
   });
+  if (!posted.ok()) Fail(picture, std::move(posted).error());
 }
 
 void Scheduler::Loop::RunUses() {
@@ -420,32 +475,33 @@ void Scheduler::Loop::RunUses() {
       use = std::move(uses.front());
       uses.pop_front();
     }
-    const std::lock_guard busy(worker->busy());
+    std::unique_lock<std::mutex> busy;
+    if (worker) busy = std::unique_lock(worker->busy());
     use();
   }
 }
 
-void Scheduler::Loop::FailAll(const Error& error) {
-  std::vector<std::shared_ptr<Open>> all;
-  {
-    const std::lock_guard lock(mutex);
-    pictures.insert(pictures.end(), new_pictures.begin(), new_pictures.end());
-    answers.insert(answers.end(), new_answers.begin(), new_answers.end());
-    new_pictures.clear(), new_answers.clear();
+void Scheduler::Loop::BreakOffAll(const Error& error) {
+  while (!running.empty()) {
+    const auto request = running.begin()->second;
+    Status own = Guarded([&]() -> Status { return error; });
+    BreakOff(request, std::move(own).error());
   }
-  all.insert(all.end(), pictures.begin(), pictures.end());
-  all.insert(all.end(), answers.begin(), answers.end());
-  pictures.clear(), answers.clear();
-  starting.clear();
-  for (const auto& [id, request] : std::map(running)) {
-    batch.Remove(id);
-    End(request);
-    all.push_back(request);
-  }
-  // Looking still works on some of them.
-  worker.reset();
-  for (const auto& request : all) Fail(request, error);
-  worker.emplace();
+}
+
+void Scheduler::Loop::CancelAll() {
+  while (!running.empty()) Break(running.begin()->second, Failure(kCancelled));
+  worker.reset();  // looking still works on some of the answers
+  const auto cancel = [&](auto& queue) {
+    while (!queue.empty()) {
+      const auto request = queue.front();
+      queue.pop_front();
+      Fail(request, Failure(kCancelled));
+    }
+  };
+  cancel(pictures), cancel(answers);
+  // Nobody adds to these any more.
+  cancel(new_pictures), cancel(new_answers);
 }
 
 }  // namespace bifrons

@@ -27,6 +27,7 @@ struct Open {
   Scheduler::Id id = 0;
   size_t bytes = 0;  // of its caches
   std::atomic<bool> cancelled{false};
+  std::atomic<bool> with_worker{false};  // before its rows: then it leaves there
   virtual ~Open() = default;
   virtual void Fail(Error error) = 0;
 };
@@ -63,7 +64,11 @@ struct Scheduler::Loop {
   void Changed();
 
   // ---- the loop
+  // What one request lacks memory for, or a handler of its throws, ends that request; what is nobody's own
+  // ends the youngest.
   void Run();
+  /// Once round: waits for something to do and does it. False when asked to stop.
+  bool TakeTurn();
   void Sweep();
   void Admit();
   bool MakeRoom(std::optional<Head> picture, std::optional<Head> answer);
@@ -72,19 +77,37 @@ struct Scheduler::Loop {
   std::optional<Head> PictureHead();
   std::optional<Head> AnswerHead();
   void LookAhead();
-  Result<std::vector<ImageFeatures>> Look(const Looker& look);
+  /// Looks at an answer's images; on the worker's thread.
+  void Look(OpenAnswer& answer) noexcept;
   void PrefillSome();
-  void Step();
-  void Decode(std::shared_ptr<OpenPicture> picture, DrawnCodes codes);
+  /// One token for every row. An error: the step broke off, and is to be repeated with less.
+  Status Step();
+  void Decode(const std::shared_ptr<OpenPicture>& picture, DrawnCodes codes);
   void RunUses();
   /// The request's memory becomes free; its rows are gone.
   void End(const std::shared_ptr<Open>& request);
-  /// Tells `tell` what the request became and forgets it.
-  void Close(const std::shared_ptr<Open>& request, const std::function<void()>& tell);
-  void Fail(const std::shared_ptr<Open>& request, const Error& error) {
-    Close(request, [&] { request->Fail(error); });
+  /// Lets `tell` say what the request became, and forgets it. When on_done throws there is nobody else to
+  /// tell.
+  template <class Tell>
+  void Close(const Open& request, const Tell& tell) noexcept {
+    try {
+      tell();
+    } catch (...) {
+    }
+    Forget(request);
   }
-  void FailAll(const Error& error);
+  void Forget(const Open& request);
+  void Fail(const std::shared_ptr<Open>& request, Error error) noexcept {
+    Close(*request, [&] { request->Fail(std::move(error)); });
+  }
+  /// Takes a running request's rows and memory and fails it.
+  void Break(std::shared_ptr<Open> request, Error error);
+  /// The same for want of memory: what is kept and not in use goes too.
+  void BreakOff(const std::shared_ptr<Open>& request, Error error);
+  /// Ends the request that came last, to make room for the others.
+  void FailYoungest(Error error);
+  void BreakOffAll(const Error& error);
+  void CancelAll();
 
   Janus& janus;
   const SchedulerOptions options;
@@ -92,7 +115,7 @@ struct Scheduler::Loop {
   // ---- shared, under `mutex`
   mutable std::mutex mutex;
   std::condition_variable changed, closed;
-  bool something_changed = false, stop = false, broken = false;
+  bool something_changed = false, stop = false;
   Id next_id = 0;
   std::map<Id, std::shared_ptr<Open>> open;
   std::deque<std::shared_ptr<OpenPicture>> new_pictures;

@@ -83,6 +83,7 @@ class StartingAnswer : public Starting {
 
   void Join(Janus& janus, RowBatch& batch) override {
     if (kept_) {
+      kept_->kv.reset();  // first: ids and images without their keys and values are of no harm
       kept_->ids = prompt_.ids, kept_->images = request_.images;
       kept_->kv.emplace(cache_.pool(), length());
       kept_->kv->SharePrefix(janus.steps(), cache_, length());

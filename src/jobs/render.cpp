@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "src/base/mapped_file.h"
+#include "src/base/out_of_memory.h"
 #include "src/base/printable.h"
 #include "src/jobs/line_reader.h"
 #include "src/jobs/openai_batch.h"
@@ -299,19 +300,35 @@ void Renderer::Continue(const Known& known, const Stop& stop) {
   }
 }
 
+template <class Work>
+void Renderer::Finish(Live& live, const Request& request, const Work& deliver) noexcept {
+  Status done = Guarded([&]() -> Status {
+    deliver();
+    return {};
+  });
+  if (!done.ok()) {
+    done = Guarded([&]() -> Status {
+      Fail(live, done.error());
+      FinishOne(live);
+      return {};
+    });
+  }
+  if (!done.ok()) Abandon(Failure("out of memory"));
+  Leave(request);
+}
+
 void Renderer::SubmitPicture(const std::shared_ptr<Live>& live, size_t k) {
   const PlannedPicture& picture = live->plan.pictures[k];
   const auto request = Enter(/*picture=*/true);
-  DrawHandlers handlers;
-  handlers.on_tokens = [request](int64_t tokens) {
-    if (tokens == 1) request->begun = Clock::now();
-    request->tokens = tokens;
-  };
-  handlers.on_done = [this, live, k, request](Result<DrawnPicture> drawn) {
-    Deliver(*live, k, std::move(drawn), *request);
-    Leave(*request);
-  };
   Submitted(*live, *request, WithinMemory([&] {
+    DrawHandlers handlers;
+    handlers.on_tokens = [request](int64_t tokens) {
+      if (tokens == 1) request->begun = Clock::now();
+      request->tokens = tokens;
+    };
+    handlers.on_done = [this, live, k, request](Result<DrawnPicture> drawn) {
+      Finish(*live, *request, [&] { Deliver(*live, k, std::move(drawn), *request); });
+    };
     return scheduler_->Submit(DrawRequest{picture.prompt, picture.seed, picture.sampling},
                               std::move(handlers));
   }));
@@ -335,13 +352,13 @@ void Renderer::SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed) {
   if (job.max_tokens) request.max_tokens = *job.max_tokens;
   request.seed = seed;
   const auto entered = Enter(/*picture=*/false);
-  AnswerHandlers handlers;
-  handlers.on_done = [this, live, entered, seed, sampling = request.sampling](Result<Answer> answer) {
-    Deliver(*live, std::move(answer), seed, sampling, *entered);
-    Leave(*entered);
-  };
-  Submitted(*live, *entered,
-            WithinMemory([&] { return scheduler_->Submit(std::move(request), std::move(handlers)); }));
+  Submitted(*live, *entered, WithinMemory([&] {
+    AnswerHandlers handlers;
+    handlers.on_done = [this, live, entered, seed, sampling = request.sampling](Result<Answer> answer) {
+      Finish(*live, *entered, [&] { Deliver(*live, std::move(answer), seed, sampling, *entered); });
+    };
+    return scheduler_->Submit(std::move(request), std::move(handlers));
+  }));
 }
 
 std::shared_ptr<Renderer::Request> Renderer::Enter(bool picture) {

@@ -163,6 +163,10 @@ class Renderer {
                const Request& request);
   PictureSettings SettingsOf(const PlannedJob& plan, const PlannedPicture& picture) const;
   Status WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request);
+  /// Runs `deliver`, and the request leaves whatever comes. What `deliver` lacks memory for fails the job,
+  /// or, where not even that can be recorded, the run.
+  template <class Work>
+  void Finish(Live& live, const Request& request, const Work& deliver) noexcept;
   void Leave(const Request& request);
   void FinishOne(Live& live);
   void FinishJob(Live& live);

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "src/base/out_of_memory.h"
 #include "src/base/stop.h"
 #include "src/base/thread_pool.h"
 #include "src/model/image_processor_json.h"
@@ -11,12 +12,18 @@
 namespace bifrons {
 
 Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
-  const int threads = options.threads > 0 ? options.threads : AvailableThreads();
-  BIFRONS_TRY(auto device, MakeDevice(options.backend, options.isa, threads));
-  return Load(options, std::move(device));
+  return Guarded([&]() -> Result<std::unique_ptr<Janus>> {
+    const int threads = options.threads > 0 ? options.threads : AvailableThreads();
+    BIFRONS_TRY(auto device, MakeDevice(options.backend, options.isa, threads));
+    return LoadParts(options, std::move(device));
+  });
 }
 
 Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options, std::unique_ptr<Device> device) {
+  return Guarded([&] { return LoadParts(options, std::move(device)); });
+}
+
+Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std::unique_ptr<Device> device) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
   std::unique_ptr<Janus> janus(new Janus);
   janus->device_ = std::move(device);

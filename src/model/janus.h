@@ -104,6 +104,7 @@ class Janus {
  private:
   Janus() = default;
   Status CheckParts(const std::string& model, bool skip_missing);
+  static Result<std::unique_ptr<Janus>> LoadParts(const LoadOptions& options, std::unique_ptr<Device> device);
   Status LoadDrawing();
   Status LoadUnderstanding(const std::string& model);
   /// Gives weights to the networks that pack them, and lets the source drop what it made for them.
