@@ -215,6 +215,7 @@ struct OneDnnConv : CpuConv {
                   line_out = shape.out_width() * shape.out_channels;
     work.pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int thread) {
       const SingleThreaded single_threaded;
+      CheckRoomForObjects();
       for (int64_t s = begin; s < end; s++) {
         const Stripe& stripe = stripes[static_cast<size_t>(s)];
         if (widened) {

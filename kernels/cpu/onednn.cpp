@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <sys/mman.h>
 
+#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <stdexcept>
@@ -70,12 +71,22 @@ void ThrowOneDnnError(const dnnl::error& error) {
 }
 
 void CheckRoomForCode() {
+  CheckRoomForObjects();
   // A kernel's buffer is 256 KB and doubles when it is full; a convolution had five on AVX-512, one on
   // others.
   constexpr size_t kRoom = size_t{16} << 20;
   void* const room = mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (room == MAP_FAILED) throw OutOfMemory(kRoom, "compiled convolutions and products");
   munmap(room, kRoom);
+}
+
+void CheckRoomForObjects() {
+  // Less than malloc maps apart, so that it stays with this thread's heap; objects have some hundred bytes
+  // each.
+  constexpr size_t kRoom = size_t{64} << 10;
+  void* room = nullptr;
+  if (posix_memalign(&room, 64, kRoom) != 0) throw OutOfMemory(kRoom, "convolutions and products");
+  std::free(room);
 }
 
 SingleThreaded::SingleThreaded() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }

@@ -26,9 +26,13 @@ dnnl::stream& OneDnnStream();
 /// Throws what stands for oneDNN's error: std::bad_alloc, or std::runtime_error with its text.
 [[noreturn]] void ThrowOneDnnError(const dnnl::error& error);
 
-/// To be called before a primitive is made. Throws OutOfMemory where there is no room for its code: oneDNN
-/// 2.6.3 ignores that a buffer for code could not be mapped and writes to it.
+/// To be called before a primitive is made. Throws OutOfMemory where there is no room for it or its code:
+/// oneDNN 2.6.3 ignores that a buffer for code could not be mapped and writes to it.
 void CheckRoomForCode();
+
+/// To be called before primitives run, once for some of them. Throws OutOfMemory where the calling thread's
+/// heap has no room for their calls' own objects, whose absence oneDNN 2.6.3 does not see either.
+void CheckRoomForObjects();
 
 /// What `work` with oneDNN returns; of dnnl::error nobody outside is to know.
 template <class Work>

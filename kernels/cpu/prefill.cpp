@@ -110,6 +110,7 @@ void PrefillRows(Workspace& work, const PackedRows& linear, const float* x, int6
   const Primitive last_primitive = last.columns != 0 ? CachedPrimitive(last) : Primitive{};
   work.pool.ParallelFor(calls, [&](int64_t begin, int64_t end, int thread) {
     const SingleThreaded single;
+    CheckRoomForObjects();
     float* products = work.scratch.Get<float>(Scratch::kProducts, rows * kColumnsPerCall, thread);
     for (int64_t call = begin; call < end; call++) {
       const int64_t first = call * kColumnsPerCall, columns = std::min(kColumnsPerCall, out - first);
