@@ -1,8 +1,9 @@
 #include "src/jobs/entry_queue.h"
 
 #include <chrono>
-#include <new>
 #include <thread>
+
+#include "src/base/out_of_memory.h"
 
 namespace bifrons {
 namespace {
@@ -23,23 +24,17 @@ EntryQueue::~EntryQueue() {
 
 void EntryQueue::Read(const std::shared_ptr<State>& state, JobReader& reader) {
   for (;;) {
-    Result<std::optional<JobReader::Entry>> next = std::optional<JobReader::Entry>();
-    try {
-      next = reader.Next();
-    } catch (const std::bad_alloc&) {
-      next = Failure("not enough memory to read the list any further");
-    }
+    auto next = Guarded([&] { return reader.Next(); });
     std::unique_lock lock(state->mutex);
     state->passed_over = reader.passed_over();
     state->changed.wait(lock, [&] { return state->entries.size() < kReadAhead || state->abandoned; });
     if (state->abandoned) return;
-    if (!next.ok()) {
-      state->end = next.error();
-    } else if (!*next) {
-      state->end = Status();
-    } else {
-      state->entries.push_back(std::move(**next));
-    }
+    Status read = Guarded([&]() -> Status {
+      BIFRONS_RETURN_IF_ERROR(next);
+      if (*next) state->entries.push_back(std::move(**next));
+      return {};
+    });
+    if (!read.ok() || !*next) state->end = std::move(read);
     state->changed.notify_all();
     if (state->end) return;
   }
