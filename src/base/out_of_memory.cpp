@@ -10,8 +10,7 @@ namespace bifrons {
 namespace {
 
 std::string WithAdvice(std::string text) {
-  return std::move(text) +
-         "; use fewer pictures or images at once, a smaller model or a machine with more memory";
+  return std::move(text) + "; use a smaller --batch, a smaller model or a machine with more memory";
 }
 
 Error Described() {
