@@ -10,6 +10,7 @@
 #include <mutex>
 #include <new>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "kernels/host/kv_pages.h"
@@ -96,6 +97,7 @@ struct Shared {
   };
   std::vector<std::unique_ptr<Handle, Free>> dropped;
   std::vector<DeferredQueue*> queues;
+  bool losing = false;  // work is dropped, as for want of memory, until a wait has told of it
 };
 
 // A buffer's memory: work that was given keeps it when its handle is dropped.
@@ -200,6 +202,7 @@ class DeferredQueue final : public Queue {
       BIFRONS_CHECK(!ready.empty(), "the queues wait for each other");
       ready[shared_.random() % ready.size()]->GoOn();
     }
+    if (std::exchange(shared_.losing, false)) throw std::bad_alloc();
   }
 
   std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) override {
@@ -229,7 +232,7 @@ class DeferredQueue final : public Queue {
   void GoOn() {
     const Work work = std::move(pending_.front());
     pending_.pop_front();
-    if (work.run) {
+    if (work.run && !shared_.losing) {
       shared_.arena.Open();
       work.run(*ref_);
       shared_.arena.Close();
@@ -345,6 +348,11 @@ class DeferredDevice final : public Device {
     shared_.random.seed(seed);
   }
 
+  void LoseWork() {
+    const std::lock_guard lock(shared_.mutex);
+    shared_.losing = true;
+  }
+
   std::string backend() const override { return "deferred"; }
   std::string isa() const override { return ref_->isa(); }
   int threads() const override { return ref_->threads(); }
@@ -389,6 +397,8 @@ class DeferredDevice final : public Device {
 std::unique_ptr<Device> MakeDeferredDevice(uint64_t seed, int threads) {
   return std::make_unique<DeferredDevice>(seed, threads);
 }
+
+void LoseWork(Device& deferred) { static_cast<DeferredDevice&>(deferred).LoseWork(); }
 
 const volatile uint8_t* ArenaOf(const Device& deferred) {
   return static_cast<const DeferredDevice&>(deferred).arena();

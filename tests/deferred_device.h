@@ -16,6 +16,9 @@ namespace bifrons {
 
 std::unique_ptr<Device> MakeDeferredDevice(uint64_t seed, int threads = 1);
 
+/// Work that is not done yet is lost for want of memory, and the next wait says so.
+void LoseWork(Device& deferred);
+
 /// The arena's first byte, for tests that plant a read by the host.
 const volatile uint8_t* ArenaOf(const Device& deferred);
 

@@ -68,6 +68,38 @@ TEST_CASE("Pictures and answers are those of the ref device, in whatever order a
   }
 }
 
+TEST_CASE("Work that a device loses fails those who are in it, and nobody after them") {
+  const auto late = LoadTinyOn(MakeDeferredDevice(5, 2));
+  const std::vector<Submit> requests = {Drawing({"a dog", 1, {}}), Drawing({"two cats", 3, {.guidance = 2}}),
+                                        Asking(Question("Hello?", 0.8f))};
+  const auto expected = RunTogether(*late, requests, {0, 0, 0});
+  std::vector<Outcome> first(requests.size()), second(requests.size());
+  int steps = 0;
+  SchedulerOptions options;
+  options.on_step = [&] {
+    if (++steps == 3) LoseWork(late->device());
+  };
+  Scheduler scheduler(*late, options);
+  scheduler.RunBetweenSteps([&] {
+    for (size_t i = 0; i < requests.size(); i++) requests[i](scheduler, first[i]);
+  });
+  scheduler.WaitUntilIdle();
+  for (const Outcome& outcome : first) {
+    REQUIRE((outcome.picture || outcome.answer));
+    const Error* error = outcome.picture ? &outcome.picture->error() : &outcome.answer->error();
+    CHECK(error->message.starts_with("out of memory; "));
+  }
+  // The same prompts: nothing that was kept for them may come of lost work.
+  for (size_t i = 0; i < requests.size(); i++) requests[i](scheduler, second[i]);
+  scheduler.WaitUntilIdle();
+  for (size_t i = 0; i < 2; i++) {
+    REQUIRE(second[i].picture->ok());
+    CHECK((*second[i].picture)->codes == (*expected[i].picture)->codes);
+  }
+  REQUIRE(second[2].answer->ok());
+  CHECK((*second[2].answer)->tokens == (*expected[2].answer)->tokens);
+}
+
 TEST_CASE("Traces, judgements and codes of images are those of the ref device") {
   const auto ref = LoadTinyOn(RefDevice(2)), late = LoadTinyOn(MakeDeferredDevice(4, 2));
   const Image image = NoiseImage(13, 30, 5);
