@@ -1,6 +1,8 @@
 // The arguments of every op, checked once for all devices.
 #include "kernels/queue.h"
 
+#include <optional>
+
 namespace bifrons {
 namespace {
 
@@ -26,7 +28,52 @@ bool Map(const View& v) { return Inside(v) && FloatsOrBF16(v) && v.shape.rank() 
 
 bool SameShape(const View& a, const View& b) { return a.shape == b.shape; }
 
+// Of all the numbers of some views; an empty one has none.
+template <class... Views>
+int64_t Bytes(const Views&... views) {
+  return ((views.empty() ? 0 : views.shape.elements() * static_cast<int64_t>(SizeOf(views.type))) + ...);
+}
+
+// Keys and values of so many positions of a layer.
+int64_t KvBytes(const KvShape& shape, int64_t positions) {
+  return static_cast<int64_t>(shape.Bytes(positions)) / shape.layers;
+}
+
 }  // namespace
+
+// ---- profiling ---------------------------------------------------------------------------------
+
+// Reports the op that is given until End, with the cost that `cost` makes of its arguments. (A destructor
+// could not report: memory may fail.)
+class Queue::Report {
+ public:
+  template <class Cost>
+  Report(Queue& queue, Zone zone, const Cost& cost) : queue_(queue) {
+    if (!queue.profile_) return;
+    op_ = Reported{queue.profile_, queue.name_, queue.place_, cost()};
+    if (op_->place.zone == Zone::kRest) op_->place.zone = zone;
+    queue.BeginOp();
+  }
+  void End() const {
+    if (op_) queue_.EndOp(*op_);
+  }
+
+ private:
+  Queue& queue_;
+  std::optional<Reported> op_;  // none: nobody profiles
+};
+
+void Queue::ReportTo(Profile& profile, std::string_view name) {
+  profile.AddQueue(name);
+  profile_ = &profile;
+  name_ = place_.part = name;
+}
+
+void Queue::BeginOp() { begun_ = std::chrono::steady_clock::now(); }
+
+void Queue::EndOp(const Reported& op) {
+  op.Took(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count());
+}
 
 // A line that names the op, its condition and the shapes; `a` and `b` are two of its views.
 #define CHECK_ARGUMENTS(condition, a, b)                                                                 \
@@ -38,12 +85,18 @@ bool SameShape(const View& a, const View& b) { return a.shape == b.shape; }
 void Queue::Upload(TensorView from, View to) {
   CHECK_ARGUMENTS(Inside(to) && from.dtype == to.type && from.shape.elements() == to.shape.elements(), to,
                   to);
-  if (to.shape.elements() > 0) DoUpload(from, to);
+  if (to.shape.elements() == 0) return;
+  const Report report(*this, Zone::kUpload, [&] { return OpCost{Bytes(to)}; });
+  DoUpload(from, to);
+  report.End();
 }
 
 Ticket Queue::Download(View from, void* to) {
   CHECK_ARGUMENTS(Inside(from), from, from);
-  return DoDownload(from, to);
+  const Report report(*this, Zone::kDownload, [&] { return OpCost{Bytes(from)}; });
+  const Ticket ticket = DoDownload(from, to);
+  report.End();
+  return ticket;
 }
 
 Tensor Queue::Fetch(View from) {
@@ -55,19 +108,28 @@ Tensor Queue::Fetch(View from) {
 void Queue::Copy(View from, View to) {
   CHECK_ARGUMENTS(Inside(from) && Inside(to) && SameShape(from, to), from, to);
   CHECK_ARGUMENTS(from.type == to.type || (FloatsOrBF16(from) && FloatsOrBF16(to)), from, to);
-  if (to.shape.elements() > 0) DoCopy(from, to);
+  if (to.shape.elements() == 0) return;
+  const Report report(*this, Zone::kCopy, [&] { return OpCost{Bytes(from, to)}; });
+  DoCopy(from, to);
+  report.End();
 }
 
 void Queue::CopyRows(View from, std::span<const int32_t> rows, View to) {
   CHECK_ARGUMENTS(Inside(from) && Inside(to) && from.type == to.type && from.width() == to.width(), from, to);
   CHECK_ARGUMENTS(static_cast<int64_t>(rows.size()) == to.rows(), from, to);
   for (const int32_t row : rows) CHECK_ARGUMENTS(row >= 0 && row < from.rows(), from, to);
-  if (to.shape.elements() > 0) DoCopyRows(from, rows, to);
+  if (to.shape.elements() == 0) return;
+  const Report report(*this, Zone::kCopy, [&] { return OpCost{2 * Bytes(to)}; });
+  DoCopyRows(from, rows, to);
+  report.End();
 }
 
 void Queue::Fill(View to, float value) {
   CHECK_ARGUMENTS(Inside(to) && (FloatsOrBF16(to) || to.type == DType::kI32), to, to);
-  if (to.shape.elements() > 0) DoFill(to, value);
+  if (to.shape.elements() == 0) return;
+  const Report report(*this, Zone::kFill, [&] { return OpCost{Bytes(to)}; });
+  DoFill(to, value);
+  report.End();
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
@@ -78,25 +140,41 @@ void Queue::Multiply(const Linear& weight, View x, RowClass row_class, Epilogue 
   CHECK_ARGUMENTS((x.shape == Shape{x.rows(), weight.in}) && (y.shape == Shape{x.rows(), out}), x, y);
   CHECK_ARGUMENTS(row_class == RowClass::kPrefill || !(x.own_layout || y.own_layout), x, y);
   CHECK_ARGUMENTS(x.contiguous() && y.contiguous() && !(y.own_layout && epilogue == Epilogue::kAdd), x, y);
-  if (x.rows() > 0) DoMultiply(weight, x, row_class, epilogue, y);
+  if (x.rows() == 0) return;
+  const Report report(*this, Zone::kProduct, [&] {
+    return OpCost{
+        static_cast<int64_t>(weight.bytes) + Bytes(x, y) + (epilogue == Epilogue::kAdd ? Bytes(y) : 0),
+        x.rows() * weight.in * weight.out};
+  });
+  DoMultiply(weight, x, row_class, epilogue, y);
+  report.End();
 }
 
 void Queue::LookUp(const Table& table, View ids, View y) {
   CHECK_ARGUMENTS(Inside(ids) && Inside(y) && ids.type == DType::kI32 && ids.width() == 1, ids, y);
   CHECK_ARGUMENTS(FloatsOrBF16(y) && y.contiguous() && y.rows() == ids.rows() && y.width() == table.width,
                   ids, y);
-  if (ids.rows() > 0) DoLookUp(table, ids, y);
+  if (ids.rows() == 0) return;
+  const Report report(*this, Zone::kLookUp, [&] { return OpCost{Bytes(ids) + 2 * Bytes(y)}; });
+  DoLookUp(table, ids, y);
+  report.End();
 }
 
 void Queue::RmsNorm(View x, View weight, float eps, View y) {
   CHECK_ARGUMENTS(Matrix(x) && Matrix(y) && SameShape(x, y) && Vector(weight, x.width()), x, y);
-  if (x.rows() > 0) DoRmsNorm(x, weight, eps, y);
+  if (x.rows() == 0) return;
+  const Report report(*this, Zone::kNorm, [&] { return OpCost{Bytes(x, weight, y)}; });
+  DoRmsNorm(x, weight, eps, y);
+  report.End();
 }
 
 void Queue::LayerNorm(View x, View weight, View bias, float eps, View y) {
   CHECK_ARGUMENTS(Matrix(x) && Matrix(y) && SameShape(x, y), x, y);
   CHECK_ARGUMENTS(Vector(weight, x.width()) && Vector(bias, x.width()), weight, bias);
-  if (x.rows() > 0) DoLayerNorm(x, weight, bias, eps, y);
+  if (x.rows() == 0) return;
+  const Report report(*this, Zone::kNorm, [&] { return OpCost{Bytes(x, weight, bias, y)}; });
+  DoLayerNorm(x, weight, bias, eps, y);
+  report.End();
 }
 
 // ---- attention ----------------------------------------------------------------------------------
@@ -107,7 +185,10 @@ void Queue::Rope(View x, const KvBatch& batch, View cos, View sin) {
   CHECK_ARGUMENTS(Matrix(cos) && Matrix(sin) && SameShape(cos, sin) && cos.width() == half &&
                       cos.contiguous() && sin.contiguous(),
                   cos, sin);
-  if (x.rows() > 0) DoRope(x, batch, cos, sin);
+  if (x.rows() == 0) return;
+  const Report report(*this, Zone::kRope, [&] { return OpCost{2 * Bytes(x)}; });
+  DoRope(x, batch, cos, sin);
+  report.End();
 }
 
 void Queue::StoreKv(View k, View v, const KvBatch& batch, int64_t layer) {
@@ -115,7 +196,10 @@ void Queue::StoreKv(View k, View v, const KvBatch& batch, int64_t layer) {
   CHECK_ARGUMENTS(Matrix(k) && Matrix(v) && SameShape(k, v) && k.rows() == batch.rows(), k, v);
   CHECK_ARGUMENTS(k.width() == shape.kv_heads * shape.head_dim && k.stride == v.stride, k, v);
   CHECK_ARGUMENTS(layer >= 0 && layer < shape.layers, k, v);
-  if (k.rows() > 0) DoStoreKv(k, v, batch, layer);
+  if (k.rows() == 0) return;
+  const Report report(*this, Zone::kStoreKv, [&] { return OpCost{Bytes(k, v) + KvBytes(shape, k.rows())}; });
+  DoStoreKv(k, v, batch, layer);
+  report.End();
 }
 
 void Queue::Attend(View q, const KvBatch& batch, int64_t layer, View y) {
@@ -124,7 +208,13 @@ void Queue::Attend(View q, const KvBatch& batch, int64_t layer, View y) {
                   y);
   CHECK_ARGUMENTS(q.width() % (shape.kv_heads * shape.head_dim) == 0, q, y);
   CHECK_ARGUMENTS(layer >= 0 && layer < shape.layers, q, y);
-  if (q.rows() > 0) DoAttend(q, batch, layer, y);
+  if (q.rows() == 0) return;
+  const Report report(*this, Zone::kAttention, [&] {
+    return OpCost{Bytes(q, y) + KvBytes(shape, batch.positions_read()),
+                  2 * q.width() * batch.positions_seen()};
+  });
+  DoAttend(q, batch, layer, y);
+  report.End();
 }
 
 void Queue::AttendAll(const FullAttention& attention, View q, View k, View v, View y) {
@@ -135,7 +225,12 @@ void Queue::AttendAll(const FullAttention& attention, View q, View k, View v, Vi
   CHECK_ARGUMENTS((q.shape == Shape{q.rows(), attention.heads * attention.head_dim}) && SameShape(q, k) &&
                       SameShape(q, v) && SameShape(q, y) && y.contiguous(),
                   q, y);
-  if (q.rows() > 0) DoAttendAll(attention, q, k, v, y);
+  if (q.rows() == 0) return;
+  const Report report(*this, Zone::kAttention, [&] {
+    return OpCost{Bytes(q, k, v, y), 2 * q.rows() * q.shape.elements()};
+  });
+  DoAttendAll(attention, q, k, v, y);
+  report.End();
 }
 
 // ---- tokens -------------------------------------------------------------------------------------
@@ -148,7 +243,12 @@ void Queue::Sample(View logits, std::span<const SampleRequest> requests, View to
                         r.to < tokens.shape.elements(),
                     logits, tokens);
   }
-  if (!requests.empty()) DoSample(logits, requests, tokens);
+  if (requests.empty()) return;
+  int64_t sampled_rows = 0;
+  for (const SampleRequest& r : requests) sampled_rows += r.paired ? 2 : 1;
+  const Report report(*this, Zone::kSample, [&] { return OpCost{sampled_rows * Bytes(logits.Rows(0, 1))}; });
+  DoSample(logits, requests, tokens);
+  report.End();
 }
 
 // ---- feature maps -------------------------------------------------------------------------------
@@ -160,7 +260,11 @@ void Queue::Convolve(const Conv2d& conv, View in, View residual, View out) {
   CHECK_ARGUMENTS(
       residual.empty() || (Map(residual) && SameShape(residual, out) && residual.type == out.type), residual,
       out);
+  const Report report(*this, Zone::kConvolution, [&] {
+    return OpCost{static_cast<int64_t>(conv.bytes) + Bytes(in, residual, out), shape.macs()};
+  });
   DoConvolve(conv, in, residual, out);
+  report.End();
 }
 
 void Queue::GroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) {
@@ -168,13 +272,17 @@ void Queue::GroupNorm(View in, View gamma, View beta, int groups, float eps, boo
   CHECK_ARGUMENTS(
       groups > 0 && in.shape[2] % groups == 0 && Vector(gamma, in.shape[2]) && Vector(beta, in.shape[2]),
       gamma, beta);
+  const Report report(*this, Zone::kNorm, [&] { return OpCost{Bytes(in, gamma, beta, out)}; });
   DoGroupNorm(in, gamma, beta, groups, eps, silu, out);
+  report.End();
 }
 
 void Queue::Upsample2x(View in, View out) {
   CHECK_ARGUMENTS(Map(in) && Map(out) && in.type == out.type, in, out);
   CHECK_ARGUMENTS((out.shape == Shape{2 * in.shape[0], 2 * in.shape[1], in.shape[2]}), in, out);
+  const Report report(*this, Zone::kUpsample, [&] { return OpCost{Bytes(in, out)}; });
   DoUpsample2x(in, out);
+  report.End();
 }
 
 void Queue::UnfoldPatches(View picture, int64_t patch, View rows) {
@@ -182,7 +290,9 @@ void Queue::UnfoldPatches(View picture, int64_t patch, View rows) {
                   rows);
   const int64_t patches = (picture.shape[1] / patch) * (picture.shape[2] / patch);
   CHECK_ARGUMENTS((rows.shape == Shape{patches, picture.shape[0] * patch * patch}), picture, rows);
+  const Report report(*this, Zone::kUnfold, [&] { return OpCost{Bytes(picture, rows)}; });
   DoUnfoldPatches(picture, patch, rows);
+  report.End();
 }
 
 void Queue::NearestCodeword(View z, View codebook, View squares, View codes) {
@@ -192,14 +302,20 @@ void Queue::NearestCodeword(View z, View codebook, View squares, View codes) {
   CHECK_ARGUMENTS(
       Inside(codes) && codes.type == DType::kI32 && codes.contiguous() && (codes.shape == Shape{z.rows()}), z,
       codes);
+  const Report report(*this, Zone::kNearestCodeword, [&] {
+    return OpCost{Bytes(z, codebook, squares, codes), z.rows() * codebook.shape.elements()};
+  });
   DoNearestCodeword(z, codebook, squares, codes);
+  report.End();
 }
 
 void Queue::ToBytes(View in, View out) {
   CHECK_ARGUMENTS(Inside(in) && Inside(out) && Floats(in) && out.type == DType::kU8 && SameShape(in, out) &&
                       in.contiguous() && out.contiguous(),
                   in, out);
+  const Report report(*this, Zone::kToBytes, [&] { return OpCost{Bytes(in, out)}; });
   DoToBytes(in, out);
+  report.End();
 }
 
 }  // namespace bifrons

@@ -21,6 +21,7 @@
 #include <memory>
 #include <span>
 
+#include "kernels/profile.h"
 #include "kernels/sampling.h"
 #include "kernels/view.h"
 #include "kernels/weights.h"
@@ -80,6 +81,11 @@ class Queue {
   virtual void Wait(const Ticket& ticket) = 0;
   /// Whether Wait would return at once.
   virtual bool Done(const Ticket& ticket) = 0;
+
+  // ---- profiling --------------------------------------------------------------------------------
+  /// Every op from now on is reported to `profile`, which must stay as long as the queue: at the latest when
+  /// a ticket taken after the op has been waited for. `name`, a literal, is the queue's in the profile.
+  void ReportTo(Profile& profile, std::string_view name);
 
   // ---- numbers in and out -----------------------------------------------------------------------
   /// `from` may go away at once. Same type and number of elements; a `from` that is no matrix fills rows in
@@ -158,7 +164,28 @@ class Queue {
  protected:
   Queue() = default;
 
+  /// An op that is reported.
+  struct Reported {
+    Profile* profile = nullptr;
+    std::string_view queue;
+    Place place;
+    OpCost cost;
+    void Took(double seconds) const { profile->Add(queue, place, cost, seconds); }
+  };
+  /// Around the giving of every reported op; a device tells EndOp's op once how long it took. By themselves
+  /// they do so at once, by the host's clock, which suits a device that works as it is given.
+  virtual void BeginOp();
+  virtual void EndOp(const Reported& op);
+
  private:
+  friend class Within;
+  class Report;
+
+  Profile* profile_ = nullptr;
+  std::string_view name_;
+  Place place_;  // kRest: the op's own zone
+  std::chrono::steady_clock::time_point begun_;
+
   // Every op as a device does it, after its arguments have been checked.
   virtual void DoUpload(TensorView from, View to) = 0;
   virtual Ticket DoDownload(View from, void* to) = 0;
@@ -180,6 +207,23 @@ class Queue {
   virtual void DoUnfoldPatches(View picture, int64_t patch, View rows) = 0;
   virtual void DoNearestCodeword(View z, View codebook, View squares, View codes) = 0;
   virtual void DoToBytes(View in, View out) = 0;
+};
+
+/// As long as it lives, what is given to the queue is for this part, or of this zone: the inner one counts.
+/// Free of charge where nobody profiles.
+class Within {
+ public:
+  Within(Queue& queue, std::string_view part, int level = -1) : place_(queue.place_), before_(place_) {
+    place_.part = part, place_.level = level;
+  }
+  Within(Queue& queue, Zone zone) : place_(queue.place_), before_(place_) { place_.zone = zone; }
+  ~Within() { place_ = before_; }
+  Within(const Within&) = delete;
+  Within& operator=(const Within&) = delete;
+
+ private:
+  Place& place_;
+  Place before_;
 };
 
 }  // namespace bifrons

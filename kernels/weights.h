@@ -94,14 +94,24 @@ class KvBatch {
  public:
   virtual ~KvBatch() = default;
   int64_t rows() const { return rows_; }
+  /// Positions that attention over the batch reads: every sequence's once, up to its last row.
+  int64_t positions_read() const { return positions_read_; }
+  /// Positions that every row sees, its own included, summed over the rows.
+  int64_t positions_seen() const { return positions_seen_; }
   KvPages& pages() const { return pages_; }
 
  protected:
-  KvBatch(KvPages& pages, int64_t rows) : pages_(pages), rows_(rows) {}
+  KvBatch(KvPages& pages, std::span<const KvSpan> spans) : pages_(pages) {
+    for (const KvSpan& span : spans) {
+      rows_ += span.rows;
+      positions_read_ += span.start + span.rows;
+      positions_seen_ += span.rows * span.start + span.rows * (span.rows + 1) / 2;
+    }
+  }
 
  private:
   KvPages& pages_;
-  int64_t rows_;
+  int64_t rows_ = 0, positions_read_ = 0, positions_seen_ = 0;
 };
 
 }  // namespace bifrons

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <deque>
 #include <functional>
@@ -159,7 +160,7 @@ struct Work {
 
 // A batch that given work keeps when its handle is dropped.
 struct BatchHandle : KvBatch {
-  explicit BatchHandle(std::shared_ptr<KvBatch> b) : KvBatch(b->pages(), b->rows()), batch(std::move(b)) {}
+  explicit BatchHandle(std::shared_ptr<KvBatch> b) : KvBatch(*b), batch(std::move(b)) {}
   std::shared_ptr<KvBatch> batch;
 };
 
@@ -233,11 +234,21 @@ class DeferredQueue final : public Queue {
     const Work work = std::move(pending_.front());
     pending_.pop_front();
     if (work.run && !shared_.losing) {
+      const auto begun = std::chrono::steady_clock::now();
       shared_.arena.Open();
       work.run(*ref_);
       shared_.arena.Close();
+      last_took_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count();
     }
     done_++;
+  }
+
+  // Known when the op is done, and told then.
+  void BeginOp() override {}
+  void EndOp(const Reported& op) override {
+    Work work;
+    work.run = [this, op](Queue&) { op.Took(last_took_); };
+    Give(std::move(work));
   }
 
   // Work that keeps its views' blocks.
@@ -340,6 +351,7 @@ class DeferredQueue final : public Queue {
   std::unique_ptr<Queue> ref_;
   std::deque<Work> pending_;
   uint64_t given_ = 0, done_ = 0;
+  double last_took_ = 0;  // seconds, of the work that was done last
 };
 
 class DeferredDevice final : public Device {

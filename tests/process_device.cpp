@@ -257,9 +257,7 @@ struct ProcessQueue final : Queue {
   void Wait(const Ticket&) override {}
   bool Done(const Ticket&) override { return true; }
   std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) override {
-    int64_t rows = 0;
-    for (const KvSpan& span : spans) rows += span.rows;
-    auto batch = std::make_unique<Remote<KvBatch>>(line_, pages, rows);
+    auto batch = std::make_unique<Remote<KvBatch>>(line_, pages, spans);
     std::vector<int32_t> numbers;  // of each span: rows, start, pages, and their numbers
     for (const KvSpan& span : spans) {
       for (const auto n : {span.rows, span.start, static_cast<int64_t>(span.pages.size())})

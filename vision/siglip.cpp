@@ -104,6 +104,15 @@ int64_t SiglipEncoder::Macs() const {
 
 // ---- the forward pass ------------------------------------------------------------------------
 
+namespace {
+
+void Multiply(Queue& queue, Zone zone, const Linear& weight, View x, Epilogue epilogue, View y) {
+  const Within within(queue, zone);
+  queue.Multiply(weight, x, RowClass::kPrefill, epilogue, y);
+}
+
+}  // namespace
+
 void SiglipEncoder::Normalise(Queue& queue, const Norm& norm, View x, View y) const {
   queue.LayerNorm(x, norm.weight.view(), norm.bias.view(), config_.norm_eps, y);
 }
@@ -113,11 +122,11 @@ void SiglipEncoder::Attend(Queue& queue, const Layer& layer, View x) {
   const int64_t hidden = config_.hidden;
   const View normed = normed_.view(), qkv = wide_.view().As({x.rows(), 3 * hidden});
   Normalise(queue, layer.norm1, x, normed);
-  queue.Multiply(*layer.qkv, normed, RowClass::kPrefill, Epilogue::kNone, qkv);
+  Multiply(queue, Zone::kQkv, *layer.qkv, normed, Epilogue::kNone, qkv);
   queue.AttendAll({.heads = config_.heads, .head_dim = hidden / config_.heads, .compute = compute_},
                   qkv.Columns(0, hidden), qkv.Columns(hidden, hidden), qkv.Columns(2 * hidden, hidden),
                   normed);
-  queue.Multiply(*layer.out, normed, RowClass::kPrefill, Epilogue::kAdd, x);
+  Multiply(queue, Zone::kAttentionOut, *layer.out, normed, Epilogue::kAdd, x);
 }
 
 // x = x + mlp(norm2(x))  [Block]
@@ -126,11 +135,12 @@ void SiglipEncoder::FeedForward(Queue& queue, const Layer& layer, View x) {
   // Only the second product reads these rows: they need never be written out in f32.
   const View inner = wide_.view().As({x.rows(), config_.mlp}).InOwnLayout();
   Normalise(queue, layer.norm2, x, normed);
-  queue.Multiply(*layer.fc1, normed, RowClass::kPrefill, Epilogue::kGelu, inner);
-  queue.Multiply(*layer.fc2, inner, RowClass::kPrefill, Epilogue::kAdd, x);
+  Multiply(queue, Zone::kFeedForward, *layer.fc1, normed, Epilogue::kGelu, inner);
+  Multiply(queue, Zone::kFeedForward, *layer.fc2, inner, Epilogue::kAdd, x);
 }
 
 DeviceTensor SiglipEncoder::Encode(Queue& queue, View pixel_values) {
+  const Within within(queue, "vision tower");
   const int64_t n = config_.patches(), hidden = config_.hidden;
   if (wide_.empty()) {
     normed_ = device_->NewTensor(DType::kF32, {n, hidden});
@@ -140,7 +150,7 @@ DeviceTensor SiglipEncoder::Encode(Queue& queue, View pixel_values) {
   const View x = rows.view(), patches = wide_.view().As({n, patch_embed_->in});
   queue.UnfoldPatches(pixel_values, config_.patch, patches);
   queue.Copy(position_.view(), x);
-  queue.Multiply(*patch_embed_, patches, RowClass::kPrefill, Epilogue::kAdd, x);
+  Multiply(queue, Zone::kPatchEmbed, *patch_embed_, patches, Epilogue::kAdd, x);
   for (const Layer& layer : layers_) {
     Attend(queue, layer, x);
     FeedForward(queue, layer, x);

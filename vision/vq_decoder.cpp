@@ -102,13 +102,16 @@ Status VqDecoder::CheckCodes(std::span<const int32_t> codes) const {
 }
 
 void VqDecoder::Decode(Queue& queue, View codes, View pixels) {
+  const Within within(queue, "vq decoder");
   maps_.Allocate(*device_, compute_, LargestMap(), config_.tokens() * conv_in_->shape.out_channels);
   maps_.first.Reshape(post_quant_conv_->shape.in());
   queue.LookUp(*codebook_, codes, maps_.first.view().As({config_.tokens(), config_.codebook_dim}));
   maps_.Convolve(queue, *post_quant_conv_, maps_.first.view(), maps_.second);
   maps_.Convolve(queue, *conv_in_, maps_.second.view(), maps_.state);
   maps_.Mid(queue, mid_);
-  for (const VqLevel& level : levels_) {
+  for (size_t l = 0; l < levels_.size(); l++) {
+    const VqLevel& level = levels_[l];
+    const Within within_level(queue, "vq decoder", static_cast<int>(l));
     maps_.Level(queue, level);
     if (!level.resize) continue;
     maps_.first.Reshape(level.resize->shape.in());

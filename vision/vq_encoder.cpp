@@ -90,11 +90,14 @@ int64_t VqEncoder::ConvolutionMacs() const {
 // ---- the forward pass ------------------------------------------------------------------------
 
 DeviceTensor VqEncoder::Latents(Queue& queue, View pixels) {
+  const Within within(queue, "vq encoder");
   maps_.Allocate(*device_, compute_, LargestMap(), LowestMap());
   maps_.first.Reshape(conv_in_->shape.in());
   queue.Copy(pixels, maps_.first.view());
   maps_.Convolve(queue, *conv_in_, maps_.first.view(), maps_.state);
-  for (const VqLevel& level : levels_) {
+  for (size_t l = 0; l < levels_.size(); l++) {
+    const VqLevel& level = levels_[l];
+    const Within within_level(queue, "vq encoder", static_cast<int>(l));
     maps_.Level(queue, level);
     if (!level.resize) continue;
     maps_.Convolve(queue, *level.resize, maps_.state.view(), maps_.first);
@@ -111,6 +114,7 @@ DeviceTensor VqEncoder::Latents(Queue& queue, View pixels) {
 
 // d = z² + e² − 2·z·e, the smallest wins.  [janus/models/vq_model.py: VectorQuantizer.forward]
 void VqEncoder::Quantise(Queue& queue, View z, View codes) const {
+  const Within within(queue, "vq encoder");
   queue.NearestCodeword(z, codebook_.view(), squares_.view(), codes);
 }
 

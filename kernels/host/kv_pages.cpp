@@ -32,12 +32,6 @@ struct Slab : HostBuffer {
   ~Slab() override { std::free(data()); }
 };
 
-int64_t TotalRows(std::span<const KvSpan> spans) {
-  int64_t rows = 0;
-  for (const KvSpan& span : spans) rows += span.rows;
-  return rows;
-}
-
 }  // namespace
 
 HostKvPages::HostKvPages(const KvShape& shape) : KvPages(shape, shape.Bytes(shape.page_positions)) {
@@ -74,8 +68,7 @@ void HostKvPages::CopyPositions(int32_t from, int64_t positions, int32_t to) con
   }
 }
 
-HostKvBatch::HostKvBatch(HostKvPages& pages, std::span<const KvSpan> spans)
-    : KvBatch(pages, TotalRows(spans)) {
+HostKvBatch::HostKvBatch(HostKvPages& pages, std::span<const KvSpan> spans) : KvBatch(pages, spans) {
   size_t count = 0;
   for (const KvSpan& span : spans) count += span.pages.size();
   pages_of_spans_.reserve(count);  // the rows point into it

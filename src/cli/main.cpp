@@ -16,6 +16,17 @@
 namespace bifrons {
 namespace {
 
+// Where a command's model reports its work, if that is asked for.
+const Profile* ProfileOf(const Command& command) {
+  return std::visit(
+      [](const auto& options) -> const Profile* {
+        if constexpr (requires { options.load; }) return options.load.profile.get();
+        if constexpr (requires { options.answer; }) return options.answer.load.profile.get();
+        return nullptr;
+      },
+      command);
+}
+
 Result<int> Run(int argc, char** argv) {
   BIFRONS_TRY(const Command command, ParseCommandLine(argc, argv));
   struct Visitor {
@@ -36,7 +47,10 @@ Result<int> Run(int argc, char** argv) {
     Result<int> operator()(const RenderCommand& o) const { return RunRender(o); }
     Result<int> operator()(const MergeOptions& o) const { return RunMerge(o); }
   };
-  return std::visit(Visitor{}, command);
+  auto result = std::visit(Visitor{}, command);
+  const Profile* const profile = ProfileOf(command);
+  if (profile && !profile->Rows().empty()) std::fputs(profile->Table().c_str(), stderr);
+  return result;
 }
 
 // A stream that is closed would be the next file that is opened. What takes its place can neither be read nor

@@ -35,6 +35,10 @@ void AddLoad(CLI::App* app, LoadOptions& load) {
   app->add_option("--isa", load.isa,
                   "instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");
   app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b");
+  app->add_flag_callback(
+      "--profile", [&load] { load.profile = std::make_shared<Profile>(); },
+      "at the end, print to standard error where the time went: by zone, with bytes, multiply-accumulates "
+      "and rates");
 }
 
 void AddImage(CLI::App* app, ImageOptions& image) {

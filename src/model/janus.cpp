@@ -48,6 +48,10 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
   janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
   janus->steps_ = janus->device_->MakeQueue();
   janus->images_ = janus->device_->MakeQueue();
+  if (options.profile) {
+    janus->steps_->ReportTo(*options.profile, "steps");
+    janus->images_->ReportTo(*options.profile, "images");
+  }
   if (janus->parts_.language) {
     janus->llama_ = std::make_unique<Llama>(*janus->device_, *janus->source_, janus->compute_);
   }
@@ -119,12 +123,14 @@ Status Janus::LoadUnderstanding(const std::string& model) {
 }
 
 void Janus::ImageLogits(Queue& queue, View hidden, View logits) {
+  const Within within(queue, Zone::kHead);
   const View h = Grown(*device_, head_hidden_, hidden.rows(), gen_head_fc_->out);
   queue.Multiply(*gen_head_fc_, hidden, RowClass::kDecode, Epilogue::kGelu, h);
   queue.Multiply(*gen_head_out_, h, RowClass::kDecode, Epilogue::kNone, logits);
 }
 
 void Janus::EmbedImageTokens(Queue& queue, View codes, View x) {
+  const Within within(queue, Zone::kEmbed);
   const View entries = Grown(*device_, entries_, codes.rows(), config().gen_embed_dim);
   queue.LookUp(*gen_embed_, codes, entries);
   gen_aligner_->Forward(queue, entries, RowClass::kDecode, x);
@@ -141,6 +147,7 @@ DeviceTensor Janus::SeePixels(TensorView pixel_values) {
 }
 
 EmbeddedImage Janus::AlignFeatures(View features) {
+  const Within within(*images_, "aligner");
   EmbeddedImage image{device_->NewTensor(DType::kF32, {features.rows(), config().llama.hidden}), {}};
   aligner_->Forward(*images_, features, RowClass::kPrefill, image.rows.view());
   image.ready = images_->Record();
@@ -148,6 +155,7 @@ EmbeddedImage Janus::AlignFeatures(View features) {
 }
 
 void Janus::TextLogits(Queue& queue, View hidden, View logits) {
+  const Within within(queue, Zone::kHead);
   queue.Multiply(*lm_head_, hidden, RowClass::kDecode, Epilogue::kNone, logits);
 }
 

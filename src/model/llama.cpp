@@ -75,8 +75,9 @@ namespace {
 
 // Decode rows share one product (and so one read of the weight); a prefill span is its own product, because
 // libraries' results may depend on the row count and so must depend on one request alone.
-void Multiply(Queue& queue, const Linear& weight, std::span<const SequenceSpan> spans, View x,
+void Multiply(Queue& queue, Zone zone, const Linear& weight, std::span<const SequenceSpan> spans, View x,
               Epilogue epilogue, View y) {
+  const Within within(queue, zone);
   int64_t row = 0;
   for (size_t i = 0; i < spans.size();) {
     const RowClass row_class = spans[i].row_class;
@@ -92,6 +93,7 @@ void Multiply(Queue& queue, const Linear& weight, std::span<const SequenceSpan> 
 }  // namespace
 
 void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
+  const Within within(queue, spans[0].row_class == RowClass::kDecode ? "decode" : "prefill");
   const auto batch = MakeBatch(queue, spans);
   const int64_t rows = batch->rows();
   const int64_t q_width = config_.heads * config_.head_dim, kv_width = config_.kv_heads * config_.head_dim;
@@ -106,16 +108,16 @@ void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
     const Layer& layer = layers_[static_cast<size_t>(l)];
     // x = x + o(attention(rope(qkv(norm(x)))))  [LlamaDecoderLayer]
     queue.RmsNorm(x, layer.attention_norm.view(), config_.norm_eps, normed);
-    Multiply(queue, *layer.qkv, spans, normed, Epilogue::kNone, qkv);
+    Multiply(queue, Zone::kQkv, *layer.qkv, spans, normed, Epilogue::kNone, qkv);
     queue.Rope(qkv.Columns(0, q_width + kv_width), *batch, cos_.view(), sin_.view());
     queue.StoreKv(k, v, *batch, l);
     queue.Attend(q, *batch, l, attended);
-    Multiply(queue, *layer.o, spans, attended, Epilogue::kAdd, x);
+    Multiply(queue, Zone::kAttentionOut, *layer.o, spans, attended, Epilogue::kAdd, x);
 
     // x = x + down(silu(gate(norm(x))) · up(norm(x)))
     queue.RmsNorm(x, layer.ffn_norm.view(), config_.norm_eps, normed);
-    Multiply(queue, *layer.gate_up, spans, normed, Epilogue::kSiluMul, ffn);
-    Multiply(queue, *layer.down, spans, ffn, Epilogue::kAdd, x);
+    Multiply(queue, Zone::kFeedForward, *layer.gate_up, spans, normed, Epilogue::kSiluMul, ffn);
+    Multiply(queue, Zone::kFeedForward, *layer.down, spans, ffn, Epilogue::kAdd, x);
   }
   queue.RmsNorm(x, norm_.view(), config_.norm_eps, x);
 }

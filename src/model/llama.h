@@ -37,7 +37,10 @@ class Llama {
   void Forward(Queue& queue, std::span<const SequenceSpan> spans, View x);
 
   /// Embeddings of text ids i32 [n] → x f32 [n, hidden].
-  void EmbedText(Queue& queue, View ids, View x) const { queue.LookUp(*embed_, ids, x); }
+  void EmbedText(Queue& queue, View ids, View x) const {
+    const Within within(queue, Zone::kEmbed);
+    queue.LookUp(*embed_, ids, x);
+  }
 
   const LlamaConfig& config() const { return config_; }
   /// Bytes of the layers' weights, which every forward pass reads once.

@@ -1,9 +1,11 @@
 // What a caller may choose when a model is loaded.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "kernels/profile.h"
 #include "src/base/dtype.h"
 
 namespace bifrons {
@@ -29,7 +31,8 @@ struct LoadOptions {
   int threads = 0;                     // 0 = what affinity and cgroups allow
   std::string chat_template = "auto";  // "auto", "janus-pro", "janus-1.3b"
   ModelParts parts;
-  bool skip_missing_parts = false;  // leave out parts that the model lacks, instead of refusing it
+  bool skip_missing_parts = false;   // leave out parts that the model lacks, instead of refusing it
+  std::shared_ptr<Profile> profile;  // what the queues report to, from then on; must outlive the model
 };
 
 }  // namespace bifrons
