@@ -151,11 +151,17 @@ DeviceTensor SiglipEncoder::Encode(Queue& queue, View pixel_values) {
   queue.UnfoldPatches(pixel_values, config_.patch, patches);
   queue.Copy(position_.view(), x);
   Multiply(queue, Zone::kPatchEmbed, *patch_embed_, patches, Epilogue::kAdd, x);
-  for (const Layer& layer : layers_) {
-    Attend(queue, layer, x);
-    FeedForward(queue, layer, x);
+  const auto show = [&](int64_t layer) {
+    if (observer_) observer_(queue, layer, x);
+  };
+  show(0);
+  for (int64_t l = 0; l < config_.layers; l++) {
+    Attend(queue, layers_[static_cast<size_t>(l)], x);
+    FeedForward(queue, layers_[static_cast<size_t>(l)], x);
+    show(l + 1);
   }
   Normalise(queue, norm_, x, x);
+  show(config_.layers + 1);
   return rows;
 }
 

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/layer_observer.h"
 #include "src/base/result.h"
 #include "vision/fetch.h"
 #include "vision/siglip_config.h"
@@ -24,6 +26,9 @@ class SiglipEncoder {
   /// final norm. Pictures must follow each other in one queue's order: the activations are kept for the next.
   /// Throws std::bad_alloc.
   DeviceTensor Encode(Queue& queue, View pixel_values);
+
+  /// From now on `observer` sees every pass; an empty one ends it.
+  void ObserveLayers(LayerObserver observer) { observer_ = std::move(observer); }
 
   const SiglipConfig& config() const { return config_; }
   /// Bytes of the packed weights.
@@ -54,6 +59,8 @@ class SiglipEncoder {
   DeviceTensor position_;                // f32 [patches, hidden]
   std::vector<Layer> layers_;
   Norm norm_;
+
+  LayerObserver observer_;
 
   DeviceTensor normed_;  // f32 [patches, hidden]
   DeviceTensor wide_;    // f32 [patches, the widest of a patch's pixels, q k v, and the feed-forward layer]

@@ -90,6 +90,7 @@ struct TraceOptions {
   std::vector<std::string> images;
   std::optional<std::string> question;  // none: the default one
   std::string out;
+  bool layers = false;  // the hidden states, too
 };
 
 struct RenderCommand {

@@ -36,7 +36,15 @@ void AddTrace(CLI::App& app, TraceOptions& o) {
               "aligned.npy [P,H],\n"
               "text_logits.npy [V] (of the answer's first token) and, where the model has a VQ encoder, "
               "vq_codes.npy.\n"
-              "Of several images these arrays have one more dimension in front.");
+              "Of several images these arrays have one more dimension in front.\n"
+              "  bifrons trace --layers --image dog.png --out trace/\n"
+              "also writes the hidden states of the prompt's prefill, float32: hidden.npy [L+2,T,H] or, of a "
+              "picture,\n"
+              "hidden_cond.npy and hidden_uncond.npy [L+2,T,H]; of images vision_hidden.npy [N+2,P,D]. Of L "
+              "layers of\n"
+              "the transformer and N of the vision tower, [0] is what enters the first, [k] what leaves the "
+              "k-th, and\n"
+              "the last one that after the final norm (hidden_states of transformers has no [L]).");
   TakeWhole(verb->add_option("--prompt", o.prompt, "the prompt"));
   verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes");
   verb->add_option("--image", o.images, "an image that the question is about; may be repeated")
@@ -45,6 +53,7 @@ void AddTrace(CLI::App& app, TraceOptions& o) {
       "--question", [&o](const std::string& text) { o.question = text; },
       std::string("the question (default: ") + kDefaultQuestion + ")"));
   verb->add_option("--out", o.out, "folder to write into (made if absent)")->required();
+  verb->add_flag("--layers", o.layers, "write what leaves every layer, too");
   AddImage(verb, o.image);
   AddLoad(verb, o.load);
 }

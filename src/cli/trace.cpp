@@ -39,7 +39,7 @@ Result<int> TraceQuestion(const TraceOptions& options) {
     return DataError(janus->name() +
                      ": a drawing-only checkpoint without vision tensors: it cannot look at images");
   BIFRONS_TRY(const AnswerTrace trace,
-              TraceAnswer(*janus, images, options.question.value_or(kDefaultQuestion)));
+              TraceAnswer(*janus, images, options.question.value_or(kDefaultQuestion), options.layers));
   if (StopRequested()) return Interrupted();
 
   const std::filesystem::path out(options.out);
@@ -48,7 +48,9 @@ Result<int> TraceQuestion(const TraceOptions& options) {
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "text_logits.npy", logits));
   const std::pair<const char*, const Tensor*> arrays[] = {{"pixel_values.npy", &trace.pixel_values},
                                                           {"vision.npy", &trace.vision},
+                                                          {"vision_hidden.npy", &trace.vision_hidden},
                                                           {"aligned.npy", &trace.aligned},
+                                                          {"hidden.npy", &trace.hidden},
                                                           {"vq_codes.npy", &trace.vq_codes}};
   for (const auto& [name, array] : arrays) {
     if (!array->empty()) BIFRONS_RETURN_IF_ERROR(WriteNpy(out / name, array->view()));
@@ -66,8 +68,8 @@ Result<int> TracePicture(const TraceOptions& options) {
   }
   BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
-  auto trace =
-      TraceCodes(*janus, options.prompt, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
+  auto trace = TraceCodes(*janus, options.prompt,
+                          {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])}, options.layers);
   if (!trace.ok()) return Error{trace.error().kind, options.codes + ": " + trace.error().message};
   if (StopRequested()) return Interrupted();
 
@@ -76,6 +78,10 @@ Result<int> TracePicture(const TraceOptions& options) {
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "uncond_ids.npy", Ids(trace->prompt.unconditional)));
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "logits_cond.npy", trace->logits_conditional.view()));
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "logits_uncond.npy", trace->logits_unconditional.view()));
+  if (options.layers) {
+    BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "hidden_cond.npy", trace->hidden_conditional.view()));
+    BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "hidden_uncond.npy", trace->hidden_unconditional.view()));
+  }
   if (!trace->pixels.empty()) BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "pixels.npy", trace->pixels.view()));
   std::printf("%s\n", options.out.c_str());
   return 0;

@@ -9,8 +9,40 @@
 #include "src/engine/prefill.h"
 
 namespace bifrons {
+namespace {
 
-Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<const int32_t> codes) {
+// While it lives, gathers what flows between a network's layers, of `rows` rows in one or several passes.
+template <class Network>
+class LayerStates {
+ public:
+  LayerStates(Network& network, int64_t rows, bool wanted) : network_(network), rows_(rows) {
+    if (!wanted) return;
+    network_.ObserveLayers([this](Queue& queue, int64_t layer, View x) { Take(queue, layer, x); });
+  }
+  ~LayerStates() { network_.ObserveLayers({}); }
+  LayerStates(const LayerStates&) = delete;
+  LayerStates& operator=(const LayerStates&) = delete;
+
+  // f32 [layers + 2, rows, width]; empty when not wanted.
+  Tensor Taken() { return std::move(states_); }
+
+ private:
+  void Take(Queue& queue, int64_t layer, View x) {
+    const int64_t last = network_.config().layers + 1;
+    if (states_.empty()) states_ = Tensor(DType::kF32, {last + 1, rows_, x.width()});
+    queue.Wait(queue.Download(x, states_.as<float>() + (layer * rows_ + row_) * x.width()));
+    if (layer == last) row_ += x.rows();
+  }
+
+  Network& network_;
+  int64_t rows_, row_ = 0;  // of the pass that is going on: its first
+  Tensor states_;
+};
+
+}  // namespace
+
+Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<const int32_t> codes,
+                         bool layers) {
   const JanusConfig& config = janus.config();
   const int64_t hidden = config.llama.hidden, codebook = config.vq.codebook_size, tokens = config.vq.tokens();
   const auto count = static_cast<int64_t>(codes.size());
@@ -39,8 +71,13 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
   const DeviceTensor conditional = floats(count, codebook), unconditional = floats(count, codebook);
   const DeviceTensor ids = Uploaded(janus, queue, codes);
   const View x = pair.view(), logits = both.view();
-  Prefill(janus, trace.prompt.conditional, {}, 0, caches[0], x.Rows(0, 1));
-  Prefill(janus, trace.prompt.unconditional, {}, 0, caches[1], x.Rows(1, 1));
+  const auto prefill = [&](std::span<const int32_t> ids_of_prompt, int64_t row) {
+    LayerStates states(janus.llama(), length, layers);
+    Prefill(janus, ids_of_prompt, {}, 0, caches[row], x.Rows(row, 1));
+    return states.Taken();
+  };
+  trace.hidden_conditional = prefill(trace.prompt.conditional, 0);
+  trace.hidden_unconditional = prefill(trace.prompt.unconditional, 1);
   for (int64_t i = 0; i < count; i++) {
     janus.ImageLogits(queue, x, logits);
     queue.Copy(logits.Rows(0, 1), conditional.view().Rows(i, 1));
@@ -78,14 +115,17 @@ Tensor Stacked(const std::vector<Tensor>& parts) {
 
 }  // namespace
 
-Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, const std::string& question) {
+Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, const std::string& question,
+                                bool layers) {
   AnswerRequest request;
   request.turns = {{static_cast<int64_t>(images.size()), question, ""}};
   Queue& queue = janus.images();
-  std::vector<Tensor> pixels, features, aligned, codes;
+  std::vector<Tensor> pixels, features, between, aligned, codes;
   for (const Image& image : images) {
     pixels.push_back(Preprocess(image, janus.image_processor()));
+    LayerStates states(janus.siglip(), janus.config().vision.patches(), layers);
     const DeviceTensor seen = janus.SeePixels(pixels.back().view());
+    if (layers) between.push_back(states.Taken());
     features.push_back(queue.Fetch(seen.view()));
     request.images.push_back(std::make_shared<const EmbeddedImage>(janus.AlignFeatures(seen.view())));
     aligned.push_back(queue.Fetch(request.images.back()->rows.view()));
@@ -95,8 +135,10 @@ Result<AnswerTrace> TraceAnswer(Janus& janus, std::span<const Image> images, con
     std::copy(image_codes.begin(), image_codes.end(), codes.back().as<int32_t>());
   }
   AnswerTrace trace;
-  BIFRONS_TRY(trace.logits, FirstTokenLogits(janus, request));
   trace.ids = janus.EncodeTurns(request.turns).ids;
+  LayerStates states(janus.llama(), static_cast<int64_t>(trace.ids.size()), layers);
+  BIFRONS_TRY(trace.logits, FirstTokenLogits(janus, request));
+  trace.hidden = states.Taken(), trace.vision_hidden = Stacked(between);
   trace.pixel_values = Stacked(pixels), trace.vision = Stacked(features), trace.aligned = Stacked(aligned);
   trace.vq_codes = Stacked(codes);
   return trace;

@@ -104,6 +104,11 @@ void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
   const View q = qkv.Columns(0, q_width), k = qkv.Columns(q_width, kv_width),
              v = qkv.Columns(q_width + kv_width, kv_width);
 
+  const auto show = [&](int64_t layer) {
+    if (observer_) observer_(queue, layer, x);
+  };
+
+  show(0);
   for (int64_t l = 0; l < config_.layers; l++) {
     const Layer& layer = layers_[static_cast<size_t>(l)];
     // x = x + o(attention(rope(qkv(norm(x)))))  [LlamaDecoderLayer]
@@ -118,8 +123,10 @@ void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
     queue.RmsNorm(x, layer.ffn_norm.view(), config_.norm_eps, normed);
     Multiply(queue, Zone::kFeedForward, *layer.gate_up, spans, normed, Epilogue::kSiluMul, ffn);
     Multiply(queue, Zone::kFeedForward, *layer.down, spans, ffn, Epilogue::kAdd, x);
+    show(l + 1);
   }
   queue.RmsNorm(x, norm_.view(), config_.norm_eps, x);
+  show(config_.layers + 1);
 }
 
 }  // namespace bifrons

@@ -5,9 +5,11 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/layer_observer.h"
 #include "src/model/config.h"
 #include "src/model/kv_cache.h"
 #include "src/model/weight_source.h"
@@ -42,6 +44,9 @@ class Llama {
     queue.LookUp(*embed_, ids, x);
   }
 
+  /// From now on `observer` sees every pass; an empty one ends it.
+  void ObserveLayers(LayerObserver observer) { observer_ = std::move(observer); }
+
   const LlamaConfig& config() const { return config_; }
   /// Bytes of the layers' weights, which every forward pass reads once.
   size_t weight_bytes() const { return weight_bytes_; }
@@ -72,6 +77,7 @@ class Llama {
   DeviceTensor cos_, sin_;  // f32 [positions, head_dim/2]
   Activations activations_;
   size_t weight_bytes_ = 0;
+  LayerObserver observer_;
 };
 
 }  // namespace bifrons
