@@ -17,7 +17,7 @@
 #include "tests/together.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define BIFRONS_SANITIZED 1  // they have allocators of their own
+#define BIFRONS_SANITIZED 1  // they have allocators of their own, and some of what is below has no user
 #endif
 
 namespace {
@@ -28,7 +28,7 @@ std::atomic<int64_t> failing{0};
 std::atomic<size_t> smallest{0};  // of those that may fail, in bytes
 std::atomic<int64_t> asked{0};    // allocations since the last arming
 
-bool Fails(size_t size) {
+[[maybe_unused]] bool Fails(size_t size) {
   if (size < smallest.load(std::memory_order_relaxed)) return false;
   asked.fetch_add(1, std::memory_order_relaxed);
   if (left.load(std::memory_order_relaxed) < 0) return false;
@@ -92,14 +92,14 @@ AnswerRequest Question() {
   return request;
 }
 
-bool IsMemoryError(const Error& error) {
+[[maybe_unused]] bool IsMemoryError(const Error& error) {
   return error.kind == ErrorKind::kFailure && error.message.find('\n') == std::string::npos &&
          (error.message.starts_with("out of memory") || error.message.find("memory") != std::string::npos ||
           error.message.starts_with("oneDNN: "));
 }
 
 // Numbers of allocations to let pass: the first ones each, then ever fewer.
-std::vector<int64_t> Sweep(int64_t all, double factor) {
+[[maybe_unused]] std::vector<int64_t> Sweep(int64_t all, double factor) {
   std::vector<int64_t> numbers;
   for (double n = 0; n < static_cast<double>(all); n = std::max(n + 1, n * factor))
     numbers.push_back(static_cast<int64_t>(n));
