@@ -23,7 +23,7 @@ Result<int> RunAsk(const AskOptions& options) {
 
   Scheduler scheduler(*janus, {});
   const auto print = [&](const std::string& text) {
-    if (!options.json) std::fputs(text.c_str(), stdout);
+    if (!options.json) std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
     return !StopRequested();
   };

@@ -98,7 +98,8 @@ void CaptionRun::Fail(size_t job, const Error& error) {
 void CaptionRun::Print(size_t job, std::string line) {
   waiting_.emplace(job, std::move(line));
   for (auto it = waiting_.begin(); it != waiting_.end() && it->first == next_line_; next_line_++) {
-    if (!it->second.empty()) std::printf("%s\n", it->second.c_str());
+    if (!it->second.empty()) it->second += '\n';
+    std::fwrite(it->second.data(), 1, it->second.size(), stdout);
     it = waiting_.erase(it);
   }
   std::fflush(stdout);
@@ -154,7 +155,7 @@ Status CaptionRun::Run(Janus& janus) {
     AnswerHandlers handlers;
     if (prints_as_it_comes()) {
       handlers.on_text = [](const std::string& text) {
-        std::fputs(text.c_str(), stdout);
+        std::fwrite(text.data(), 1, text.size(), stdout);
         std::fflush(stdout);
       };
     }

@@ -126,7 +126,7 @@ Status Chat::Ask(const std::string& question) {
   std::string text;
   const auto print = [&](const std::string& more) {
     text += more;
-    std::fputs(more.c_str(), stdout);
+    std::fwrite(more.data(), 1, more.size(), stdout);
     std::fflush(stdout);
     return !StopRequested();
   };
