@@ -1,7 +1,6 @@
 #include "kernels/profile.h"
 
 #include <algorithm>
-#include <cstdarg>
 #include <cstdio>
 
 namespace bifrons {

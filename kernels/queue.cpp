@@ -244,9 +244,11 @@ void Queue::Sample(View logits, std::span<const SampleRequest> requests, View to
                     logits, tokens);
   }
   if (requests.empty()) return;
-  int64_t sampled_rows = 0;
-  for (const SampleRequest& r : requests) sampled_rows += r.paired ? 2 : 1;
-  const Report report(*this, Zone::kSample, [&] { return OpCost{sampled_rows * Bytes(logits.Rows(0, 1))}; });
+  const Report report(*this, Zone::kSample, [&] {
+    int64_t rows = 0;
+    for (const SampleRequest& r : requests) rows += r.paired ? 2 : 1;
+    return OpCost{rows * Bytes(logits.Rows(0, 1))};
+  });
   DoSample(logits, requests, tokens);
   report.End();
 }

@@ -159,6 +159,7 @@ class Queue {
   /// size] with the least z² + e² − 2·z·e; squares f32 [size] are the e². Of equals the first.
   void NearestCodeword(View z, View codebook, View squares, View codes);
   /// Bytes u8 of the numbers of an f32 map, nominally −1…1: clip((x + 1) / 2 · 255), truncated; NaN is 0.
+  /// janus generation_inference.py: np.clip((dec + 1) / 2 * 255, 0, 255)
   void ToBytes(View in, View out);
 
  protected:

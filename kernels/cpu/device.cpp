@@ -1,32 +1,26 @@
 #include "kernels/cpu/device.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/cpu/conv.h"
 #include "kernels/cpu/limits.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/queue.h"
-#include "kernels/host/kv_pages.h"
-#include "kernels/host/memory.h"
+#include "kernels/host/device.h"
 
 namespace bifrons::cpu {
 namespace {
 
-class CpuDevice final : public Device {
+class CpuDevice final : public host::HostDevice {
  public:
-  CpuDevice(Isa isa, int threads) : isa_(isa), pool_(threads) {}
+  CpuDevice(Isa isa, int threads) : HostDevice(threads), isa_(isa) {}
 
   std::string backend() const override { return "cpu"; }
   std::string isa() const override { return NameOf(isa_); }
-  int threads() const override { return pool_.threads(); }
   DType default_compute() const override { return MultipliesBF16(isa_) ? DType::kBF16 : DType::kF32; }
   double MeasureBandwidth() override { return cpu::MeasureBandwidth(pool_); }
   double MeasureMacRate(DType compute) override { return cpu::MeasureMacRate(pool_, isa_, compute); }
 
-  std::unique_ptr<Buffer> Allocate(size_t bytes) override {
-    return std::make_unique<host::HostBuffer>(bytes);
-  }
   std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
                                      DType compute) override {
     return cpu::PackLinear(pool_, parts, bias, compute);
@@ -34,25 +28,10 @@ class CpuDevice final : public Device {
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
     return cpu::PackConv(isa_, pool_, shape, weight, bias);
   }
-  std::unique_ptr<Table> PackTable(TensorView rows) override {
-    auto table = std::make_unique<MappedTable>();
-    table->rows = rows.shape[0], table->width = rows.shape[1];
-    table->numbers = rows;
-    return table;
-  }
-  DeviceTensor PackTensor(TensorView values) override {
-    DeviceTensor tensor = NewTensor(values.dtype, values.shape);
-    std::memcpy(host::Bytes(tensor.view()), values.data, values.bytes());
-    return tensor;
-  }
-  std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override {
-    return std::make_unique<host::HostKvPages>(shape);
-  }
   std::unique_ptr<Queue> MakeQueue() override { return std::make_unique<CpuQueue>(isa_, pool_); }
 
  private:
   const Isa isa_;
-  ThreadPool pool_;
 };
 
 }  // namespace

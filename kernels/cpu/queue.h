@@ -33,9 +33,4 @@ class CpuQueue final : public host::HostQueue {
   Workspace work_;
 };
 
-/// Rows where the model's file has them.
-struct MappedTable : Table {
-  TensorView numbers;  // [rows, width]
-};
-
 }  // namespace bifrons::cpu

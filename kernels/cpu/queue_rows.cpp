@@ -5,8 +5,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/queue.h"
-#include "kernels/host/kv_pages.h"
-#include "kernels/host/memory.h"
+#include "kernels/host/device.h"
 #include "kernels/sample_row.h"
 
 namespace bifrons::cpu {
@@ -67,7 +66,7 @@ void CpuQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epil
 }
 
 void CpuQueue::DoLookUp(const Table& table, View ids, View y) {
-  const TensorView& numbers = static_cast<const MappedTable&>(table).numbers;
+  const TensorView& numbers = static_cast<const host::HostTable&>(table).numbers;
   const size_t row_bytes = static_cast<size_t>(table.width) * SizeOf(y.type);
   work_.Deal(y.rows(), table.width, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; r++) {

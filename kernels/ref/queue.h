@@ -18,10 +18,6 @@ struct RefConv : Conv2d {
   std::vector<float> bias;    // [out]
 };
 
-struct RefTable : Table {
-  TensorView numbers;  // [rows, width]
-};
-
 class RefQueue final : public host::HostQueue {
  public:
   explicit RefQueue(ThreadPool& pool) : pool_(pool) {}

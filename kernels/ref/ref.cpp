@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 
-#include "kernels/host/kv_pages.h"
-#include "kernels/host/memory.h"
+#include "kernels/host/device.h"
 #include "kernels/ref/queue.h"
 
 namespace bifrons::ref {
@@ -15,13 +13,12 @@ double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-class RefDevice final : public Device {
+class RefDevice final : public host::HostDevice {
  public:
-  explicit RefDevice(int threads) : pool_(threads) {}
+  explicit RefDevice(int threads) : HostDevice(threads) {}
 
   std::string backend() const override { return "ref"; }
   std::string isa() const override { return "scalar"; }
-  int threads() const override { return pool_.threads(); }
   DType default_compute() const override { return DType::kF32; }
 
   // One byte after another, as the loops do.
@@ -48,10 +45,6 @@ class RefDevice final : public Device {
       }
     });
     return static_cast<double>(kMacs * threads()) / (Seconds() - start);
-  }
-
-  std::unique_ptr<Buffer> Allocate(size_t bytes) override {
-    return std::make_unique<host::HostBuffer>(bytes);
   }
 
   std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
@@ -94,27 +87,7 @@ class RefDevice final : public Device {
     return conv;
   }
 
-  std::unique_ptr<Table> PackTable(TensorView rows) override {
-    auto table = std::make_unique<RefTable>();
-    table->rows = rows.shape[0], table->width = rows.shape[1];
-    table->numbers = rows;
-    return table;
-  }
-
-  DeviceTensor PackTensor(TensorView values) override {
-    DeviceTensor tensor = NewTensor(values.dtype, values.shape);
-    std::memcpy(host::Bytes(tensor.view()), values.data, values.bytes());
-    return tensor;
-  }
-
-  std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override {
-    return std::make_unique<host::HostKvPages>(shape);
-  }
-
   std::unique_ptr<Queue> MakeQueue() override { return std::make_unique<RefQueue>(pool_); }
-
- private:
-  ThreadPool pool_;
 };
 
 }  // namespace

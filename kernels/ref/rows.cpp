@@ -3,8 +3,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/host/kv_pages.h"
-#include "kernels/host/memory.h"
+#include "kernels/host/device.h"
 #include "kernels/ref/queue.h"
 #include "kernels/sample_row.h"
 
@@ -77,7 +76,7 @@ void RefQueue::DoMultiply(const Linear& base, View x, RowClass, Epilogue epilogu
 }
 
 void RefQueue::DoLookUp(const Table& base, View ids, View y) {
-  const TensorView& numbers = static_cast<const RefTable&>(base).numbers;
+  const TensorView& numbers = static_cast<const host::HostTable&>(base).numbers;
   for (int64_t r = 0; r < ids.rows(); r++) {
     const int32_t id = std::max(0, At<int32_t>(ids)[r * ids.stride]);
     BIFRONS_CHECK(id < base.rows, "id %d of %lld", id, static_cast<long long>(base.rows));
