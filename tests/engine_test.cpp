@@ -9,7 +9,6 @@
 #include "src/engine/scheduler.h"
 #include "src/engine/trace.h"
 #include "tests/sample_token.h"
-#include "vision/png.h"
 
 namespace bifrons {
 namespace {
@@ -92,7 +91,11 @@ TEST_CASE("Teacher forcing reproduces the draw: greedy codes are the argmax of t
     const float* u = trace->logits_unconditional.as<float>() + static_cast<int64_t>(i) * codebook;
     CHECK(SampleToken(c, u, codebook, request.sampling, {}).token == drawn[0].codes[i]);
   }
-  CHECK((ToRgb8(trace->pixels.view()) == drawn[0].image.rgb));
+  const DeviceTensor pixels = janus->device().PackTensor(trace->pixels.view());
+  const DeviceTensor bytes = janus->device().NewTensor(DType::kU8, pixels.shape());
+  janus->images().ToBytes(pixels.view(), bytes.view());
+  const Tensor rgb = janus->images().Fetch(bytes.view());
+  CHECK((std::vector<uint8_t>(rgb.as<uint8_t>(), rgb.as<uint8_t>() + rgb.bytes()) == drawn[0].image.rgb));
 }
 
 TEST_CASE("The callback sees progress and can stop; then nothing is left") {

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/op_matrix/numbers.h"
 #include "tests/ops_device.h"
@@ -49,6 +50,21 @@ TEST_CASE("a NaN in a map stays visible") {
       const int64_t line = i / 32 / 5, column = i / 32 % 5;
       CHECK(std::isnan(map.as<float>()[i]) == (line < 2 && column < 2));
     }
+  }
+}
+
+TEST_CASE("pixels are clipped and truncated as the reference does") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  // (x + 1) / 2 · 255 in f32: 0.9921568 → 253.99998 → 253, where rounding would say 254.
+  const std::vector<float> x = {-1,  -2,       1,         3,          0,           -0.99f,      0.5f,
+                                NAN, infinity, -infinity, 0.9921568f, 0.99607843f, -0.9960785f, 1e30f};
+  const std::vector<uint8_t> expected = {0, 0, 255, 255, 127, 1, 191, 0, 255, 0, 253, 254, 0, 255};
+  for (Device* device : {&Cpu(1), &Ref()}) {
+    const auto queue = device->MakeQueue();
+    const DeviceTensor pixels = device->PackVector(x), bytes = device->NewTensor(DType::kU8, pixels.shape());
+    queue->ToBytes(pixels.view(), bytes.view());
+    const Tensor rgb = queue->Fetch(bytes.view());
+    CHECK(std::vector<uint8_t>(rgb.as<uint8_t>(), rgb.as<uint8_t>() + rgb.bytes()) == expected);
   }
 }
 

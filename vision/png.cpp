@@ -191,16 +191,6 @@ std::optional<std::pair<std::string, std::string>> ParseText(std::string_view ty
 
 }  // namespace
 
-std::vector<uint8_t> ToRgb8(TensorView pixels) {
-  const float* x = pixels.as<float>();
-  std::vector<uint8_t> rgb(static_cast<size_t>(pixels.shape.elements()));
-  for (size_t i = 0; i < rgb.size(); i++) {
-    const float v = (x[i] + 1.0f) / 2.0f * 255.0f;
-    rgb[i] = v > 0.0f ? static_cast<uint8_t>(std::min(v, 255.0f)) : uint8_t{0};
-  }
-  return rgb;
-}
-
 Result<std::vector<uint8_t>> EncodePng(int64_t width, int64_t height, std::span<const uint8_t> rgb,
                                        const PngText& text) {
   BIFRONS_CHECK(width > 0 && height > 0 && width <= PNG_USER_WIDTH_MAX && height <= PNG_USER_HEIGHT_MAX);

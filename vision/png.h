@@ -10,16 +10,11 @@
 #include <vector>
 
 #include "src/base/result.h"
-#include "src/base/tensor.h"
 
 namespace bifrons {
 
 /// Keyword and text, in the file's order; both UTF-8.
 using PngText = std::vector<std::pair<std::string, std::string>>;
-
-/// The reference's bytes of pixels f32 [height, width, 3]: (x + 1) / 2 · 255 clipped to 0…255 and truncated;
-/// NaN gives 0. janus generation_inference.py: np.clip((dec + 1) / 2 * 255, 0, 255)
-std::vector<uint8_t> ToRgb8(TensorView pixels);
 
 /// An 8-bit RGB file in memory, rgb [height, width, 3]. Texts go into tEXt chunks, or iTXt where Latin-1
 /// cannot hold them. The bytes depend on the arguments only. Errors: a keyword that is not 1–79 printable
