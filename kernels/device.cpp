@@ -20,7 +20,7 @@ std::string Joined(const std::vector<std::string>& names) {
 }  // namespace
 
 View Grown(Device& device, DeviceTensor& tensor, int64_t rows, int64_t width) {
-  if (tensor.bytes() < static_cast<size_t>(rows * width) * SizeOf(DType::kF32)) {
+  if (tensor.bytes() < BytesOf(DType::kF32, {rows, width})) {
     tensor = {};  // first, so that both never take memory at once
     tensor = device.NewTensor(DType::kF32, {rows, width});
   }

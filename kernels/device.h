@@ -40,7 +40,7 @@ class Device {
   // From any thread; all throw std::bad_alloc.
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   DeviceTensor NewTensor(DType type, Shape shape) {
-    return {Allocate(static_cast<size_t>(shape.elements()) * SizeOf(type)), type, shape};
+    return {Allocate(BytesOf(type, shape)), type, shape};
   }
   /// Packs `parts` ([out_i, in], one dtype of f32/bf16/f16, stacked along out) and an optional bias
   /// (f32/bf16/f16 [out], or an empty view). The views may go away afterwards.

@@ -11,7 +11,7 @@ bool Inside(const View& v) {
   if (v.buffer == nullptr || v.stride < (v.rows() > 1 ? v.width() : 0)) return false;
   if (v.shape.elements() == 0) return v.offset <= v.buffer->bytes();
   const int64_t last = (v.rows() - 1) * v.stride + v.width();
-  return v.offset + static_cast<size_t>(last) * SizeOf(v.type) <= v.buffer->bytes();
+  return v.offset + BytesOf(v.type, last) <= v.buffer->bytes();
 }
 
 bool Floats(const View& v) { return v.type == DType::kF32; }
@@ -31,7 +31,7 @@ bool SameShape(const View& a, const View& b) { return a.shape == b.shape; }
 // Of all the numbers of some views; an empty one has none.
 template <class... Views>
 int64_t Bytes(const Views&... views) {
-  return ((views.empty() ? 0 : views.shape.elements() * static_cast<int64_t>(SizeOf(views.type))) + ...);
+  return ((views.empty() ? 0 : static_cast<int64_t>(BytesOf(views.type, views.shape))) + ...);
 }
 
 // Keys and values of so many positions of a layer.

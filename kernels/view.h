@@ -55,7 +55,7 @@ struct View {
   View Rows(int64_t begin, int64_t count) const {
     BIFRONS_CHECK(begin >= 0 && count >= 0 && begin + count <= rows());
     View part = *this;
-    part.offset += static_cast<size_t>(begin * stride) * SizeOf(type);
+    part.offset += BytesOf(type, begin * stride);
     part.shape = Shape{count};
     for (int i = 1; i < shape.rank(); i++) part.shape.Append(shape[i]);
     return part;
@@ -64,7 +64,7 @@ struct View {
   View Columns(int64_t begin, int64_t count) const {
     BIFRONS_CHECK(shape.rank() == 2 && begin >= 0 && count >= 0 && begin + count <= shape[1]);
     View part = *this;
-    part.offset += static_cast<size_t>(begin) * SizeOf(type);
+    part.offset += BytesOf(type, begin);
     part.shape = Shape{shape[0], count};
     return part;
   }
@@ -102,8 +102,8 @@ class DeviceTensor {
   }
   /// Another shape over the same memory, which must be large enough for it.
   void Reshape(Shape shape) {
-    BIFRONS_CHECK(static_cast<size_t>(shape.elements()) * SizeOf(type_) <= bytes(),
-                  "%s does not fit %zu bytes", shape.ToString().c_str(), bytes());
+    BIFRONS_CHECK(BytesOf(type_, shape) <= bytes(), "%s does not fit %zu bytes", shape.ToString().c_str(),
+                  bytes());
     shape_ = shape;
   }
 

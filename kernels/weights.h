@@ -57,9 +57,7 @@ struct KvShape {
   DType type = DType::kF32;    // of what is stored: f32 or bf16, whatever the arithmetic
 
   /// Keys and values of so many positions.
-  size_t Bytes(int64_t positions) const {
-    return static_cast<size_t>(2 * layers * kv_heads * positions * head_dim) * SizeOf(type);
-  }
+  size_t Bytes(int64_t positions) const { return BytesOf(type, {2 * layers, kv_heads, positions, head_dim}); }
 };
 
 /// Keys and values of many sequences, in numbered pages. Who holds which page is not its business.

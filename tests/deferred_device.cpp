@@ -279,7 +279,7 @@ class DeferredQueue final : public Queue {
     Hold({&to}).Later([=](Queue& ref) { ref.Upload({bytes->data(), from.dtype, from.shape}, to); });
   }
   Ticket DoDownload(View from, void* to) override {
-    std::memset(to, kPoison, static_cast<size_t>(from.shape.elements()) * SizeOf(from.type));
+    std::memset(to, kPoison, BytesOf(from.type, from.shape));
     Hold({&from}).Later([=](Queue& ref) { ref.Download(from, to); });
     return Record();
   }

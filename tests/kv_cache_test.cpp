@@ -87,7 +87,7 @@ bool Aborts(const Body& body) {
 TEST_CASE("a page's layers, keys, values and heads do not overlap and fill it") {
   for (const DType type : {DType::kF32, DType::kBF16}) {
     const auto pool = MakePool(type);
-    CHECK(pool->page_bytes() == static_cast<size_t>(kPositionFloats * kPagePositions) * SizeOf(type));
+    CHECK(pool->page_bytes() == BytesOf(type, kPositionFloats * kPagePositions));
     CHECK(KvPool::BytesFor(SmallConfig(), type, 1) == pool->page_bytes());
     KvCache cache(pool, kPagePositions);
     cache.Reserve(kPagePositions);
@@ -107,8 +107,8 @@ TEST_CASE("a page's layers, keys, values and heads do not overlap and fill it") 
       }
     }
     std::sort(rows.begin(), rows.end());
-    for (size_t i = 0; i < rows.size(); i++) REQUIRE(rows[i] == i * 5 * SizeOf(type));
-    CHECK(rows.size() * 5 * SizeOf(type) == pool->page_bytes());
+    for (size_t i = 0; i < rows.size(); i++) REQUIRE(rows[i] == i * BytesOf(type, 5));
+    CHECK(rows.size() * BytesOf(type, 5) == pool->page_bytes());
   }
 }
 

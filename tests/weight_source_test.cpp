@@ -124,7 +124,7 @@ TEST_CASE("an original-layout folder gives every tensor of the table") {
     CHECK(ours.dtype == DType::kBF16);
     CHECK(source.TypeOf(spec.name) == DType::kBF16);
     CHECK(ours.shape == spec.shape);
-    CHECK(reinterpret_cast<uintptr_t>(ours.data) % SizeOf(ours.dtype) == 0);
+    CHECK(reinterpret_cast<uintptr_t>(ours.data) % BlockOf(ours.dtype).bytes == 0);
     CHECK(BytesOf(ours) == BytesOf(expected));
   }
   CHECK_FALSE(source.Has("llama.layers.2.q"));

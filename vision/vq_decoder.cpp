@@ -75,8 +75,7 @@ size_t VqDecoder::WeightBytes() const {
 size_t VqDecoder::ActivationBytes() const {
   const int64_t lowest = config_.tokens() * conv_in_->shape.out_channels;
   const int64_t picture = config_.image_size() * config_.image_size() * config_.out_channels;
-  return static_cast<size_t>(3 * LargestMap() + 2 * lowest) * SizeOf(compute_) +
-         static_cast<size_t>(picture) * sizeof(float);
+  return BytesOf(compute_, 3 * LargestMap() + 2 * lowest) + static_cast<size_t>(picture) * sizeof(float);
 }
 
 int64_t VqDecoder::ConvolutionMacs() const {

@@ -77,9 +77,7 @@ size_t VqEncoder::WeightBytes() const {
   return bytes;
 }
 
-size_t VqEncoder::ActivationBytes() const {
-  return static_cast<size_t>(3 * LargestMap() + 2 * LowestMap()) * SizeOf(compute_);
-}
+size_t VqEncoder::ActivationBytes() const { return BytesOf(compute_, 3 * LargestMap() + 2 * LowestMap()); }
 
 int64_t VqEncoder::ConvolutionMacs() const {
   int64_t macs = 0;

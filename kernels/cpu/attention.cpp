@@ -155,7 +155,7 @@ void AttendToPast(Workspace& work, const float* q, int64_t q_stride, int64_t hea
   const KvShape& shape = batch.pages().shape();
   const auto attend = shape.type == DType::kBF16 ? work.rows.attention_bf16 : work.rows.attention_f32;
   const int64_t n = batch.rows(), dim = shape.head_dim, group = heads / shape.kv_heads;
-  const size_t head_bytes = static_cast<size_t>(shape.page_positions * dim) * SizeOf(shape.type);
+  const size_t head_bytes = BytesOf(shape.type, shape.page_positions * dim);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   work.pool.ParallelFor(shape.kv_heads * n, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t t = begin; t < end; t++) {

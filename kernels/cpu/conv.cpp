@@ -39,7 +39,7 @@ struct ConvTo3 : CpuConv {
 
   void Run(Workspace& work, const View& in, const View& residual, const View& out) const override {
     const int64_t out_line = shape.width * 3;
-    const size_t line = static_cast<size_t>(shape.width * shape.in_channels) * SizeOf(in.type);
+    const size_t line = BytesOf(in.type, shape.width * shape.in_channels);
     work.pool.ParallelFor(shape.height, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t y = begin; y < end; y++) {
         const void* rows[3] = {};
@@ -222,7 +222,7 @@ struct OneDnnConv : CpuConv {
           RunWidened(work, thread, stripe, in, residual, out);
           continue;
         }
-        const size_t element = SizeOf(shape.type),
+        const size_t element = BytesOf(shape.type, 1),
                      offset = static_cast<size_t>(stripe.row * line_out) * element;
         uint8_t* target = host::Bytes(out) + offset;
         if (!residual.empty() && host::Bytes(residual) != host::Bytes(out)) {

@@ -63,7 +63,7 @@ PackedRows PackSameType(ThreadPool& pool, std::span<const TensorView> parts, DTy
   for (const TensorView& part : parts) rows.out += part.shape[0];
   const int64_t padded_in = rows.stored == DType::kBF16 ? (rows.in + 1) / 2 * 2 : rows.in;
   // Whole cache lines, so that every stripe starts on one.
-  rows.stripe_bytes = static_cast<size_t>(padded_in * kStripe) * SizeOf(rows.stored);
+  rows.stripe_bytes = BytesOf(rows.stored, padded_in * kStripe);
   rows.weights = WeightMemory(static_cast<size_t>(rows.stripes()) * rows.stripe_bytes);
   switch (rows.stored) {
     case DType::kF32:

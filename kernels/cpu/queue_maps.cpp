@@ -65,7 +65,7 @@ void CpuQueue::DoConvolve(const Conv2d& conv, View in, View residual, View out) 
 
 void CpuQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) {
   const int64_t pixels = in.shape[0] * in.shape[1], channels = in.shape[2], width = channels / groups;
-  const size_t pixel_bytes = static_cast<size_t>(channels) * SizeOf(in.type);
+  const size_t pixel_bytes = BytesOf(in.type, channels);
   const int64_t blocks = (pixels + kNormBlock - 1) / kNormBlock;
   const uint8_t* source = host::Bytes(in);
   uint8_t* target = host::Bytes(out);
@@ -109,7 +109,7 @@ void CpuQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float eps
 
 void CpuQueue::DoUpsample2x(View in, View out) {
   const int64_t height = in.shape[0], width = in.shape[1];
-  const size_t pixel = static_cast<size_t>(in.shape[2]) * SizeOf(in.type),
+  const size_t pixel = BytesOf(in.type, in.shape[2]),
                line = static_cast<size_t>(width) * pixel;
   work_.pool.ParallelFor(height, [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {

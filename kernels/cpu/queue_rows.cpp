@@ -67,7 +67,7 @@ void CpuQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epil
 
 void CpuQueue::DoLookUp(const Table& table, View ids, View y) {
   const TensorView& numbers = static_cast<const host::HostTable&>(table).numbers;
-  const size_t row_bytes = static_cast<size_t>(table.width) * SizeOf(y.type);
+  const size_t row_bytes = BytesOf(y.type, table.width);
   work_.Deal(y.rows(), table.width, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; r++) {
       const int32_t id = std::max(0, At<int32_t>(ids)[r * ids.stride]);

@@ -59,7 +59,7 @@ uint8_t* HostKvPages::page(int32_t number) const {
 
 void HostKvPages::CopyPositions(int32_t from, int64_t positions, int32_t to) const {
   BIFRONS_CHECK(positions >= 0 && positions <= shape().page_positions);
-  const size_t row = static_cast<size_t>(shape().head_dim) * SizeOf(shape().type);
+  const size_t row = BytesOf(shape().type, shape().head_dim);
   const size_t head = static_cast<size_t>(shape().page_positions) * row;
   const uint8_t* source = page(from);
   uint8_t* target = page(to);
@@ -86,7 +86,7 @@ uint8_t* HostKvBatch::Keys(const KvRow& row, int64_t layer, int64_t head, int64_
   const KvShape& shape = pages().shape();
   const int64_t in_page = head * shape.page_positions + position % shape.page_positions;
   return const_cast<uint8_t*>(row.pages[position / shape.page_positions]) + host_pages().layer_offset(layer) +
-         static_cast<size_t>(in_page * shape.head_dim) * SizeOf(shape.type);
+         BytesOf(shape.type, in_page * shape.head_dim);
 }
 
 }  // namespace bifrons::host

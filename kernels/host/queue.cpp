@@ -9,8 +9,8 @@
 namespace bifrons::host {
 namespace {
 
-size_t RowBytes(const View& v) { return static_cast<size_t>(v.width()) * SizeOf(v.type); }
-size_t StrideBytes(const View& v) { return static_cast<size_t>(v.stride) * SizeOf(v.type); }
+size_t RowBytes(const View& v) { return BytesOf(v.type, v.width()); }
+size_t StrideBytes(const View& v) { return BytesOf(v.type, v.stride); }
 
 }  // namespace
 

@@ -18,8 +18,8 @@ struct ConvolutionCase : Case {
             std::to_string(c.height) + "×" + std::to_string(c.width) + " k" + std::to_string(c.kernel) +
             " /" + std::to_string(c.stride) + " " + NameOf(c.type) + " stored " + NameOf(s);
     macs = static_cast<double>(c.macs());
-    bytes = static_cast<double>(c.in().elements()) * static_cast<double>(SizeOf(c.type)) +
-            2.0 * static_cast<double>(c.out().elements()) * static_cast<double>(SizeOf(c.output_type));
+    bytes = static_cast<double>(BytesOf(c.type, c.in())) +
+            2.0 * static_cast<double>(BytesOf(c.output_type, c.out()));
   }
 
   int64_t terms() const { return conv.in_channels * conv.kernel * conv.kernel; }

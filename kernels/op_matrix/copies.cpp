@@ -14,9 +14,7 @@ std::string Describe(DType type, Shape shape, Margins margins) {
   return text;
 }
 
-double BytesOf(DType type, const Shape& shape) {
-  return static_cast<double>(shape.elements()) * static_cast<double>(SizeOf(type));
-}
+double Traffic(DType type, const Shape& shape) { return static_cast<double>(BytesOf(type, shape)); }
 
 // Numbers of every kind: halfway between two of bf16, infinite, subnormal, NaN; integers where those are
 // asked for.
@@ -48,7 +46,7 @@ struct CopyCase : Case {
       : from_type(from), to_type(to), dims(s), from_margins(a), to_margins(b) {
     op = "Copy";
     shape = Describe(from, s, a) + " to " + Describe(to, s, b);
-    bytes = BytesOf(from, s) + BytesOf(to, s);
+    bytes = Traffic(from, s) + Traffic(to, s);
   }
   void Place(Stage& stage) const override {
     const View from = stage.In(Mixed(from_type, dims, 1).view(), from_margins);
@@ -69,7 +67,7 @@ struct UploadCase : Case {
   UploadCase(DType t, Shape s, Margins m) : type(t), dims(s), margins(m) {
     op = "Upload";
     shape = Describe(t, s, m);
-    bytes = BytesOf(t, s);
+    bytes = Traffic(t, s);
   }
   void Place(Stage& stage) const override {
     const View to = stage.Out(type, dims, margins), again = stage.Out(type, dims);
@@ -95,7 +93,7 @@ struct CopyRowsCase : Case {
       : type(t), rows(r), width(w), count(n), from_margins(a), to_margins(b) {
     op = "CopyRows";
     shape = std::to_string(n) + " of " + Describe(t, {r, w}, a) + " to " + Describe(t, {n, w}, b);
-    bytes = 2 * BytesOf(t, {n, w});
+    bytes = 2 * Traffic(t, {n, w});
   }
   std::vector<int32_t> Rows() const {  // repeated, left out, in any order
     Random random(3);
@@ -127,7 +125,7 @@ struct FillCase : Case {
   FillCase(DType t, Shape s, Margins m, float v) : type(t), dims(s), margins(m), value(v) {
     op = "Fill";
     shape = Describe(t, s, m) + " with " + ToText(v);
-    bytes = BytesOf(t, s);
+    bytes = Traffic(t, s);
   }
   void Place(Stage& stage) const override {
     const View to = stage.Out(type, dims, margins);
@@ -148,7 +146,7 @@ struct LookUpCase : Case {
     op = "LookUp";
     shape = std::to_string(r) + " of " + Describe(s, {table, w}, {}) + " as " + NameOf(t) +
             (m.left + m.right > 0 ? ", ids in a column" : "");
-    bytes = BytesOf(s, {r, w}) + BytesOf(t, {r, w});
+    bytes = Traffic(s, {r, w}) + Traffic(t, {r, w});
   }
   Numbers Ids() const {
     Random random(5);

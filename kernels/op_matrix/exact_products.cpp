@@ -23,7 +23,7 @@ struct LongSumsCase : Case {
             bifrons::NameOf(compute) + " " + NameOf(row_class) + " " + NameOf(epilogue) + " rows " +
             std::to_string(rows);
     macs = static_cast<double>(rows * kOut * kIn);
-    bytes = static_cast<double>(kOut * kIn) * static_cast<double>(SizeOf(stored));
+    bytes = static_cast<double>(BytesOf(stored, kOut * kIn));
   }
 
   static Numbers Eighths(DType type, Shape dims, uint64_t seed, float scale) {
@@ -85,7 +85,7 @@ struct EpilogueCase : Case {
             " " + NameOf(epilogue) + " " + std::to_string(rows) + "×" + std::to_string(width) + " in " +
             std::to_string(in);
     macs = static_cast<double>(rows * out() * in);
-    bytes = static_cast<double>(out() * in) * static_cast<double>(SizeOf(stored));
+    bytes = static_cast<double>(BytesOf(stored, out() * in));
   }
 
   int64_t out() const { return epilogue == Epilogue::kSiluMul ? 2 * width : width; }

@@ -17,7 +17,7 @@ struct FullAttentionCase : Case {
     shape = std::to_string(n) + " rows, " + std::to_string(heads) + " heads of " + std::to_string(dim) + " " +
             NameOf(t) + " · " + NameOf(compute);
     macs = 2.0 * static_cast<double>(n * n * heads * dim);
-    bytes = 4.0 * static_cast<double>(n * width()) * static_cast<double>(SizeOf(t));
+    bytes = 4.0 * static_cast<double>(BytesOf(t, n * width()));
   }
   int64_t width() const { return attention.heads * attention.head_dim; }
 

@@ -13,7 +13,7 @@ struct UpsampleCase : Case {
   UpsampleCase(Shape s, DType t) : dims(s), type(t) {
     op = "Upsample2x";
     shape = std::string(NameOf(t)) + " " + s.ToString();
-    bytes = 5.0 * static_cast<double>(s.elements()) * static_cast<double>(SizeOf(t));
+    bytes = 5.0 * static_cast<double>(BytesOf(t, s));
   }
   Numbers X() const { return Normals(type, dims, 1); }
   Shape Doubled() const { return {2 * dims[0], 2 * dims[1], dims[2]}; }

@@ -35,7 +35,7 @@ struct MultiplyCase : Case {
     for (const int64_t count : rows) {
       shape += " " + std::to_string(count);
       macs += static_cast<double>(count * out * in);
-      bytes += static_cast<double>(out * in) * static_cast<double>(SizeOf(types[0])) +
+      bytes += static_cast<double>(BytesOf(types[0], out * in)) +
                4.0 * static_cast<double>(count * (in + width()));
     }
   }

@@ -106,7 +106,7 @@ struct GroupNormCase : Case {
     op = "GroupNorm";
     shape = dims().ToString() + " in " + std::to_string(m.groups) + " " + NameOf(t) + (s ? " silu" : "") +
             (place ? " in place" : "") + ", numbers " + ToText(m.shift) + " ± " + ToText(m.scale);
-    bytes = 2.0 * static_cast<double>(dims().elements()) * static_cast<double>(SizeOf(t));
+    bytes = 2.0 * static_cast<double>(BytesOf(t, dims()));
   }
 
   Shape dims() const { return {map.height, map.width, map.channels}; }

@@ -66,7 +66,7 @@ class Numbers {
 
   TensorView view() const {
     const auto* bytes = static_cast<const uint8_t*>(block_.data());
-    return {bytes + kGuard * static_cast<int64_t>(SizeOf(block_.dtype())), block_.dtype(), shape_};
+    return {bytes + BytesOf(block_.dtype(), kGuard), block_.dtype(), shape_};
   }
   DType type() const { return block_.dtype(); }
   const Shape& shape() const { return shape_; }

@@ -17,7 +17,7 @@ struct OwnLayoutCase : Case {
             " in own layout, " + NameOf(e) + " " + bifrons::NameOf(type) + " rows " + std::to_string(rows) +
             (bias ? "" : " without bias");
     macs = static_cast<double>(rows) * static_cast<double>(first_out() * in + out * inner);
-    bytes = static_cast<double>(SizeOf(stored)) * static_cast<double>(first_out() * in + out * inner);
+    bytes = static_cast<double>(BytesOf(stored, first_out() * in + out * inner));
   }
 
   int64_t first_out() const { return first_epilogue == Epilogue::kSiluMul ? 2 * inner : inner; }

@@ -7,10 +7,8 @@ namespace {
 
 constexpr size_t kGuardBytes = 64;  // a multiple of what devices align memory to
 
-size_t RowBytes(const View& v) { return static_cast<size_t>(v.width()) * SizeOf(v.type); }
-size_t RowOffset(const View& v, int64_t row) {
-  return v.offset + static_cast<size_t>(row * v.stride) * SizeOf(v.type);
-}
+size_t RowBytes(const View& v) { return BytesOf(v.type, v.width()); }
+size_t RowOffset(const View& v, int64_t row) { return v.offset + BytesOf(v.type, row * v.stride); }
 
 // A whole buffer as bytes: one row of them.
 View AllBytes(Buffer& buffer) {
@@ -28,10 +26,9 @@ Tensor GuardBytes(size_t bytes) {
 }  // namespace
 
 View Stage::Place(Use use, const TensorView& numbers, Margins margins) {
-  View view{nullptr, kGuardBytes + static_cast<size_t>(margins.left) * SizeOf(numbers.dtype), numbers.dtype,
-            numbers.shape};
+  View view{nullptr, kGuardBytes + BytesOf(numbers.dtype, margins.left), numbers.dtype, numbers.shape};
   view.stride = margins.left + view.width() + margins.right;
-  const size_t bytes = 2 * kGuardBytes + static_cast<size_t>(view.rows() * view.stride) * SizeOf(view.type);
+  const size_t bytes = 2 * kGuardBytes + BytesOf(view.type, view.rows() * view.stride);
   Tensor image = GuardBytes(bytes);
   for (int64_t r = 0; r < view.rows() && !numbers.empty(); r++) {
     std::memcpy(image.as<uint8_t>() + RowOffset(view, r),

@@ -7,22 +7,38 @@
 #include <optional>
 #include <string_view>
 
+#include "src/base/check.h"
+
 namespace bifrons {
 
 enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kU8 };
 
-constexpr size_t SizeOf(DType type) {
+/// What a type is stored in: so many values together in so many bytes. A plain number is a block of one.
+struct Block {
+  int64_t values;
+  size_t bytes;
+};
+
+constexpr Block BlockOf(DType type) {
   switch (type) {
     case DType::kF32:
     case DType::kI32:
-      return 4;
+      return {1, 4};
     case DType::kBF16:
     case DType::kF16:
-      return 2;
+      return {1, 2};
     case DType::kU8:
-      return 1;
+      return {1, 1};
   }
-  return 0;
+  return {1, 0};
+}
+
+/// Of so many values in a row, which are whole blocks.
+constexpr size_t BytesOf(DType type, int64_t values) {
+  const Block block = BlockOf(type);
+  BIFRONS_CHECK(values % block.values == 0, "%lld values in blocks of %lld", static_cast<long long>(values),
+                static_cast<long long>(block.values));
+  return static_cast<size_t>(values / block.values) * block.bytes;
 }
 
 constexpr const char* NameOf(DType type) {

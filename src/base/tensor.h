@@ -50,6 +50,14 @@ class Shape {
   int rank_ = 0;
 };
 
+/// Of a contiguous tensor, whose innermost dimension is whole blocks.
+inline size_t BytesOf(DType type, const Shape& shape) {
+  if (shape.rank() == 0) return BytesOf(type, 1);
+  size_t bytes = BytesOf(type, shape[shape.rank() - 1]);
+  for (int i = 0; i + 1 < shape.rank(); i++) bytes *= static_cast<size_t>(shape[i]);
+  return bytes;
+}
+
 /// Contiguous elements that somebody else owns (a mapped file, a Tensor). Trivially copyable.
 struct TensorView {
   const void* data = nullptr;
@@ -57,7 +65,7 @@ struct TensorView {
   Shape shape;
 
   bool empty() const { return data == nullptr; }
-  size_t bytes() const { return static_cast<size_t>(shape.elements()) * SizeOf(dtype); }
+  size_t bytes() const { return BytesOf(dtype, shape); }
   template <class T>
   const T* as() const {
     BIFRONS_CHECK(dtype == DTypeOf<T>());
@@ -111,7 +119,7 @@ class Tensor {
 
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
-  size_t bytes() const { return static_cast<size_t>(shape_.elements()) * SizeOf(dtype_); }
+  size_t bytes() const { return BytesOf(dtype_, shape_); }
   bool empty() const { return data_ == nullptr; }
   void* data() { return data_.get(); }
   const void* data() const { return data_.get(); }

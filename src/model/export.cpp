@@ -42,7 +42,7 @@ std::string Header(const std::vector<TensorSpec>& specs, const WeightSource& sou
   uint64_t offset = 0;
   for (const TensorSpec& spec : specs) {
     const DType dtype = source.TypeOf(spec.name);
-    const uint64_t end = offset + static_cast<uint64_t>(spec.shape.elements()) * SizeOf(dtype);
+    const uint64_t end = offset + BytesOf(dtype, spec.shape);
     header += ",\"" + spec.converted + "\":{\"dtype\":\"" + SafetensorsName(dtype) +
               "\",\"shape\":" + spec.shape.ToString() + ",\"data_offsets\":[" + std::to_string(offset) + "," +
               std::to_string(end) + "]}";
@@ -57,7 +57,7 @@ Status WriteWeights(WeightSource& source, const std::string& path) {
   std::vector<TensorSpec> specs = TensorTable(source.config());
   // Wider types first keep every tensor aligned.
   std::stable_sort(specs.begin(), specs.end(), [&](const TensorSpec& a, const TensorSpec& b) {
-    return SizeOf(source.TypeOf(a.name)) > SizeOf(source.TypeOf(b.name));
+    return BlockOf(source.TypeOf(a.name)).bytes > BlockOf(source.TypeOf(b.name)).bytes;
   });
   BIFRONS_TRY(AtomicFile file, AtomicFile::Create(path));
   const std::string header = Header(specs, source);

@@ -27,35 +27,36 @@ namespace {
 
 // What a tensor takes once its part is loaded; matrices are packed as stored.
 uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& parts) {
-  const auto elements = static_cast<uint64_t>(spec.shape.elements());
+  const uint64_t packed = BytesOf(stored, spec.shape);
+  const uint64_t convolution = static_cast<uint64_t>(spec.shape.elements()) * kConvolutionBytes;
   switch (spec.part) {
     case Part::kLanguage:
-      return (spec.name == "lm_head" ? parts.understanding : parts.language) ? elements * SizeOf(stored) : 0;
+      return (spec.name == "lm_head" ? parts.understanding : parts.language) ? packed : 0;
     case Part::kGeneration:
-      return parts.drawing ? elements * SizeOf(stored) : 0;
+      return parts.drawing ? packed : 0;
     case Part::kVqDecoder:
-      return parts.vq_decoder ? elements * kConvolutionBytes : 0;
+      return parts.vq_decoder ? convolution : 0;
     case Part::kVqEncoder:
-      return parts.vq_encoder ? elements * kConvolutionBytes : 0;
+      return parts.vq_encoder ? convolution : 0;
     case Part::kVision:
-      return parts.understanding ? elements * SizeOf(stored) : 0;
+      return parts.understanding ? packed : 0;
   }
   return 0;
 }
 
 // Three maps live at once at every level: input, output, upsampled or shortcut.
 uint64_t VqMaps(const JanusConfig& config, DType compute) {
-  uint64_t largest = 0;
+  int64_t largest = 0;
   const int64_t levels = static_cast<int64_t>(config.vq.channel_multiplier.size());
   for (int64_t l = 0; l < levels; l++) {
-    const uint64_t side = static_cast<uint64_t>(config.vq.image_size() >> l);
+    const int64_t side = config.vq.image_size() >> l;
     // A level's upsampled input has the width of the level below.
     const int64_t widest =
         std::max(config.vq.channel_multiplier[static_cast<size_t>(l)],
                  config.vq.channel_multiplier[static_cast<size_t>(std::min(l + 1, levels - 1))]);
-    largest = std::max(largest, side * side * static_cast<uint64_t>(widest * config.vq.base_channels));
+    largest = std::max(largest, side * side * widest * config.vq.base_channels);
   }
-  return 3 * largest * SizeOf(compute);
+  return BytesOf(compute, 3 * largest);
 }
 
 // The tower's rows while it looks at one image, and the aligner's.
@@ -128,12 +129,11 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
     const int64_t n = spec.shape.elements();
     auto& part = plan.parts[static_cast<int>(spec.part)];
     part.parameters += n;
-    part.bytes += static_cast<uint64_t>(n) * SizeOf(source.TypeOf(spec.name));
+    part.bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
     plan.weights += PackedBytes(spec, source.TypeOf(spec.name), parts);
   }
   if (parts.understanding && !source.Has("lm_head")) {
-    plan.weights += static_cast<uint64_t>(config.llama.vocabulary * config.llama.hidden) *
-                    SizeOf(source.TypeOf("llama.embed"));
+    plan.weights += BytesOf(source.TypeOf("llama.embed"), {config.llama.vocabulary, config.llama.hidden});
   }
 
   const auto count = static_cast<uint64_t>(images);
@@ -153,8 +153,7 @@ uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts) {
   for (const TensorSpec& spec : TensorTable(source.config())) {
     const bool read_in_place =
         (parts.language && spec.name == "llama.embed") || (parts.drawing && spec.name == "gen_embed");
-    if (read_in_place && source.InFile(spec.name))
-      bytes += static_cast<uint64_t>(spec.shape.elements()) * SizeOf(source.TypeOf(spec.name));
+    if (read_in_place && source.InFile(spec.name)) bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
   }
   return bytes;
 }

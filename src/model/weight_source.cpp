@@ -90,7 +90,7 @@ class CheckpointWeights : public WeightSource {
     if (const int64_t third = Third(bound.spec.transform);
         config_.layout == Layout::kOriginal && third >= 0) {
       stored.dims[0] = bound.spec.shape[0];
-      stored.data += third * stored.dims[0] * stored.stride(0) * static_cast<int64_t>(SizeOf(stored.dtype));
+      stored.data += third * stored.dims[0] * stored.stride(0) * static_cast<int64_t>(BytesOf(stored.dtype, 1));
     }
     Tensor owner;
     auto view = Materialise(name, stored, &owner);

@@ -129,7 +129,7 @@ Result<TensorView> Materialise(const std::string& name, const StoredTensor& stor
   }
   Shape shape;
   for (int64_t d : stored.dims) shape.Append(d);
-  const size_t element_size = SizeOf(stored.dtype);
+  const size_t element_size = BlockOf(stored.dtype).bytes;
   const bool contiguous = stored.contiguous();
   if (contiguous && reinterpret_cast<uintptr_t>(stored.data) % element_size == 0) {
     return TensorView{stored.data, stored.dtype, shape};
