@@ -1,10 +1,8 @@
 #include "src/model/weight_source.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <set>
 #include <vector>
 
@@ -36,12 +34,6 @@ const std::string& PublishedName(const TensorSpec& spec, Layout layout) {
   return layout == Layout::kOriginal ? spec.original : spec.converted;
 }
 
-Tensor Widened(const TensorView& view) {
-  Tensor wide(DType::kF32, view.shape);
-  for (int64_t i = 0; i < view.shape.elements(); i++) wide.as<float>()[i] = ElementAt(view, i);
-  return wide;
-}
-
 class CheckpointWeights : public WeightSource {
  public:
   CheckpointWeights(JanusConfig config, Checkpoint checkpoint, std::string folder)
@@ -69,16 +61,15 @@ class CheckpointWeights : public WeightSource {
       }
       known.insert(published);
       const std::string name = spec.name;
-      bound_.emplace(name, Bound{std::move(spec), stored, stored->dtype});
+      bound_.emplace(name, Bound{std::move(spec), stored});
     }
-    UnifyStackedTypes();
     WarnOfExtras(known);
     return {};
   }
 
   const JanusConfig& config() const override { return config_; }
   bool Has(const std::string& name) const override { return bound_.contains(name); }
-  DType TypeOf(const std::string& name) const override { return Find(name).dtype; }
+  DType TypeOf(const std::string& name) const override { return Find(name).stored->dtype; }
   bool InFile(const std::string& name) const override { return Has(name) && !made_.contains(name); }
   void Release(const std::string& name) override { made_.erase(name); }
 
@@ -90,14 +81,13 @@ class CheckpointWeights : public WeightSource {
     if (const int64_t third = Third(bound.spec.transform);
         config_.layout == Layout::kOriginal && third >= 0) {
       stored.dims[0] = bound.spec.shape[0];
-      stored.data += third * stored.dims[0] * stored.stride(0) * static_cast<int64_t>(BytesOf(stored.dtype, 1));
+      stored.data += BytesOf(stored.dtype, third * stored.dims[0] * stored.stride(0));
     }
     Tensor owner;
     auto view = Materialise(name, stored, &owner);
     BIFRONS_CHECK(view.ok(), "%s",
                   view.error().message.c_str());  // its type and rank were checked when it was bound
     view->shape = bound.spec.shape;
-    if (bound.dtype != stored.dtype) owner = Widened(*view);
     if (owner.empty()) return *view;
     owner.Reshape(bound.spec.shape);
     return made_.insert_or_assign(name, std::move(owner)).first->second.view();
@@ -116,7 +106,6 @@ class CheckpointWeights : public WeightSource {
   struct Bound {
     TensorSpec spec;
     const StoredTensor* stored = nullptr;
-    DType dtype = DType::kF32;  // what Get returns
   };
 
   const Bound& Find(const std::string& name) const {
@@ -135,21 +124,6 @@ class CheckpointWeights : public WeightSource {
         return 2;
       default:
         return -1;
-    }
-  }
-
-  // q, k, v and gate, up are packed into one matrix each, which has one type: mixed ones are widened.
-  void UnifyStackedTypes() {
-    for (int64_t layer = 0; layer < config_.llama.layers; layer++) {
-      const std::string prefix = "llama.layers." + std::to_string(layer) + ".";
-      for (const std::vector<const char*>& group : {std::vector{"q", "k", "v"}, std::vector{"gate", "up"}}) {
-        const DType first = bound_.at(prefix + group[0]).dtype;
-        const bool mixed = std::any_of(group.begin(), group.end(), [&](const char* member) {
-          return bound_.at(prefix + member).dtype != first;
-        });
-        if (!mixed) continue;
-        for (const char* member : group) bound_.at(prefix + member).dtype = DType::kF32;
-      }
     }
   }
 
@@ -172,7 +146,7 @@ class CheckpointWeights : public WeightSource {
   Checkpoint checkpoint_;
   std::string folder_;
   std::map<std::string, Bound> bound_;
-  std::map<std::string, Tensor> made_;  // copies: transposed, misaligned or widened tensors
+  std::map<std::string, Tensor> made_;  // copies: transposed or misaligned tensors
 };
 
 }  // namespace
