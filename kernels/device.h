@@ -29,6 +29,8 @@ class Device {
   virtual int threads() const = 0;
   /// bf16 where products of bf16 are native, else f32.
   virtual DType default_compute() const = 0;
+  /// Bytes that may still be allocated, weights and pages included.
+  virtual uint64_t FreeMemory() = 0;
   /// Bytes per second at which it reads its memory (best of a few passes), caches apart. Takes some memory
   /// meanwhile.
   virtual double MeasureBandwidth() = 0;
@@ -39,11 +41,9 @@ class Device {
   // ---- memory and weights ---------------------------------------------------------------------------
   // From any thread; all throw std::bad_alloc.
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
-  DeviceTensor NewTensor(DType type, Shape shape) {
-    return {Allocate(BytesOf(type, shape)), type, shape};
-  }
-  /// Packs `parts` ([out_i, in], one dtype of f32/bf16/f16, stacked along out) and an optional bias
-  /// (f32/bf16/f16 [out], or an empty view). The views may go away afterwards.
+  DeviceTensor NewTensor(DType type, Shape shape) { return {Allocate(BytesOf(type, shape)), type, shape}; }
+  /// Packs `parts` ([out_i, in], each of f32, bf16 or f16 and kept so, stacked along out) and an optional
+  /// bias (f32/bf16/f16 [out], or an empty view). The views may go away afterwards.
   virtual std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
                                              DType compute) = 0;
   /// weight [out_channels, in_channels, kernel, kernel], bias [out_channels] or empty.

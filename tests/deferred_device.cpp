@@ -369,6 +369,7 @@ class DeferredDevice final : public Device {
   std::string isa() const override { return ref_->isa(); }
   int threads() const override { return ref_->threads(); }
   DType default_compute() const override { return ref_->default_compute(); }
+  uint64_t FreeMemory() override { return ref_->FreeMemory(); }
   double MeasureBandwidth() override { return ref_->MeasureBandwidth(); }
   double MeasureMacRate(DType compute) override { return ref_->MeasureMacRate(compute); }
 

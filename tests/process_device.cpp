@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "kernels/ref/ref.h"
+#include "src/base/available_memory.h"
 
 namespace bifrons {
 namespace {
@@ -332,6 +333,7 @@ struct ProcessDevice final : Device {
   std::string isa() const override { return "scalar"; }
   int threads() const override { return 1; }
   DType default_compute() const override { return DType::kF32; }
+  uint64_t FreeMemory() override { return AvailableMemory(); }
   double MeasureBandwidth() override { return 1; }
   double MeasureMacRate(DType) override { return 1; }
 

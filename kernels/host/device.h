@@ -7,6 +7,7 @@
 #include "kernels/device.h"
 #include "kernels/host/kv_pages.h"
 #include "kernels/host/memory.h"
+#include "src/base/available_memory.h"
 #include "src/base/thread_pool.h"
 
 namespace bifrons::host {
@@ -19,6 +20,7 @@ struct HostTable : Table {
 class HostDevice : public Device {
  public:
   int threads() const override { return pool_.threads(); }
+  uint64_t FreeMemory() override { return AvailableMemory(); }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override { return std::make_unique<HostBuffer>(bytes); }
   std::unique_ptr<Table> PackTable(TensorView rows) override {

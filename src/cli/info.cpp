@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/device.h"
-#include "src/base/available_memory.h"
 #include "src/cli/commands.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
@@ -43,7 +42,7 @@ nlohmann::json MemoryJson(const MemoryPlan& plan) {
 }
 
 nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::string& model, DType compute,
-                      int images) {
+                      int images, uint64_t available) {
   nlohmann::json json;
   json["model"] = model;
   json["layout"] = NameOfLayout(c.layout);
@@ -76,7 +75,7 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
   json["parameters"]["total"] = parameters;
   json["memory"] = MemoryJson(plan);
   json["memory"]["dtype"] = NameOf(compute), json["memory"]["images"] = images;
-  json["memory"]["available"] = AvailableMemory();
+  json["memory"]["available"] = available;
   return json;
 }
 
@@ -117,13 +116,13 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
   std::printf("%-30s %14lld %12.1f\n\n", "all", n(parameters), Megabytes(bytes));
 }
 
-void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images) {
+void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images,
+                 uint64_t available) {
   std::printf(
       "memory to %s %d %s%s at once in %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
       "%.1f MB (%.1f MB available)\n",
       what, images, noun, images == 1 ? "" : "s", NameOf(compute), Megabytes(plan.weights),
-      Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()),
-      Megabytes(AvailableMemory()));
+      Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()), Megabytes(available));
 }
 
 }  // namespace
@@ -133,12 +132,13 @@ Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const auto source, OpenWeights(model));
   BIFRONS_TRY(const auto device, MakeDevice("cpu", "", 1));
   const DType compute = options.compute.value_or(device->default_compute());
+  const uint64_t available = device->FreeMemory();
   const MemoryPlan plan = PlanMemory(*source, compute, ModelParts{}, options.images);
   const MemoryPlan asking = PlanMemory(*source, compute, kUnderstandingParts, options.images);
   const auto table = TensorTable(source->config());
 
   if (options.json) {
-    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images);
+    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, available);
     if (source->config().has_vision) json["memory_to_answer"] = MemoryJson(asking);
     if (options.tensors) {
       for (const TensorSpec& t : table) {
@@ -153,8 +153,9 @@ Result<int> RunInfo(const InfoOptions& options) {
     return 0;
   }
   Print(source->config(), plan, model);
-  PrintMemory("draw", "picture", plan, compute, options.images);
-  if (source->config().has_vision) PrintMemory("answer about", "image", asking, compute, options.images);
+  PrintMemory("draw", "picture", plan, compute, options.images, available);
+  if (source->config().has_vision)
+    PrintMemory("answer about", "image", asking, compute, options.images, available);
   if (options.tensors) {
     std::printf("\n");
     for (const TensorSpec& t : table) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "src/base/available_memory.h"
 #include "src/engine/budget.h"
 #include "src/engine/scheduler_loop.h"
 #include "src/model/memory_plan.h"
@@ -11,13 +10,13 @@ namespace bifrons {
 namespace {
 
 // What is left for the engine once the model is loaded.
-uint64_t AvailableFor(const Janus& janus, const SchedulerOptions& options) {
+uint64_t AvailableFor(Janus& janus, const SchedulerOptions& options) {
   if (options.memory > 0) return options.memory;
-  const uint64_t available = AvailableMemory();
+  const uint64_t available = janus.device().FreeMemory();
   return available - std::min(available, MappedTableBytes(janus.source(), janus.parts()));
 }
 
-Admission::Limits LimitsFor(const Janus& janus, const SchedulerOptions& options) {
+Admission::Limits LimitsFor(Janus& janus, const SchedulerOptions& options) {
   return PlanLimits(janus.config(), janus.kv_type(), janus.parts(), options, AvailableFor(janus, options));
 }
 

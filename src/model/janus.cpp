@@ -43,7 +43,8 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
                      std::to_string(janus->tokenizer_->size()) + " tokens, but the model's vocabulary has " +
                      std::to_string(janus->config().llama.vocabulary));
   }
-  BIFRONS_RETURN_IF_ERROR(CheckMemory(*janus->source_, janus->compute_, janus->parts_));
+  BIFRONS_RETURN_IF_ERROR(
+      CheckMemory(*janus->source_, janus->compute_, janus->parts_, janus->device_->FreeMemory()));
 
   janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
   janus->steps_ = janus->device_->MakeQueue();

@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <string>
 
-#include "src/base/available_memory.h"
 #include "src/model/kv_pool.h"
 #include "src/model/llama.h"
 
@@ -167,10 +166,6 @@ Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& 
                  ", activations " + Gigabytes(plan.activations) + "), but of the " + Gigabytes(available) +
                  " that can be had it may take only " + Gigabytes(usable) +
                  "; use a smaller model or a machine with more memory");
-}
-
-Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts) {
-  return CheckMemory(source, compute, parts, AvailableMemory());
 }
 
 }  // namespace bifrons

@@ -68,10 +68,8 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
 /// as available, and would read them from the disk again and again if they were taken for something else.
 uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts);
 
-/// kFailure with the numbers when one picture's or one answer's plan exceeds what AvailableMemory() leaves
+/// kFailure with the numbers when one picture's or one answer's plan exceeds what `available` bytes leave
 /// beside the spare part.
-Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts);
-/// The same against a given amount.
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available);
 
 }  // namespace bifrons
