@@ -5,6 +5,7 @@
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/queue.h"
+#include "kernels/host/convert.h"
 #include "kernels/host/device.h"
 #include "kernels/sample_row.h"
 
@@ -30,49 +31,19 @@ const RowKernels& GetRowKernels(Isa isa) {
 #endif
 }
 
-namespace {
-
-// n numbers from one type to another.
-template <class From>
-void Convert(const From* from, int64_t n, DType type, void* to) {
-  if (type == DType::kBF16) {
-    std::transform(from, from + n, static_cast<BF16*>(to), [](From x) { return ToBF16(ToFloat(x)); });
-  } else {
-    std::transform(from, from + n, static_cast<float*>(to), [](From x) { return ToFloat(x); });
-  }
-}
-
-// Row `row` of a table to a row of f32 or bf16.
-void CopyTableRow(const TensorView& table, int64_t row, DType type, void* to) {
-  const int64_t width = table.shape[1];
-  switch (table.dtype) {
-    case DType::kF32:
-      return Convert(table.as<float>() + row * width, width, type, to);
-    case DType::kBF16:
-      return Convert(table.as<BF16>() + row * width, width, type, to);
-    case DType::kF16:
-      return Convert(table.as<F16>() + row * width, width, type, to);
-    case DType::kI32:
-    case DType::kU8:
-      BIFRONS_CHECK(false, "a table of integers");
-  }
-}
-
-}  // namespace
-
 void CpuQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
   cpu::Multiply(work_, static_cast<const PackedLinear&>(weight), At<float>(x), x.own_layout, x.rows(),
                 row_class, epilogue, At<float>(y), y.own_layout);
 }
 
 void CpuQueue::DoLookUp(const Table& table, View ids, View y) {
-  const TensorView& numbers = static_cast<const host::HostTable&>(table).numbers;
+  const auto& rows = static_cast<const host::HostTable&>(table);
   const size_t row_bytes = BytesOf(y.type, table.width);
   work_.Deal(y.rows(), table.width, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; r++) {
       const int32_t id = std::max(0, At<int32_t>(ids)[r * ids.stride]);
       BIFRONS_CHECK(id < table.rows, "id %d of %lld", id, static_cast<long long>(table.rows));
-      CopyTableRow(numbers, id, y.type, host::Bytes(y) + static_cast<size_t>(r) * row_bytes);
+      host::Convert(rows.Row(id), y.type, host::Bytes(y) + static_cast<size_t>(r) * row_bytes);
     }
   });
 }

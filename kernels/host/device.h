@@ -15,6 +15,11 @@ namespace bifrons::host {
 /// Rows where the model's file has them.
 struct HostTable : Table {
   TensorView numbers;  // [rows, width]
+
+  TensorView Row(int64_t row) const {
+    const auto* bytes = static_cast<const uint8_t*>(numbers.data);
+    return {bytes + BytesOf(numbers.dtype, {row, width}), numbers.dtype, {width}};
+  }
 };
 
 class HostDevice : public Device {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/host/convert.h"
 #include "kernels/host/kv_pages.h"
 #include "kernels/host/memory.h"
 
@@ -45,13 +46,8 @@ void HostQueue::DoCopy(View from, View to) {
     uint8_t* target = Bytes(to) + static_cast<size_t>(r) * StrideBytes(to);
     if (from.type == to.type) {
       std::memcpy(target, source, RowBytes(to));
-    } else if (to.type == DType::kBF16) {
-      const auto* numbers = reinterpret_cast<const float*>(source);
-      std::transform(numbers, numbers + width, reinterpret_cast<BF16*>(target), ToBF16);
     } else {
-      const auto* numbers = reinterpret_cast<const BF16*>(source);
-      std::transform(numbers, numbers + width, reinterpret_cast<float*>(target),
-                     [](BF16 x) { return ToFloat(x); });
+      Convert({source, from.type, {width}}, to.type, target);
     }
   }
 }

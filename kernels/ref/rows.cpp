@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/host/convert.h"
 #include "kernels/host/device.h"
 #include "kernels/ref/queue.h"
 #include "kernels/sample_row.h"
@@ -76,13 +77,12 @@ void RefQueue::DoMultiply(const Linear& base, View x, RowClass, Epilogue epilogu
 }
 
 void RefQueue::DoLookUp(const Table& base, View ids, View y) {
-  const TensorView& numbers = static_cast<const host::HostTable&>(base).numbers;
+  const auto& table = static_cast<const host::HostTable&>(base);
+  const size_t row_bytes = BytesOf(y.type, base.width);
   for (int64_t r = 0; r < ids.rows(); r++) {
     const int32_t id = std::max(0, At<int32_t>(ids)[r * ids.stride]);
     BIFRONS_CHECK(id < base.rows, "id %d of %lld", id, static_cast<long long>(base.rows));
-    for (int64_t i = 0; i < base.width; i++) {
-      SetNumber(host::Bytes(y), y.type, r * base.width + i, ElementAt(numbers, id * base.width + i));
-    }
+    host::Convert(table.Row(id), y.type, host::Bytes(y) + static_cast<size_t>(r) * row_bytes);
   }
 }
 
