@@ -131,10 +131,10 @@ void AttendToAll(Workspace& work, const FullAttention& attention, const View& q,
           query[r * head_dim + d] = scale * a.Operand(a.q, row + r, head * head_dim + d);
         }
       }
-      work.maps.multiply(query, head_dim, key + head * head_dim * columns, columns, head_dim, columns,
+      work.rows.multiply(query, head_dim, key + head * head_dim * columns, columns, head_dim, columns,
                          weights, columns);
-      for (int64_t r = 0; r < rows; r++) work.maps.softmax(weights + r * columns, n, rounded);
-      work.maps.multiply(weights, columns, value + head * n * depth, depth, n, depth, mixed, depth);
+      for (int64_t r = 0; r < rows; r++) work.rows.softmax(weights + r * columns, n, rounded);
+      work.rows.multiply(weights, columns, value + head * n * depth, depth, n, depth, mixed, depth);
       for (int64_t r = 0; r < rows; r++) {
         const float* line = mixed + r * depth;
         const int64_t first = (row + r) * channels + head * head_dim;

@@ -1,5 +1,5 @@
-// Attention of the cpu device: which thread computes what. The loops are in rows-inl.h, maps-inl.h and
-// tiles_amx.cpp.
+// Attention of the cpu device: which thread computes what. The loops are in attention-inl.h, those of tiles
+// in tiles_amx.cpp.
 #pragma once
 
 #include "kernels/cpu/workspace.h"

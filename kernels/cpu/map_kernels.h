@@ -10,11 +10,6 @@
 
 namespace bifrons::cpu {
 
-/// Rows of a of one `multiply` call.
-inline constexpr int64_t kMultiplyRows = 8;
-/// Columns of b and c are padded to a multiple of this: at least the lanes of any vector.
-inline constexpr int64_t kColumnAlign = 16;
-
 /// Tiles of 4×4 outputs that share one reading of Winograd weights.
 inline constexpr int64_t kWinogradTiles = 24;
 /// Neighbouring output channels of the packed weights; in_channels and out_channels are multiples of it.
@@ -33,12 +28,6 @@ struct MapKernels {
   /// out = in · scale[c] + shift[c], then x / (1 + exp(−x)) when `silu`. out has in's type and may be in.
   void (*scale_shift)(const void* in, DType, int64_t pixels, int64_t channels, const float* scale,
                       const float* shift, bool silu, void* out);
-  /// c[8, n] = a[8, k] · b[k, n], rows lda, ldb, ldc apart; n a multiple of kColumnAlign.
-  void (*multiply)(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
-                   int64_t ldc);
-  /// row[n] = softmax(row), in place; overwrites what follows up to a multiple of kColumnAlign. The
-  /// exponentials are rounded to bf16 on request, after they have been summed and before they are divided.
-  void (*softmax)(float* row, int64_t n, bool round_to_bf16);
   /// out[p, 0…2] = bias + Σ_taps rows[tap's row][p + tap's column − reach, :] · weight[tap, 0…2, :] for the
   /// `width` pixels of one line; taps = kernel², reach = kernel/2. A null row and pixels outside [0, width)
   /// are zeros. rows: `kernel` lines of the input map; weight f32 [taps, 3, channels].
@@ -54,8 +43,8 @@ struct MapKernels {
                    const void* residual, int64_t first, int64_t tiles, float* scratch, void* out);
 };
 
-// Defined in maps_*.cpp, each compiled for its instruction set; kMapKernelsBaseline is NEON's as well.
-extern const MapKernels kMapKernelsBaseline, kMapKernelsAvx2, kMapKernelsAvx512;
+// Each compiled for its instruction set: see simd.cmake. Call through GetMapKernels.
+extern const MapKernels kMapKernelsBaseline, kMapKernelsAvx2, kMapKernelsAvx512, kMapKernelsNeon;
 
 const MapKernels& GetMapKernels(Isa);
 

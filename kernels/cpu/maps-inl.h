@@ -99,51 +99,6 @@ void ScaleShift(const void* in, DType type, int64_t pixels, int64_t channels, co
   }
 }
 
-// ---- attention ----------------------------------------------------------------------------------
-
-template <int rows, int vectors>
-BIFRONS_INLINE void MultiplyTile(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k,
-                                 float* c, int64_t ldc) {
-  F32s total[rows][vectors] = {};
-  for (int64_t i = 0; i < k; i++) {
-    F32s line[vectors];
-    for (int v = 0; v < vectors; v++) line[v] = Load(b + i * ldb + v * kLanes);
-    for (int r = 0; r < rows; r++) {
-      const F32s x = Set(a[r * lda + i]);
-      for (int v = 0; v < vectors; v++) total[r][v] = MulAdd(x, line[v], total[r][v]);
-    }
-  }
-  for (int r = 0; r < rows; r++) {
-    for (int v = 0; v < vectors; v++) Store(c + r * ldc + v * kLanes, total[r][v]);
-  }
-}
-
-void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
-              int64_t ldc) {
-  // As many accumulators as leave registers for a line of b: 24 of 32, or 12 of 16.
-  constexpr int kRows = kLanes == 16 ? 8 : 4;
-  constexpr int kVectors = 3;
-  for (int64_t r = 0; r < kMultiplyRows; r += kRows) {
-    int64_t j = 0;
-    for (; j + kVectors * kLanes <= n; j += kVectors * kLanes) {
-      MultiplyTile<kRows, kVectors>(a + r * lda, lda, b + j, ldb, k, c + r * ldc + j, ldc);
-    }
-    for (; j < n; j += kLanes) MultiplyTile<kRows, 1>(a + r * lda, lda, b + j, ldb, k, c + r * ldc + j, ldc);
-  }
-}
-
-void Softmax(float* row, int64_t n, bool round_to_bf16) {
-  const float scale = 1.0f / Exponentials(row, n);
-  if (round_to_bf16) {
-    for (int64_t i = 0; i < n; i += kLanes) {
-      BF16 rounded[kLanes];
-      Store(rounded, Load(row + i));
-      Store(row + i, Load(rounded));
-    }
-  }
-  for (int64_t i = 0; i < n; i++) row[i] *= scale;
-}
-
 // ---- convolution to three channels --------------------------------------------------------------
 
 // `pixels` neighbouring output pixels share every load of a weight. With `edges`, pixels outside the line are
@@ -231,5 +186,5 @@ void AddAndRound(const float* in, const BF16* residual, int64_t n, BF16* out) {
 
 #include "kernels/cpu/winograd-inl.h"
 
-constexpr MapKernels kKernels = {ColumnSums, ColumnSquares, ScaleShift,  Multiply, Softmax,
-                                 ConvTo3,    WidenAll,      AddAndRound, Winograd};
+constexpr MapKernels kKernels = {ColumnSums, ColumnSquares, ScaleShift, ConvTo3,
+                                 WidenAll,   AddAndRound,   Winograd};

@@ -14,15 +14,6 @@ namespace bifrons::cpu {
 
 using host::At;
 
-const MapKernels& GetMapKernels(Isa isa) {
-#if defined(__x86_64__)
-  if (isa == Isa::kAvx2) return kMapKernelsAvx2;
-  if (isa == Isa::kAvx512 || isa == Isa::kAmx) return kMapKernelsAvx512;
-#endif
-  static_cast<void>(isa);
-  return kMapKernelsBaseline;
-}
-
 namespace {
 
 // Mean and centred sum of squares of each group over one block of pixels.
@@ -109,8 +100,7 @@ void CpuQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float eps
 
 void CpuQueue::DoUpsample2x(View in, View out) {
   const int64_t height = in.shape[0], width = in.shape[1];
-  const size_t pixel = BytesOf(in.type, in.shape[2]),
-               line = static_cast<size_t>(width) * pixel;
+  const size_t pixel = BytesOf(in.type, in.shape[2]), line = static_cast<size_t>(width) * pixel;
   work_.pool.ParallelFor(height, [&](int64_t begin, int64_t end, int) {
     for (int64_t y = begin; y < end; y++) {
       const uint8_t* source = host::Bytes(in) + static_cast<size_t>(y) * line;

@@ -13,24 +13,6 @@ namespace bifrons::cpu {
 
 using host::At;
 
-const RowKernels& GetRowKernels(Isa isa) {
-#if defined(__x86_64__)
-  switch (isa) {
-    case Isa::kAvx2:
-      return kRowKernelsAvx2;
-    // Tiles multiply bf16 matrices (tiles.h); everything else of "amx" is "avx512".
-    case Isa::kAvx512:
-    case Isa::kAmx:
-      return kRowKernelsAvx512;
-    default:
-      return kRowKernelsBaseline;
-  }
-#else
-  BIFRONS_CHECK(isa == Isa::kNeon);
-  return kRowKernelsNeon;
-#endif
-}
-
 void CpuQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
   cpu::Multiply(work_, static_cast<const PackedLinear&>(weight), At<float>(x), x.own_layout, x.rows(),
                 row_class, epilogue, At<float>(y), y.own_layout);

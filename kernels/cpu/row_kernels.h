@@ -1,4 +1,4 @@
-// The SIMD bodies of the row ops: plain functions without threads, one set per instruction set. rows.cpp and
+// The SIMD bodies of the row ops: plain functions without threads, one set per instruction set. The queue and
 // linear.cpp deal the work to the pool.
 #pragma once
 
@@ -54,6 +54,11 @@ struct AttentionTask {
   float* y;       // [queries, head_dim]
 };
 
+/// Rows of a of one RowKernels::multiply.
+inline constexpr int64_t kMultiplyRows = 8;
+/// Columns of b and c are padded to a multiple of this: at least the lanes of any vector.
+inline constexpr int64_t kColumnAlign = 16;
+
 struct RowKernels {
   /// Rearranges columns [begin, end) (both even, or end = in) of x [rows, in] for product(kind): tiles of
   /// rows, inside a tile column-major, values rounded to bf16 on request. packed holds rows · (in rounded up
@@ -72,6 +77,12 @@ struct RowKernels {
   void (*to_bf16)(const float* x, int64_t n, BF16* y);
   void (*attention_f32)(const AttentionTask&);
   void (*attention_bf16)(const AttentionTask&);
+  /// c[8, n] = a[8, k] · b[k, n], rows lda, ldb, ldc apart; n a multiple of kColumnAlign.
+  void (*multiply)(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
+                   int64_t ldc);
+  /// row[n] = softmax(row), in place; overwrites what follows up to a multiple of kColumnAlign. The
+  /// exponentials are rounded to bf16 on request, after they have been summed and before they are divided.
+  void (*softmax)(float* row, int64_t n, bool round_to_bf16);
 
   /// Multiply-accumulates done by a loop that never leaves the registers, `rounds` times: f32, and bf16 where
   /// native (else null). Returns their number.
@@ -79,7 +90,7 @@ struct RowKernels {
   int64_t (*peak_bf16)(int64_t rounds);
 };
 
-// Defined in rows_*.cpp, each compiled for its instruction set; call through GetRowKernels.
+// Each compiled for its instruction set: see simd.cmake. Call through GetRowKernels.
 extern const RowKernels kRowKernelsBaseline, kRowKernelsAvx2, kRowKernelsAvx512, kRowKernelsNeon;
 
 const RowKernels& GetRowKernels(Isa);

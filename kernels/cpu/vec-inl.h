@@ -1,7 +1,7 @@
 // One vector type per instruction set, on GCC's vector extensions, so that every SIMD body is written once.
 //
-// For files named *_avx2.cpp, *_avx512.cpp, *_neon.cpp, *_baseline.cpp only, included once per file, inside
-// an anonymous namespace: code compiled with wider instructions must not have external linkage, or the linker
+// For files that are compiled for one instruction set (simd.cmake) only, included once per file, inside an
+// anonymous namespace: code compiled with wider instructions must not have external linkage, or the linker
 // could hand it to the baseline. For the same reason nothing here calls inline functions of other headers or
 // of the standard library. The including file must have included <cstdint>, src/base/dtype.h and its
 // intrinsics header.

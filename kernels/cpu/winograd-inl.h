@@ -6,6 +6,8 @@
 // kWinogradTiles, out_channels]; between the 36 parts of patches and products lies a cache line, lest all of
 // them fall into one set of the cache.
 
+#include "kernels/cpu/multiply-inl.h"
+
 // Floats from one of the 36 parts to the next.
 BIFRONS_INLINE int64_t WinogradPart(int64_t channels) { return kWinogradTiles * channels + 16; }
 

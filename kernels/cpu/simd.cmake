@@ -1,0 +1,26 @@
+# The SIMD bodies (rows-inl.h, maps-inl.h) once per instruction set: one small file each, which is only ever called after
+# a check at run time. Sets SIMD_SOURCES, and compiles files that end in an instruction set's name for it.
+
+set(AVX2 -mavx2 -mfma -mf16c)
+set(AVX512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mfma -mf16c)
+
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(SIMD_ISAS Baseline Avx2 Avx512)
+  set(SIMD_SOURCES ${CMAKE_CURRENT_LIST_DIR}/tiles_amx.cpp)
+  set_source_files_properties(${SIMD_SOURCES} PROPERTIES COMPILE_OPTIONS "${AVX512};-mamx-tile;-mamx-bf16")
+else()
+  set(SIMD_ISAS Neon)
+  set(SIMD_SOURCES)
+endif()
+foreach(Isa ${SIMD_ISAS})
+  string(TOLOWER ${Isa} isa)
+  string(TOUPPER ${Isa} ISA)
+  foreach(Table Row Map)
+    string(TOLOWER ${Table} table)
+    set(bodies ${table}s)
+    set(source ${PROJECT_BINARY_DIR}/kernels/cpu/${bodies}_${isa}.cpp)
+    configure_file(${CMAKE_CURRENT_LIST_DIR}/simd.cpp.in ${source} @ONLY)
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${${ISA}}")
+    list(APPEND SIMD_SOURCES ${source})
+  endforeach()
+endforeach()
