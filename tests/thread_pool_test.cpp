@@ -1,9 +1,14 @@
 // The pool under the thread sanitizer too: plain, non-atomic data must be handed over by its barriers alone.
 #include "src/base/thread_pool.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <csignal>
 #include <numeric>
 #include <stdexcept>
 #include <string>
@@ -50,6 +55,42 @@ TEST_CASE("a section sees what the sections before it wrote") {
   }
   CHECK(std::accumulate(a.begin(), a.end(), int64_t{0}) == kN * (kN - 1) / 2 + kN * kSections);
 }
+
+#if !defined(__SANITIZE_THREAD__)  // which puts signals off
+std::atomic<bool> held, let_go;
+
+TEST_CASE("a section does not wait for a thread that something else holds") {
+  ThreadPool pool(2);
+  pthread_t worker{};
+  std::atomic<bool> known = false;
+  pool.ParallelFor(2, [&](int64_t, int64_t, int part) {
+    if (part == 1) worker = pthread_self(), known = true;
+    while (!known) std::this_thread::yield();
+  });
+  REQUIRE_FALSE(pthread_equal(worker, pthread_self()));
+  held = let_go = false;
+  const auto before = std::signal(SIGUSR1, [](int) {
+    held = true;
+    while (!let_go) usleep(1000);
+  });
+  pthread_kill(worker, SIGUSR1);
+  while (!held) std::this_thread::yield();
+  std::vector<int> visits(10);
+  for (int section = 0; section < 3; section++) {
+    pool.ParallelFor(10, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) visits[static_cast<size_t>(i)]++;
+    });
+  }
+  CHECK(visits == std::vector<int>(10, 3));
+  let_go = true;
+  known = false;
+  pool.ParallelFor(2, [&](int64_t, int64_t, int part) {  // it has missed three and is there again
+    if (part == 1) known = pthread_equal(worker, pthread_self());
+    while (!known) std::this_thread::yield();
+  });
+  std::signal(SIGUSR1, before);
+}
+#endif
 
 TEST_CASE("pools may be owned by several threads, and end while asleep or at once") {
   std::vector<std::thread> owners;

@@ -56,11 +56,11 @@ void AttendOnTiles(Workspace& work, const Inputs& a, float* y) {
   });
 
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  work.pool.ParallelFor(a.heads * blocks, [&](int64_t begin, int64_t end, int thread) {
+  work.pool.ParallelFor(a.heads * blocks, [&](int64_t begin, int64_t end, int part) {
     const SetUpTiles set_up;
-    BF16* query = work.scratch.Get<BF16>(Scratch::kQuery, kPanel * depth, thread);
-    BF16* weights = work.scratch.Get<BF16>(Scratch::kWeights, kPanel * padded, thread);
-    float* scores = work.scratch.Get<float>(Scratch::kProducts, kPanel * padded, thread);
+    BF16* query = work.scratch.Get<BF16>(Scratch::kQuery, kPanel * depth, part);
+    BF16* weights = work.scratch.Get<BF16>(Scratch::kWeights, kPanel * padded, part);
+    float* scores = work.scratch.Get<float>(Scratch::kProducts, kPanel * padded, part);
     float inverse[kPanel];
     alignas(64) float mixed[kTileProduct];
     for (int64_t task = begin; task < end; task++) {
@@ -118,10 +118,10 @@ void AttendToAll(Workspace& work, const FullAttention& attention, const View& q,
 
   const float scale = 1.0f / std::sqrt(static_cast<float>(head_dim));
   const int64_t tiles = (n + kMultiplyRows - 1) / kMultiplyRows;
-  work.pool.ParallelFor(heads * tiles, [&](int64_t begin, int64_t end, int thread) {
-    float* query = work.scratch.Get<float>(Scratch::kQuery, kMultiplyRows * head_dim, thread);
-    float* weights = work.scratch.Get<float>(Scratch::kWeights, kMultiplyRows * columns, thread);
-    float* mixed = work.scratch.Get<float>(Scratch::kMixed, kMultiplyRows * depth, thread);
+  work.pool.ParallelFor(heads * tiles, [&](int64_t begin, int64_t end, int part) {
+    float* query = work.scratch.Get<float>(Scratch::kQuery, kMultiplyRows * head_dim, part);
+    float* weights = work.scratch.Get<float>(Scratch::kWeights, kMultiplyRows * columns, part);
+    float* mixed = work.scratch.Get<float>(Scratch::kMixed, kMultiplyRows * depth, part);
     std::fill_n(query, kMultiplyRows * head_dim, 0.0f);
     for (int64_t task = begin; task < end; task++) {
       const int64_t head = task / tiles, row = task % tiles * kMultiplyRows;
@@ -157,7 +157,7 @@ void AttendToPast(Workspace& work, const float* q, int64_t q_stride, int64_t hea
   const int64_t n = batch.rows(), dim = shape.head_dim, group = heads / shape.kv_heads;
   const size_t head_bytes = BytesOf(shape.type, shape.page_positions * dim);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
-  work.pool.ParallelFor(shape.kv_heads * n, [&](int64_t begin, int64_t end, int thread) {
+  work.pool.ParallelFor(shape.kv_heads * n, [&](int64_t begin, int64_t end, int part) {
     for (int64_t t = begin; t < end; t++) {
       const int64_t kv_head = t / n, r = t % n;
       const host::KvRow& row = batch.row_places()[static_cast<size_t>(r)];
@@ -175,7 +175,7 @@ void AttendToPast(Workspace& work, const float* q, int64_t q_stride, int64_t hea
                 .values = keys + batch.host_pages().half_bytes(),
                 .positions = positions,
                 .scale = scale,
-                .scores = work.scratch.Get<float>(Scratch::kWeights, queries * Align(positions, 16), thread),
+                .scores = work.scratch.Get<float>(Scratch::kWeights, queries * Align(positions, 16), part),
                 .y = y + (r * heads + head) * dim});
       }
     }

@@ -40,7 +40,7 @@ struct ConvTo3 : CpuConv {
   void Run(Workspace& work, const View& in, const View& residual, const View& out) const override {
     const int64_t out_line = shape.width * 3;
     const size_t line = BytesOf(in.type, shape.width * shape.in_channels);
-    work.pool.ParallelFor(shape.height, [&](int64_t begin, int64_t end, int thread) {
+    work.pool.ParallelFor(shape.height, [&](int64_t begin, int64_t end, int part) {
       for (int64_t y = begin; y < end; y++) {
         const void* rows[3] = {};
         for (int k = 0; k < shape.kernel; k++) {
@@ -50,7 +50,7 @@ struct ConvTo3 : CpuConv {
         }
         float* target = host::At<float>(out) + y * out_line;
         float* products =
-            residual.empty() ? target : work.scratch.Get<float>(Scratch::kProducts, out_line, thread);
+            residual.empty() ? target : work.scratch.Get<float>(Scratch::kProducts, out_line, part);
         work.maps.conv_to_3(rows, in.type, shape.width, shape.in_channels, shape.kernel, weight.data(),
                             bias.data(), products);
         if (residual.empty()) continue;
@@ -90,9 +90,9 @@ struct WinogradConv : CpuConv {
     const WinogradShape s{shape.height, shape.width, shape.in_channels, shape.out_channels};
     const int64_t tiles = (s.height + 3) / 4 * ((s.width + 3) / 4);
     const int64_t blocks = (tiles + kWinogradTiles - 1) / kWinogradTiles;
-    work.pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int thread) {
+    work.pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int part) {
       const int64_t size = 36 * (kWinogradTiles + 1) * (s.in_channels + s.out_channels);
-      float* scratch = work.scratch.Get<float>(Scratch::kProducts, size, thread);
+      float* scratch = work.scratch.Get<float>(Scratch::kProducts, size, part);
       std::fill_n(scratch, size, 0.0f);  // a short last block multiplies what no tile has filled
       for (int64_t b = begin; b < end; b++) {
         const int64_t first = b * kWinogradTiles;
@@ -173,12 +173,11 @@ struct OneDnnConv : CpuConv {
   std::vector<Stripe> stripes;
   int64_t widest_in = 0, widest_out = 0;  // lines of the highest stripe
 
-  void Execute(Workspace& work, int thread, const Stripe& stripe, void* source, void* target,
-               bool add) const {
+  void Execute(Workspace& work, int part, const Stripe& stripe, void* source, void* target, bool add) const {
     const StripeKind& kind = kinds[stripe.kind];
     const memory::desc& scratch = add ? kind.adding_scratch : kind.plain_scratch;
     auto* scratchpad =
-        work.scratch.Get<uint8_t>(Scratch::kLibrary, static_cast<int64_t>(scratch.get_size()), thread);
+        work.scratch.Get<uint8_t>(Scratch::kLibrary, static_cast<int64_t>(scratch.get_size()), part);
     WithOneDnn([&] {
       const dnnl::engine& engine = OneDnnEngine();
       (add ? kind.adding : kind.plain)
@@ -191,15 +190,15 @@ struct OneDnnConv : CpuConv {
   }
 
   // A stripe through f32: lines of the map are widened, the result is rounded where the output is bf16.
-  void RunWidened(Workspace& work, int thread, const Stripe& stripe, const View& in, const View& residual,
+  void RunWidened(Workspace& work, int part, const Stripe& stripe, const View& in, const View& residual,
                   const View& out) const {
     const int64_t line_in = shape.width * shape.in_channels,
                   line_out = shape.out_width() * shape.out_channels;
     const int64_t n = stripe.rows * line_out, first = stripe.row * line_out;
-    float* wide_in = work.scratch.Get<float>(Scratch::kOperands, widest_in * line_in, thread);
-    float* wide_out = work.scratch.Get<float>(Scratch::kProducts, widest_out * line_out, thread);
+    float* wide_in = work.scratch.Get<float>(Scratch::kOperands, widest_in * line_in, part);
+    float* wide_out = work.scratch.Get<float>(Scratch::kProducts, widest_out * line_out, part);
     work.maps.widen(host::At<BF16>(in) + stripe.first * line_in, stripe.lines * line_in, wide_in);
-    Execute(work, thread, stripe, wide_in, wide_out, false);
+    Execute(work, part, stripe, wide_in, wide_out, false);
     if (out.type == DType::kBF16) {
       const BF16* add = residual.empty() ? nullptr : host::At<BF16>(residual) + first;
       work.maps.add_and_round(wide_out, add, n, host::At<BF16>(out) + first);
@@ -213,13 +212,13 @@ struct OneDnnConv : CpuConv {
   void Run(Workspace& work, const View& in, const View& residual, const View& out) const override {
     const int64_t line_in = shape.width * shape.in_channels,
                   line_out = shape.out_width() * shape.out_channels;
-    work.pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int thread) {
+    work.pool.ParallelFor(static_cast<int64_t>(stripes.size()), [&](int64_t begin, int64_t end, int part) {
       const SingleThreaded single_threaded;
       CheckRoomForObjects();
       for (int64_t s = begin; s < end; s++) {
         const Stripe& stripe = stripes[static_cast<size_t>(s)];
         if (widened) {
-          RunWidened(work, thread, stripe, in, residual, out);
+          RunWidened(work, part, stripe, in, residual, out);
           continue;
         }
         const size_t element = BytesOf(shape.type, 1),
@@ -229,7 +228,7 @@ struct OneDnnConv : CpuConv {
           std::memcpy(target, host::Bytes(residual) + offset,
                       static_cast<size_t>(stripe.rows * line_out) * element);
         }
-        Execute(work, thread, stripe, host::Bytes(in) + static_cast<size_t>(stripe.first * line_in) * element,
+        Execute(work, part, stripe, host::Bytes(in) + static_cast<size_t>(stripe.first * line_in) * element,
                 target, !residual.empty());
       }
     });

@@ -108,16 +108,16 @@ void PrefillRows(Workspace& work, const PackedRows& linear, const float* x, int6
   const int64_t calls = (out + kColumnsPerCall - 1) / kColumnsPerCall;
   const Primitive full_primitive = out >= kColumnsPerCall ? CachedPrimitive(full) : Primitive{};
   const Primitive last_primitive = last.columns != 0 ? CachedPrimitive(last) : Primitive{};
-  work.pool.ParallelFor(calls, [&](int64_t begin, int64_t end, int thread) {
+  work.pool.ParallelFor(calls, [&](int64_t begin, int64_t end, int part) {
     const SingleThreaded single;
     CheckRoomForObjects();
-    float* products = work.scratch.Get<float>(Scratch::kProducts, rows * kColumnsPerCall, thread);
+    float* products = work.scratch.Get<float>(Scratch::kProducts, rows * kColumnsPerCall, part);
     for (int64_t call = begin; call < end; call++) {
       const int64_t first = call * kColumnsPerCall, columns = std::min(kColumnsPerCall, out - first);
       const bool whole = columns == kColumnsPerCall;
       const Primitive& primitive = whole ? full_primitive : last_primitive;
       auto* scratchpad = work.scratch.Get<uint8_t>(
-          Scratch::kLibrary, static_cast<int64_t>(primitive.scratchpad.get_size()), thread);
+          Scratch::kLibrary, static_cast<int64_t>(primitive.scratchpad.get_size()), part);
       WithOneDnn([&] {
         Execute(primitive, whole ? full : last, linear.stripe(first / kStripe), rounded, scratchpad,
                 products);

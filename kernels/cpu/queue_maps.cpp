@@ -62,8 +62,8 @@ void CpuQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float eps
   uint8_t* target = host::Bytes(out);
 
   std::vector<Moments> moments(static_cast<size_t>(blocks * groups));
-  work_.pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int thread) {
-    float* scratch = work_.scratch.Get<float>(Scratch::kProducts, 2 * channels, thread);
+  work_.pool.ParallelFor(blocks, [&](int64_t begin, int64_t end, int part) {
+    float* scratch = work_.scratch.Get<float>(Scratch::kProducts, 2 * channels, part);
     for (int64_t b = begin; b < end; b++) {
       const int64_t first = b * kNormBlock;
       BlockMoments(work_.maps, source + static_cast<size_t>(first) * pixel_bytes, in.type,
@@ -133,10 +133,10 @@ void CpuQueue::DoUnfoldPatches(View picture, int64_t patch, View rows) {
 
 void CpuQueue::DoNearestCodeword(View z, View codebook, View squares, View codes) {
   const int64_t dim = z.width(), size = codebook.width();
-  work_.pool.ParallelFor(z.rows(), [&](int64_t begin, int64_t end, int thread) {
+  work_.pool.ParallelFor(z.rows(), [&](int64_t begin, int64_t end, int part) {
     constexpr int64_t kBlock = 256;  // entries; their distances stay in the L1 cache
     std::array<float, kBlock> dots;
-    float* unit = work_.scratch.Get<float>(Scratch::kProducts, dim, thread);
+    float* unit = work_.scratch.Get<float>(Scratch::kProducts, dim, part);
     for (int64_t p = begin; p < end; p++) {
       const float* row = At<float>(z) + p * dim;
       float length = 0, own = 0;

@@ -97,9 +97,9 @@ void CpuQueue::DoAttendAll(const FullAttention& attention, View q, View k, View 
 
 void CpuQueue::DoSample(View logits, std::span<const SampleRequest> requests, View tokens) {
   const int64_t n = logits.width();
-  work_.pool.ParallelFor(static_cast<int64_t>(requests.size()), [&](int64_t begin, int64_t end, int thread) {
-    const SampleScratch scratch{work_.scratch.Get<float>(Scratch::kProducts, n, thread),
-                                work_.scratch.Get<uint64_t>(Scratch::kWeights, kSampleBuckets, thread)};
+  work_.pool.ParallelFor(static_cast<int64_t>(requests.size()), [&](int64_t begin, int64_t end, int part) {
+    const SampleScratch scratch{work_.scratch.Get<float>(Scratch::kProducts, n, part),
+                                work_.scratch.Get<uint64_t>(Scratch::kWeights, kSampleBuckets, part)};
     for (int64_t i = begin; i < end; i++) {
       const SampleRequest& r = requests[static_cast<size_t>(i)];
       const float* row = At<float>(logits) + r.row * logits.stride;

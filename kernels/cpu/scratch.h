@@ -9,14 +9,14 @@
 
 namespace bifrons::cpu {
 
-/// A block for each use and thread of a queue, 64-byte aligned, grown to the largest asked for. A thread of
-/// the pool asks for its own blocks, so nobody waits.
+/// A block for each use and part of a queue's sections (thread_pool.h), 64-byte aligned, grown to the largest
+/// asked for. A part asks for its own blocks, so nobody waits.
 class Scratch {
  public:
   enum Use {
-    kActivations,  // packed, and as panels: of all threads
-    kInner,        // products that an epilogue reads again: of all threads
-    kOperands,     // keys and values of an attention, rearranged: of all threads
+    kActivations,  // packed, and as panels: of all parts
+    kInner,        // products that an epilogue reads again: of all parts
+    kOperands,     // keys and values of an attention, rearranged: of all parts
     kProducts,
     kLibrary,  // what oneDNN asks for
     kQuery,
@@ -24,12 +24,12 @@ class Scratch {
     kMixed,
     kUses
   };
-  explicit Scratch(int threads) : blocks_(static_cast<size_t>(threads * kUses)) {}
+  explicit Scratch(int parts) : blocks_(static_cast<size_t>(parts * kUses)) {}
 
-  /// n elements of arbitrary content; until this use and thread ask again.
+  /// n elements of arbitrary content; until this use and part ask again.
   template <class T>
-  T* Get(Use use, int64_t n, int thread = 0) {
-    Block& block = blocks_[static_cast<size_t>(thread * kUses + use)];
+  T* Get(Use use, int64_t n, int part = 0) {
+    Block& block = blocks_[static_cast<size_t>(part * kUses + use)];
     const size_t bytes = (static_cast<size_t>(n) * sizeof(T) + 63) / 64 * 64;
     if (block.bytes < bytes) {
       block = {};  // first, so that both never take memory at once
@@ -44,7 +44,7 @@ class Scratch {
   struct Free {
     void operator()(void* p) const { std::free(p); }
   };
-  struct alignas(64) Block {  // threads do not share a line of them
+  struct alignas(64) Block {  // no two parts share a line of them
     std::unique_ptr<void, Free> memory;
     size_t bytes = 0;
   };

@@ -87,12 +87,11 @@ void ForEachProduct(Workspace& work, const PackedRows& linear, const BF16* panel
                     const Finish& finish) {
   const int64_t in = linear.in;
   const Plan plan(rows, in);
-  work.pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int thread) {
+  work.pool.ParallelFor(linear.stripes(), [&](int64_t begin, int64_t end, int part) {
     const SetUpTiles tiles;
     const int64_t group =
         plan.depth < in ? end - begin : std::max(int64_t{1}, kFinishedTogether / plan.together);
-    float* products =
-        work.scratch.Get<float>(Scratch::kProducts, group * plan.together * kTileProduct, thread);
+    float* products = work.scratch.Get<float>(Scratch::kProducts, group * plan.together * kTileProduct, part);
     for (int64_t first = 0; first < plan.panels; first += plan.together) {
       const int64_t last = std::min(first + plan.together, plan.panels);
       for (int64_t group_begin = begin; group_begin < end; group_begin += group) {

@@ -51,7 +51,7 @@ int AvailableThreads() {
   return std::max(1, n);
 }
 
-ThreadPool::ThreadPool(int threads) {
+ThreadPool::ThreadPool(int threads) : begun_(static_cast<size_t>(threads)) {
   BIFRONS_CHECK(threads >= 1);
   errors_.resize(static_cast<size_t>(threads));
   workers_.reserve(static_cast<size_t>(threads - 1));
@@ -67,31 +67,48 @@ ThreadPool::~ThreadPool() { Stop(); }
 
 void ThreadPool::Stop() {
   stop_.store(true, std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
+  section_.fetch_add(1, std::memory_order_release);
+  section_.notify_all();
   for (auto& w : workers_) w.join();
 }
 
-void ThreadPool::RunPart(int thread) noexcept {
+void ThreadPool::RunParts(int first, uint32_t section) {
+  const int parts = threads();
+  for (int i = 0; i < parts; i++) {
+    const int part = (first + i) % parts;
+    std::atomic<uint32_t>& begun = begun_[static_cast<size_t>(part)];
+    // Every section begins every part once. So this fails for who comes late, also by several sections, and
+    // nobody but a part's runner reads what Run has set. The look beforehand keeps the line shared.
+    uint32_t last = section - 1;
+    if (begun.load(std::memory_order_relaxed) != last ||
+        !begun.compare_exchange_strong(last, section, std::memory_order_acq_rel))
+      continue;
+    RunPart(part);
+    if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
+  }
+}
+
+void ThreadPool::RunPart(int part) noexcept {
   const int64_t parts = threads();
-  const int64_t begin = n_ * thread / parts, end = n_ * (thread + 1) / parts;
+  const int64_t begin = n_ * part / parts, end = n_ * (part + 1) / parts;
   try {
-    if (begin < end) call_(body_, begin, end, thread);
+    if (begin < end) call_(body_, begin, end, part);
   } catch (...) {
-    errors_[static_cast<size_t>(thread)] = std::current_exception();
+    errors_[static_cast<size_t>(part)] = std::current_exception();
     failed_.store(true, std::memory_order_relaxed);
   }
 }
 
 void ThreadPool::Run(int64_t n, Call call, const void* body) {
   n_ = n, call_ = call, body_ = body;
-  running_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_release);
-  generation_.notify_all();
-  RunPart(0);
+  left_.store(static_cast<uint32_t>(threads()), std::memory_order_relaxed);
+  const uint32_t section = section_.load(std::memory_order_relaxed) + 1;
+  section_.store(section, std::memory_order_release);
+  section_.notify_all();
+  RunParts(0, section);
   // Also after a failure, as the workers still use the body.
-  for (int i = 0; i < kSpins && running_.load(std::memory_order_acquire) != 0; i++) Pause();
-  for (uint32_t left; (left = running_.load(std::memory_order_acquire)) != 0;) running_.wait(left);
+  for (int i = 0; i < kSpins && left_.load(std::memory_order_acquire) != 0; i++) Pause();
+  for (uint32_t left; (left = left_.load(std::memory_order_acquire)) != 0;) left_.wait(left);
   if (failed_.load(std::memory_order_relaxed)) [[unlikely]]
     RethrowFirst();
 }
@@ -109,12 +126,11 @@ void ThreadPool::RethrowFirst() {
 void ThreadPool::Work(int thread) {
   uint32_t seen = 0;
   for (;;) {
-    for (int i = 0; i < kSpins && generation_.load(std::memory_order_acquire) == seen; i++) Pause();
-    generation_.wait(seen, std::memory_order_acquire);
-    seen++;  // Run waits for every worker, so no generation is ever skipped
+    for (int i = 0; i < kSpins && section_.load(std::memory_order_acquire) == seen; i++) Pause();
+    section_.wait(seen, std::memory_order_acquire);
+    seen = section_.load(std::memory_order_acquire);  // several may have gone by
     if (stop_.load(std::memory_order_relaxed)) return;
-    RunPart(thread);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
+    RunParts(thread, seen);
   }
 }
 

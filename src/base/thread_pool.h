@@ -14,11 +14,12 @@ namespace bifrons {
 /// Threads that affinity masks and cgroup quotas leave to this process (at least 1).
 int AvailableThreads();
 
-/// Runs `body(begin, end, thread)` over static, contiguous parts of [0, n). Which part a thread gets depends
-/// on n and the thread count only. Waiting threads spin briefly (a decode step has about 200 sections, a few
-/// µs apart) and then sleep. Several threads may issue sections: they take turns, in the order of their
-/// asking, so that two pieces of work share the pool's cores section by section and neither waits for the
-/// whole of the other. A body issues no sections.
+/// Runs `body(begin, end, part)` over static, contiguous parts of [0, n), which depend on n and the thread
+/// count only; part < threads(). Each thread begins with a part of its own and then takes those that nobody
+/// has begun: where other work holds a core, its thread is not waited for. Waiting threads spin briefly (a
+/// decode step has about 200 sections, a few µs apart) and then sleep. Several threads may issue sections:
+/// they take turns, in the order of their asking, so that two pieces of work share the pool's cores section
+/// by section and neither waits for the whole of the other. A body issues no sections.
 ///
 /// What a body throws ends its own part; the others run to their ends, and then the exception of the lowest
 /// part that failed is thrown to whoever issued the section.
@@ -41,8 +42,8 @@ class ThreadPool {
     }
     Run(
         n,
-        [](const void* b, int64_t begin, int64_t end, int t) {
-          (*static_cast<const Body*>(b))(begin, end, t);
+        [](const void* b, int64_t begin, int64_t end, int part) {
+          (*static_cast<const Body*>(b))(begin, end, part);
         },
         &body);
   }
@@ -67,10 +68,11 @@ class ThreadPool {
     ThreadPool& pool_;
   };
 
-  using Call = void (*)(const void* body, int64_t begin, int64_t end, int thread);
+  using Call = void (*)(const void* body, int64_t begin, int64_t end, int part);
   void Run(int64_t n, Call call, const void* body);
   void Work(int thread);
-  void RunPart(int thread) noexcept;
+  void RunParts(int first, uint32_t section);
+  void RunPart(int part) noexcept;
   void RethrowFirst();
   void Stop();
 
@@ -78,11 +80,12 @@ class ThreadPool {
   Call call_ = nullptr;
   const void* body_ = nullptr;
   int64_t n_ = 0;
-  alignas(64) std::atomic<uint32_t> generation_{0};
-  alignas(64) std::atomic<uint32_t> running_{0};
+  alignas(64) std::atomic<uint32_t> section_{0};  // the current or last one's number
+  alignas(64) std::atomic<uint32_t> left_{0};     // parts of it that are not done
+  std::vector<std::atomic<uint32_t>> begun_;      // by part: the last section in which somebody began it
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};         // any of errors_
-  std::vector<std::exception_ptr> errors_;  // of the current section, by thread
+  std::vector<std::exception_ptr> errors_;  // of the current section, by part
   alignas(64) std::atomic<uint32_t> asked_{0}, served_{0};
 };
 
