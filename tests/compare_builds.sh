@@ -22,7 +22,7 @@ outputs() {  # PROGRAM MODEL OUT OPTIONS…
     -o "$out/masked.png" --codes-out "$out/masked.npy"
   "$program" generate -m "$model" "$@" --seed 1 "x" -o "$out/one.png" --codes-out "$out/one.npy"
   "$program" trace -m "$model" "$@" --prompt "a red dog" --codes "$out/one.npy" --out "$out/trace"
-  if "$program" info -m "$model" | grep -q "vision tower"; then
+  if "$program" info -m "$model" --json | grep "\"vision\"" >/dev/null; then
     "$program" trace -m "$model" "$@" --image "$image" --out "$out/answer"
     "$program" ask -m "$model" "$@" "$image" "What is this?" --max-tokens 40 >"$out/answer.txt"
     "$program" ask -m "$model" "$@" "$image" "And this?" --max-tokens 40 --temperature 0.8 --top-p 0.9 \
@@ -32,7 +32,7 @@ outputs() {  # PROGRAM MODEL OUT OPTIONS…
     "$program" vq decode -m "$model" "$@" "$out/image.npy" -o "$out/again.png"
   fi
   rm -f "$out"/{picture,masked,one}*.png
-} 2>>"$work/log"
+} >>"$work/log" 2>&1
 
 isas=$("$a" generate --isa none x -o "$work/none.png" 2>&1 | sed -n 's/.*it has: //p' | tr -d ',') || true
 [ -n "$isas" ] || { echo "no instruction sets"; exit 1; }
