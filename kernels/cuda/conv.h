@@ -1,0 +1,19 @@
+// Convolutions of the cuda device, as products: every pixel's patch of the input with the weights, which are
+// unfolded tile by tile as the kernel goes.
+#pragma once
+
+#include <memory>
+
+#include "kernels/cuda/memory.h"
+#include "kernels/weights.h"
+
+namespace bifrons::cuda {
+
+/// Device::PackConv. Weights that bf16 holds are kept in bf16, whatever their type was.
+std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, TensorView weight,
+                                 TensorView bias);
+
+/// Queue::Convolve, for what PackConv returned.
+void Convolve(cudaStream_t stream, const Conv2d& conv, const View& in, const View& residual, const View& out);
+
+}  // namespace bifrons::cuda
