@@ -1,0 +1,42 @@
+// Numbers of f32 or bf16, one by one or 16 bytes at once.
+#pragma once
+
+#include "kernels/cuda/numerics.cuh"
+
+namespace bifrons::cuda {
+
+/// Numbers in 16 bytes.
+template <class T>
+constexpr int kPerVector = static_cast<int>(16 / sizeof(T));
+
+/// kCount consecutive numbers, widened: one, or those of the 16 bytes at an address that is a multiple of 16.
+template <class T, int kCount>
+__device__ __forceinline__ void Load(const T* p, float (&numbers)[kCount]) {
+  static_assert(kCount == 1 || kCount == kPerVector<T>);
+  if constexpr (kCount == 1) {
+    numbers[0] = Widen(*p);
+  } else if constexpr (sizeof(T) == 4) {
+    const float4 v = LoadFloat4(p);
+    numbers[0] = v.x, numbers[1] = v.y, numbers[2] = v.z, numbers[3] = v.w;
+  } else {
+    const uint4 v = LoadUint4(p);
+    const uint32_t pairs[4] = {v.x, v.y, v.z, v.w};
+    for (int i = 0; i < 4; i++) numbers[2 * i] = LowBf16(pairs[i]), numbers[2 * i + 1] = HighBf16(pairs[i]);
+  }
+}
+
+/// Writes what Load reads; bf16 is rounded.
+template <class T, int kCount>
+__device__ __forceinline__ void Store(T* p, const float (&numbers)[kCount]) {
+  static_assert(kCount == 1 || kCount == kPerVector<T>);
+  if constexpr (kCount == 1) {
+    *p = Narrow<T>(numbers[0]);
+  } else if constexpr (sizeof(T) == 4) {
+    StoreFloat4(p, make_float4(numbers[0], numbers[1], numbers[2], numbers[3]));
+  } else {
+    StoreUint4(p, make_uint4(PackBf16(numbers[0], numbers[1]), PackBf16(numbers[2], numbers[3]),
+                             PackBf16(numbers[4], numbers[5]), PackBf16(numbers[6], numbers[7])));
+  }
+}
+
+}  // namespace bifrons::cuda
