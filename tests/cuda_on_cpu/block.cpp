@@ -1,0 +1,335 @@
+#include "tests/cuda_on_cpu/block.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <numeric>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+namespace cuda_emulator {
+
+constinit thread_local const LanePlace* here = nullptr;
+
+namespace {
+
+constexpr size_t kGuard = 64;  // bytes before and behind every shared array
+constexpr size_t kSharedRoom = kMostSharedAllowed + (256 << 10);
+
+constinit thread_local Block* running = nullptr;
+
+Lane& Me() {
+  if (here == nullptr) Die("a word of kernels outside a kernel");
+  return const_cast<Lane&>(static_cast<const Lane&>(*here));
+}
+
+// A NaN as f32 and as bf16 that nobody computes.
+uint8_t GuardByte(size_t i) { return i % 2 == 0 ? 0xA5 : 0xFF; }
+
+}  // namespace
+
+const uint64_t* Meet(Meeting kind, unsigned mask, uint64_t brought) {
+  Me();
+  return running->Meet(kind, mask, brought);
+}
+int LaneNumber() { return Me().number; }
+void Barrier(const char* file, int line) {
+  Me();
+  running->Barrier(file, line);
+}
+void* DynamicShared() {
+  Me();
+  return running->DynamicShared();
+}
+void* SharedBytes(const void* site, size_t bytes) {
+  Me();
+  return running->SharedBytes(site, bytes);
+}
+
+Block::Block() : shared_memory_(new uint8_t[kSharedRoom + 64]) {
+  const auto begin = reinterpret_cast<uintptr_t>(shared_memory_.get());
+  shared_ = shared_memory_.get() + (64 - begin % 64) % 64;
+}
+
+Block::~Block() { ASAN_UNPOISON_MEMORY_REGION(shared_, kSharedRoom); }
+
+void Block::Run(const Grid& grid, uint64_t number) {
+  grid_ = &grid;
+  BlockPlace::threads = grid.threads;
+  BlockPlace::grid = grid.blocks;
+  index = {static_cast<unsigned>(number % grid.blocks.x),
+           static_cast<unsigned>(number / grid.blocks.x % grid.blocks.y),
+           static_cast<unsigned>(number / grid.blocks.x / grid.blocks.y)};
+  random_ = Random(grid.seed + number * 0x632BE59BD9B4E019u);
+  BeginThreads();
+  ClearShared();
+  running = this;
+  host_ = ThisThread();
+  Lane* first = Next();
+  first->begun = true;
+  first->stack = free_stacks_.empty() ? std::make_unique<Stack>() : std::move(free_stacks_.back());
+  if (!free_stacks_.empty()) free_stacks_.pop_back();
+  first->context = first->stack->Begin(Entry);
+  here = first;
+  Switch(host_, first->context);
+  free_stacks_.push_back(std::move(left_stack_));
+  here = nullptr;
+  running = nullptr;
+  CheckShared();
+}
+
+void Block::BeginThreads() {
+  const size_t count = size_t{threads.x} * threads.y * threads.z, warps = count / kLanes;
+  if (lanes_.size() != count) {
+    lanes_ = std::vector<Lane>(count);
+    warps_ = std::vector<Warp>(warps);
+    warp_order_.resize(warps);
+  }
+  live_ = count;
+  waiting_ = 0;
+  warp_at_ = 0;
+  for (size_t i = 0; i < count; i++) {
+    Lane& lane = lanes_[i];
+    lane.thread = {static_cast<unsigned>(i % threads.x), static_cast<unsigned>(i / threads.x % threads.y),
+                   static_cast<unsigned>(i / threads.x / threads.y)};
+    lane.block = this;
+    lane.state = Lane::State::kReady;
+    lane.begun = false;
+    lane.number = i % kLanes;
+    lane.parity = 0;
+    lane.warp = &warps_[i / kLanes];
+  }
+  std::iota(warp_order_.begin(), warp_order_.end(), 0);
+  if (grid_->order == Order::kReverse) std::reverse(warp_order_.begin(), warp_order_.end());
+  for (size_t w = 0; w < warps; w++) {
+    Warp& warp = warps_[w];
+    warp.lanes = &lanes_[w * kLanes];
+    warp.arrived = 0;
+    std::iota(warp.order, warp.order + kLanes, uint8_t{0});
+    if (grid_->order == Order::kReverse) std::reverse(warp.order, warp.order + kLanes);
+    Released(warp);
+  }
+}
+
+bool IsRandom(Order order) { return order == Order::kRandom || order == Order::kOtherRandom; }
+
+// All lanes go on, in another order where that is random.
+void Block::Released(Warp& warp) {
+  warp.ready = kLanes;
+  warp.at = kLanes - 1;
+  if (!IsRandom(grid_->order)) return;
+  for (unsigned i = 0; i + 1 < kLanes; i++)
+    std::swap(warp.order[i], warp.order[i + random_.Below(kLanes - i)]);
+}
+
+Warp* Block::NextWarp() {
+  const size_t count = warp_order_.size();
+  for (size_t k = 0; k < count; k++) {
+    const size_t at = (warp_at_ + k) % count;
+    if (warps_[warp_order_[at]].ready == 0) continue;
+    warp_at_ = at;
+    return &warps_[warp_order_[at]];
+  }
+  return nullptr;
+}
+
+// The lane that runs next; none when all are done.
+Lane* Block::Next() {
+  for (;;) {
+    if (Warp* warp = NextWarp()) {
+      for (;;) {
+        warp->at = (warp->at + 1) % kLanes;
+        Lane& lane = warp->lanes[warp->order[warp->at]];
+        if (lane.state == Lane::State::kReady) return &lane;
+      }
+    }
+    if (live_ == 0) return nullptr;
+    if (waiting_ != lanes_.size()) Stuck();
+    waiting_ = 0;
+    for (Lane& lane : lanes_) lane.state = Lane::State::kReady;
+    for (Warp& warp : warps_) Released(warp);
+    warp_at_ = 0;
+    if (!IsRandom(grid_->order)) continue;
+    for (size_t i = 0; i + 1 < warp_order_.size(); i++) {
+      std::swap(warp_order_[i],
+                warp_order_[i + random_.Below(static_cast<unsigned>(warp_order_.size() - i))]);
+    }
+  }
+}
+
+// Runs others until the lane, which is not ready, is again.
+void Block::Yield(Lane& lane) {
+  Lane* next = Next();
+  if (next == &lane) return;
+  here = next;
+  if (!next->begun) {
+    next->begun = true;
+    if (free_stacks_.empty()) free_stacks_.push_back(std::make_unique<Stack>());
+    next->stack = std::move(free_stacks_.back());
+    free_stacks_.pop_back();
+    next->context = next->stack->Begin(Entry);
+  }
+  Switch(lane.context, next->context);
+  if (left_stack_ != nullptr) free_stacks_.push_back(std::move(left_stack_));
+}
+
+void Block::Entry() {
+  Entered();
+  running->LiveOn();
+}
+
+// The lives of the lane that began here and of those that begin after it, on one stack: a kernel whose
+// threads never wait needs no switch.
+void Block::LiveOn() {
+  if (left_stack_ != nullptr) free_stacks_.push_back(std::move(left_stack_));
+  for (;;) {
+    grid_->thread();
+    Lane& done = Me();
+    done.state = Lane::State::kDone;
+    done.warp->ready--;
+    live_--;
+    Lane* next = Next();
+    here = next;
+    if (next != nullptr && !next->begun) {
+      next->begun = true;
+      next->stack = std::move(done.stack);
+      continue;
+    }
+    left_stack_ = std::move(done.stack);
+    SwitchForever(next == nullptr ? host_ : next->context);
+  }
+}
+
+const uint64_t* Block::Meet(Meeting kind, unsigned mask, uint64_t brought) {
+  Lane& lane = Me();
+  Warp& warp = *lane.warp;
+  if (mask != 0xFFFFFFFFu) DieHere("not all lanes are in a mask");
+  if (warp.arrived > 0 && warp.meeting != kind) DieHere("lanes of a warp meet at different words");
+  uint64_t* slots = warp.slots[lane.parity];
+  lane.parity ^= 1;
+  slots[lane.number] = brought;
+  warp.meeting = kind;
+  lane.state = Lane::State::kMeets;
+  warp.ready--;
+  if (++warp.arrived == kLanes) {
+    warp.arrived = 0;
+    for (unsigned i = 0; i < kLanes; i++) warp.lanes[i].state = Lane::State::kReady;
+    Released(warp);
+    // Warps drift apart between barriers.
+    if (IsRandom(grid_->order) && random_.Below(4) == 0)
+      warp_at_ = random_.Below(static_cast<unsigned>(warps_.size()));
+  }
+  Yield(lane);
+  return slots;
+}
+
+void Block::Barrier(const char* file, int line) {
+  Lane& lane = Me();
+  if (waiting_ > 0 && (line != barrier_line_ || std::strcmp(file, barrier_file_) != 0)) {
+    std::fprintf(stderr, "cuda emulator: threads of a block wait at %s:%d and at %s:%d\n", barrier_file_,
+                 barrier_line_, file, line);
+    DieHere("a barrier in two places");
+  }
+  barrier_file_ = file;
+  barrier_line_ = line;
+  waiting_++;
+  lane.state = Lane::State::kAtBarrier;
+  lane.warp->ready--;
+  Yield(lane);
+}
+
+// ---- shared memory -------------------------------------------------------------------------------------
+
+// Before the first thread: what the last block had is NaN again.
+void Block::ClearShared() {
+  const size_t dynamic = (grid_->dynamic_bytes + 15) / 16 * 16;
+  ASAN_UNPOISON_MEMORY_REGION(shared_, kSharedRoom);
+  std::memset(shared_, 0xFF, std::max(shared_used_, dynamic + 2 * kGuard));
+  arrays_.clear();
+  static_bytes_ = 0;
+  Guard(0);
+  Guard(kGuard + dynamic);
+  // Not all of the last 16 bytes need be the kernel's.
+  for (size_t i = grid_->dynamic_bytes; i < dynamic; i++) shared_[kGuard + i] = GuardByte(i);
+  shared_used_ = dynamic + 2 * kGuard;
+  ASAN_POISON_MEMORY_REGION(shared_, kSharedRoom);
+  ASAN_UNPOISON_MEMORY_REGION(shared_ + kGuard, grid_->dynamic_bytes);
+}
+
+void Block::Guard(size_t at) {
+  for (size_t i = 0; i < kGuard; i++) shared_[at + i] = GuardByte(i);
+}
+
+void* Block::DynamicShared() { return shared_ + kGuard; }
+
+void* Block::SharedBytes(const void* site, size_t bytes) {
+  for (const Array& array : arrays_) {
+    if (array.site == site) return shared_ + array.at;
+  }
+  static_bytes_ += (bytes + 15) / 16 * 16;
+  const size_t most = grid_->more_shared ? kMostSharedAllowed : kMostShared;
+  if (static_bytes_ > kMostShared || static_bytes_ + grid_->dynamic_bytes > most)
+    DieHere("more shared memory than a block has");
+  const size_t at = shared_used_, room = (bytes + 15) / 16 * 16;
+  arrays_.push_back({site, at, bytes});
+  shared_used_ += room + kGuard;
+  ASAN_UNPOISON_MEMORY_REGION(shared_ + at, room + kGuard);
+  std::memset(shared_ + at, 0xFF, bytes);
+  for (size_t i = bytes; i < room; i++) shared_[at + i] = GuardByte(i);
+  Guard(at + room);
+  ASAN_POISON_MEMORY_REGION(shared_ + at, room + kGuard);
+  ASAN_UNPOISON_MEMORY_REGION(shared_ + at, bytes);
+  return shared_ + at;
+}
+
+// After the last thread: nobody wrote beyond an array.
+void Block::CheckShared() const {
+  ASAN_UNPOISON_MEMORY_REGION(shared_, kSharedRoom);
+  const auto intact = [&](size_t at, size_t bytes, size_t first) {
+    for (size_t i = 0; i < bytes; i++) {
+      if (shared_[at + i] != GuardByte(first + i)) DieHere("a write beyond shared memory");
+    }
+  };
+  const auto check = [&](size_t at, size_t bytes) {
+    const size_t room = (bytes + 15) / 16 * 16;
+    intact(at + bytes, room - bytes, bytes);
+    intact(at + room, kGuard, 0);
+  };
+  intact(0, kGuard, 0);
+  check(kGuard, grid_->dynamic_bytes);
+  for (const Array& array : arrays_) check(array.at, array.bytes);
+}
+
+// ---- how it ends where it must not go on --------------------------------------------------------------
+
+void Block::DieHere(const char* what) const {
+  const unsigned thread =
+      here == nullptr ? 0 : static_cast<unsigned>(static_cast<const Lane*>(here) - lanes_.data());
+  Die("%s: kernel %s, block (%u, %u, %u), thread %u", what, grid_->kernel, index.x, index.y, index.z, thread);
+}
+
+void Block::Stuck() const {
+  size_t done = 0, meets = 0;
+  for (const Lane& lane : lanes_) {
+    done += lane.state == Lane::State::kDone;
+    meets += lane.state == Lane::State::kMeets;
+  }
+  if (meets > 0) {
+    std::fprintf(stderr,
+                 "cuda emulator: %zu threads wait for their warp at a shuffle or ballot, %zu of all %zu at "
+                 "__syncthreads, %zu are done\n",
+                 meets, waiting_, lanes_.size(), done);
+    DieHere("lanes of a warp part before a shuffle or ballot");
+  }
+  std::fprintf(stderr, "cuda emulator: of %zu threads %zu wait at %s:%d, %zu are done\n", lanes_.size(),
+               waiting_, barrier_file_, barrier_line_, done);
+  DieHere("a thread returned before a barrier");
+}
+
+}  // namespace cuda_emulator

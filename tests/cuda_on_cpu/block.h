@@ -1,0 +1,111 @@
+// One block of a grid: its threads, warps and shared memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "tests/cuda_on_cpu/emulator.h"
+#include "tests/cuda_on_cpu/fiber.h"
+#include "tests/cuda_on_cpu/random.h"
+
+namespace cuda_emulator {
+
+constexpr unsigned kLanes = 32;
+// Of a GPU of compute capability 7.5, the least that kernels are written for.
+constexpr size_t kMostThreads = 1024;
+constexpr size_t kMostShared = 48 << 10;         // bytes of a block
+constexpr size_t kMostSharedAllowed = 64 << 10;  // with cudaFuncSetAttribute
+
+/// What all blocks of a launch share.
+struct Grid {
+  dim3 blocks, threads;
+  size_t dynamic_bytes = 0;
+  bool more_shared = false;  // the kernel was allowed more than kMostShared
+  const char* kernel = "";   // its name
+  std::function<void()> thread;
+  Order order = Order::kForward;
+  uint64_t seed = 0;
+};
+
+class Warp;
+class Block;
+
+/// A thread of a block.
+class Lane : public LanePlace {
+ public:
+  enum class State : uint8_t { kReady, kMeets, kAtBarrier, kDone };
+  State state = State::kReady;
+  bool begun = false;
+  uint8_t number = 0;  // in its warp
+  uint8_t parity = 0;  // which of the warp's slots its next meeting uses
+  Warp* warp = nullptr;
+  Context context;
+  std::unique_ptr<Stack> stack;  // while it is begun
+};
+
+class Warp {
+ public:
+  Lane* lanes = nullptr;  // its first
+  uint8_t order[kLanes];
+  unsigned at = 0;     // place in `order` of the lane that ran last
+  unsigned ready = 0;  // lanes
+  unsigned arrived = 0;
+  Meeting meeting = Meeting::kShuffle;
+  uint64_t slots[2][kLanes];  // a lane can be one meeting ahead of who still reads
+};
+
+/// Runs blocks, one after the other, on the calling thread of the host.
+class Block : private BlockPlace {
+ public:
+  Block();
+  ~Block();
+  void Run(const Grid& grid, uint64_t number);
+
+  // For the lane that runs.
+  const uint64_t* Meet(Meeting kind, unsigned mask, uint64_t brought);
+  void Barrier(const char* file, int line);
+  void* DynamicShared();
+  void* SharedBytes(const void* site, size_t bytes);
+  [[noreturn]] void DieHere(const char* what) const;
+
+ private:
+  struct Array {
+    const void* site;
+    size_t at, bytes;
+  };
+
+  static void Entry();
+  void BeginThreads();
+  void Shuffle(Warp& warp);
+  void Released(Warp& warp);
+  Lane* Next();
+  Warp* NextWarp();
+  void Yield(Lane& lane);
+  void LiveOn();
+  [[noreturn]] void Stuck() const;
+  void ClearShared();
+  void CheckShared() const;
+  void Guard(size_t at);
+
+  const Grid* grid_ = nullptr;
+  Random random_{0};
+  std::vector<Lane> lanes_;
+  std::vector<Warp> warps_;
+  std::vector<unsigned> warp_order_;
+  size_t warp_at_ = 0;  // place in warp_order_ of the warp that runs
+  size_t live_ = 0, waiting_ = 0;
+  const char* barrier_file_ = nullptr;
+  int barrier_line_ = 0;
+  Context host_;
+  std::vector<std::unique_ptr<Stack>> free_stacks_;
+  std::unique_ptr<Stack> left_stack_;  // of a lane that ended on it a moment ago
+
+  std::unique_ptr<uint8_t[]> shared_memory_;
+  uint8_t* shared_;  // 64-byte aligned
+  size_t shared_used_ = 0, static_bytes_ = 0;
+  std::vector<Array> arrays_;
+};
+
+}  // namespace cuda_emulator

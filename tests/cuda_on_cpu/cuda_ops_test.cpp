@@ -1,0 +1,55 @@
+// The op matrix on the emulated GPU: every op against ref or f64, and the same bits in every order of lanes,
+// warps, blocks and streams' work.
+#include <catch2/catch.hpp>
+
+#include "kernels/cuda/device.h"
+#include "kernels/op_matrix/op_matrix.h"
+#include "kernels/ref/ref.h"
+#include "tests/cuda_on_cpu/ordered_device.h"
+
+namespace bifrons {
+namespace {
+
+using cuda_emulator::Order;
+
+constexpr const char* kOps[] = {
+    "Upload",    "Copy ",     "CopyRows",   "Fill",          "LookUp",          "Multiply",  "RmsNorm",
+    "LayerNorm", "Rope",      "StoreKv",    "CopyPositions", "Attend ",         "AttendAll", "Sample",
+    "Convolve",  "GroupNorm", "Upsample2x", "UnfoldPatches", "NearestCodeword", "ToBytes"};
+
+OrderedDevice InOrder(Order order, uint64_t seed) {
+  return OrderedDevice(cuda::MakeCudaDevice(0), {.order = order, .seed = seed});
+}
+
+void CheckAll(const std::vector<OpResult>& results) {
+  CHECK(!results.empty());
+  for (const OpResult& result : results) {
+    if (result.passed()) continue;
+    INFO(result.op << " " << result.shape << ": " << result.worst_share << " of what is allowed, "
+                   << (result.intact ? "guards intact" : "wrote where it may not"));
+    CHECK(result.passed());
+  }
+}
+
+TEST_CASE("every op of the cuda device is right") {
+  OrderedDevice device = InOrder(Order::kForward, 1);
+  const auto reference = ref::MakeRefDevice(2);
+  for (const char* op : kOps) {
+    DYNAMIC_SECTION(op) { CheckAll(CheckOps(device, *reference, {.text = op})); }
+  }
+}
+
+TEST_CASE("every op has the same bits in every order") {
+  OrderedDevice device = InOrder(Order::kForward, 1);
+  for (const Order order : {Order::kReverse, Order::kRandom, Order::kOtherRandom}) {
+    OrderedDevice other = InOrder(order, 2 + static_cast<uint64_t>(order));
+    for (const char* op : kOps) {
+      DYNAMIC_SECTION(static_cast<int>(order) << " " << op) {
+        CheckAll(CheckSameBits(device, other, {.text = op}));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace bifrons

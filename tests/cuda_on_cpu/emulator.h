@@ -1,0 +1,36 @@
+// CUDA on the CPU, for tests: what they can set. The emulator
+//   * runs the threads of a block as fibers, whose warps meet at every shuffle and ballot, in one of four
+//   orders;
+//   * fills shared and device memory with NaN, and guards its ends;
+//   * hides device memory from the host, but for the time of a kernel or a copy;
+//   * does what streams were given only when somebody waits, in any order that their events allow.
+// A program that relies on more than CUDA documents gets NaN, or ends with a line or a signal.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cuda_emulator {
+
+/// In which the lanes of a warp, the warps of a block and the blocks of a grid run.
+enum class Order : uint8_t { kForward, kReverse, kRandom, kOtherRandom };
+
+struct Settings {
+  Order order = Order::kForward;
+  uint64_t seed = 1;                      // of the order of streams' work
+  int threads = 2;                        // of the host, that blocks are spread over
+  size_t memory_bytes = size_t{8} << 30;  // of the device
+  /// What every call says that needs a device: cudaSuccess, cudaErrorNoDevice or cudaErrorInsufficientDriver.
+  cudaError_t driver = cudaSuccess;
+};
+
+/// From now on; memory that is in use stays.
+void Set(const Settings& settings);
+const Settings& Current();
+
+/// Kernels that ran so far.
+uint64_t LaunchedKernels();
+
+}  // namespace cuda_emulator

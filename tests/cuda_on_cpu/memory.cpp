@@ -1,0 +1,160 @@
+#include "tests/cuda_on_cpu/memory.h"
+
+#include <cuda_runtime.h>
+#include <sys/mman.h>
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
+#endif
+
+namespace cuda_emulator {
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr size_t kAlignment = 256;  // of cudaMalloc
+constexpr size_t kGuard = 256;      // bytes behind every allocation
+constexpr uint8_t kNan = 0xFF;
+
+// Not even a multiple of the alignment is the kernel's: the rest and the guard are NaN that nobody computes.
+uint8_t GuardByte(size_t i) { return i % 2 == 0 ? 0xA5 : 0xFF; }
+
+size_t Rounded(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment + kGuard; }
+
+}  // namespace
+
+Arena::Arena() {
+  void* p = mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) Die("no address space for the device's memory");
+  begin_ = static_cast<uint8_t*>(p);
+  free_[0] = kBytes;
+}
+
+Arena::~Arena() {
+  ASAN_UNPOISON_MEMORY_REGION(begin_, used_);
+  munmap(begin_, kBytes);
+}
+
+void Arena::Open() const {
+  if (used_ > 0 && mprotect(begin_, (used_ + kPage - 1) / kPage * kPage, PROT_READ | PROT_WRITE) != 0)
+    Die("the device's memory cannot be opened");
+}
+
+void Arena::Close() const {
+  if (used_ > 0 && mprotect(begin_, (used_ + kPage - 1) / kPage * kPage, PROT_NONE) != 0)
+    Die("the device's memory cannot be closed");
+}
+
+Allocation* Arena::Take(size_t bytes, size_t limit) {
+  if (bytes > limit || taken_ > limit - bytes) return nullptr;
+  const size_t size = Rounded(bytes);
+  for (auto it = free_.begin(); it != free_.end(); ++it) {
+    if (it->second < size) continue;
+    const auto [at, room] = *it;
+    free_.erase(it);
+    if (room > size) free_[at + size] = room - size;
+    used_ = std::max(used_, at + size);
+    taken_ += bytes;
+    Allocation& taken = live_[begin_ + at];
+    taken = {begin_ + at, bytes, ++last_id_, nullptr, false};
+    Open();
+    ASAN_UNPOISON_MEMORY_REGION(begin_ + at, size);
+    Poison(taken);
+    for (size_t i = bytes; i < size; i++) begin_[at + i] = GuardByte(i);
+    ASAN_POISON_MEMORY_REGION(begin_ + at + bytes, size - bytes);
+    Close();
+    return &taken;
+  }
+  return nullptr;
+}
+
+void Arena::Poison(const Allocation& allocation) const {
+  std::memset(allocation.begin, kNan, allocation.bytes);
+}
+
+void Arena::GiveBack(const Allocation& allocation) {
+  const size_t at = static_cast<size_t>(allocation.begin - begin_), bytes = allocation.bytes;
+  const size_t size = Rounded(bytes);
+  Open();
+  ASAN_UNPOISON_MEMORY_REGION(begin_ + at, size);
+  for (size_t i = bytes; i < size; i++) {
+    if (begin_[at + i] != GuardByte(i)) Die("a write beyond device memory of %zu bytes", bytes);
+  }
+  std::memset(begin_ + at, kNan, size);
+  ASAN_POISON_MEMORY_REGION(begin_ + at, size);
+  Close();
+  taken_ -= bytes;
+  live_.erase(begin_ + at);
+  auto it = free_.emplace(at, size).first;
+  if (auto next = std::next(it); next != free_.end() && it->first + it->second == next->first) {
+    it->second += next->second;
+    free_.erase(next);
+  }
+  if (it == free_.begin()) return;
+  if (auto before = std::prev(it); before->first + before->second == it->first) {
+    before->second += it->second;
+    free_.erase(it);
+  }
+}
+
+Allocation* Arena::Find(const void* p) {
+  const auto* byte = static_cast<const uint8_t*>(p);
+  auto it = live_.upper_bound(byte);
+  if (it == live_.begin()) return nullptr;
+  Allocation& before = std::prev(it)->second;
+  return byte <= before.begin + before.bytes ? &before : nullptr;
+}
+
+Allocation* Arena::Find(uint64_t id) {
+  for (auto& [begin, allocation] : live_) {
+    if (allocation.id == id) return &allocation;
+  }
+  return nullptr;
+}
+
+void* PinnedMemory::Take(size_t bytes) {
+  void* memory =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) return nullptr;
+  std::memset(memory, kNan, bytes);
+  ranges_[static_cast<uint8_t*>(memory)] = {bytes, true};
+  return memory;
+}
+
+void PinnedMemory::Free(void* memory) {
+  const auto it = ranges_.find(static_cast<uint8_t*>(memory));
+  if (it == ranges_.end() || !it->second.own)
+    Die("cudaFreeHost of memory that was not taken by cudaMallocHost");
+  munmap(memory, it->second.bytes);
+  ranges_.erase(it);
+}
+
+void PinnedMemory::Register(void* memory, size_t bytes) {
+  if (bytes == 0 || Contains(memory)) Die("cudaHostRegister of nothing or of registered memory");
+  ranges_[static_cast<uint8_t*>(memory)] = {bytes, false};
+}
+
+void PinnedMemory::Unregister(void* memory) {
+  const auto it = ranges_.find(static_cast<uint8_t*>(memory));
+  if (it == ranges_.end() || it->second.own) Die("cudaHostUnregister of memory that was not registered");
+  ranges_.erase(it);
+}
+
+bool PinnedMemory::Contains(const void* p) const {
+  const auto* byte = static_cast<const uint8_t*>(p);
+  auto it = ranges_.upper_bound(byte);
+  if (it == ranges_.begin()) return false;
+  const auto& [begin, range] = *std::prev(it);
+  return byte < begin + range.bytes;
+}
+
+bool IsMapped(const void* p) {
+  const auto page = reinterpret_cast<uintptr_t>(p) / kPage * kPage;
+  if (page < (uintptr_t{1} << 16)) return false;
+  unsigned char resident = 0;
+  return mincore(reinterpret_cast<void*>(page), 1, &resident) == 0;
+}
+
+}  // namespace cuda_emulator
