@@ -47,6 +47,8 @@ class DeviceMemory {
   void GiveBack(uint8_t* block);
   /// Host memory to a block; `from` may go away afterwards, and all streams see the numbers.
   void Bring(const void* from, size_t bytes, uint8_t* to);
+  /// Bytes for other work, of all that the GPU has.
+  size_t FreeBytes() const;
 
   /// A new queue's stream, and the end of one whose work is done.
   cudaStream_t MakeStream();
@@ -63,8 +65,10 @@ class DeviceMemory {
   std::vector<QueueStream> queues_;
   cudaStream_t taking_ = nullptr;     // where blocks are taken: never behind anybody's work
   cudaStream_t returning_ = nullptr;  // where they come back: behind the queues'
+
+  std::mutex bringing_mutex_;
   cudaStream_t bringing_ = nullptr;
-  cudaEvent_t brought_[2] = {};  // a half of staging_ may be written again
+  cudaEvent_t brought_[2] = {};  // when a half of staging_ may be written again
   PinnedMemory staging_;
 };
 
