@@ -2,7 +2,7 @@
 // What is loaded, and so the order of sums, is the same either way.
 #pragma once
 
-#include "kernels/cuda/numerics.cuh"
+#include "kernels/cuda/vectors.cuh"
 
 namespace bifrons::cuda {
 
@@ -32,11 +32,7 @@ __device__ __forceinline__ void Load8(const float* p, float (&v)[8]) {
   v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w;
   v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
 }
-__device__ __forceinline__ void Load8(const BF16* p, float (&v)[8]) {
-  const uint4 pairs = LoadUint4(p);
-  v[0] = LowBf16(pairs.x), v[1] = HighBf16(pairs.x), v[2] = LowBf16(pairs.y), v[3] = HighBf16(pairs.y);
-  v[4] = LowBf16(pairs.z), v[5] = HighBf16(pairs.z), v[6] = LowBf16(pairs.w), v[7] = HighBf16(pairs.w);
-}
+__device__ __forceinline__ void Load8(const BF16* p, float (&v)[8]) { Load(p, v); }
 __device__ __forceinline__ void Load8(const F16* p, float (&v)[8]) {
   const uint4 pairs = LoadUint4(p);
   const uint32_t words[4] = {pairs.x, pairs.y, pairs.z, pairs.w};

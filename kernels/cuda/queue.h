@@ -79,12 +79,12 @@ class CudaQueue final : public Queue {
   void DoNearestCodeword(View z, View codebook, View squares, View codes) override;
   void DoToBytes(View in, View out) override;
 
-  // Pinned memory is a ring: a piece of it is free again when the moment has come that follows its copy.
+  // Pinned memory is a ring: a piece of it is free again when its copy is done.
   struct Piece {
-    uint64_t end;       // position in the ring, which never starts again
-    uint64_t moment;    // when the copy is done
-    const uint8_t* at;  // of a download: where its bytes are, and where they go
-    void* to;
+    uint64_t end;     // position in the ring, which never starts again
+    uint64_t moment;  // when the copy is done
+    const uint8_t* at;
+    void* to;  // null for an upload
     size_t bytes;
   };
   // An op whose time is asked for.
@@ -94,11 +94,16 @@ class CudaQueue final : public Queue {
     uint64_t moment;
   };
 
-  uint8_t* TakePinned(size_t bytes);
-  Ticket RecordPiece(const uint8_t* at, void* to, size_t bytes);
+  // Of the ring; waits where it is full. The copy from or to it is followed by EndPiece.
+  uint8_t* TakePiece(size_t bytes);
+  // `to` is where the bytes of a download go; null for those of an upload.
+  Ticket EndPiece(const uint8_t* at, void* to, size_t bytes);
+  // Of one of this queue's moments; null where it is known to have come.
   std::shared_ptr<Event> EventOf(uint64_t moment);
-  void Wait(uint64_t moment);
-  void Reached(uint64_t moment);
+  void WaitFor(uint64_t moment);
+  bool IsReached(uint64_t moment);
+  // With the mutex: delivers downloads and reports times up to a moment that has come.
+  void Reach(uint64_t moment);
 
   DeviceMemory& memory_;
   cudaStream_t stream_;

@@ -5,8 +5,6 @@
 
 namespace bifrons::cuda {
 
-constexpr int kWarp = 32;  // threads
-
 /// The sum over a warp, to all its lanes: halves are added, so that both partners add the same two numbers.
 template <class T>
 __device__ __forceinline__ T WarpSum(T x) {
