@@ -1,0 +1,80 @@
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/cuda/kv_pages.h"
+#include "src/base/check.h"
+
+namespace bifrons::cuda {
+namespace {
+
+// Memory is taken for so many pages at once: a call of the driver for each would cost more than it holds.
+constexpr int64_t kSlabPages = 8;
+
+}  // namespace
+
+size_t CudaKvPages::RowBytes(const KvShape& shape) {
+  return (static_cast<size_t>(shape.head_dim) * SizeOf(shape.type) + 15) / 16 * 16;
+}
+
+CudaKvPages::CudaKvPages(DeviceMemory& memory, const KvShape& shape)
+    : KvPages(shape, static_cast<size_t>(2 * shape.layers * shape.kv_heads * shape.page_positions) *
+                         RowBytes(shape)),
+      memory_(memory) {
+  BIFRONS_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16);
+}
+
+void CudaKvPages::Grow(int64_t pages) {
+  const std::lock_guard lock(mutex_);
+  while (static_cast<int64_t>(slabs_.size()) * kSlabPages < pages) {
+    slabs_.reserve(slabs_.size() + 1);
+    slabs_.push_back(std::make_unique<CudaBuffer>(memory_, static_cast<size_t>(kSlabPages) * page_bytes(),
+                                                  "keys and values"));
+  }
+}
+
+uint8_t* CudaKvPages::page(int32_t number) const {
+  const std::lock_guard lock(mutex_);
+  BIFRONS_CHECK(number >= 0 && number / kSlabPages < static_cast<int64_t>(slabs_.size()),
+                "page %d of %zu slabs", number, slabs_.size());
+  return slabs_[static_cast<size_t>(number / kSlabPages)]->data() +
+         static_cast<size_t>(number % kSlabPages) * page_bytes();
+}
+
+CudaKvBatch::CudaKvBatch(DeviceMemory& memory, KvPages& pages, std::span<const KvSpan> spans)
+    : KvBatch(pages, spans) {
+  for (const KvSpan& span : spans) {
+    BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= static_cast<int64_t>(span.pages.size()) *
+                                                                   pages.shape().page_positions);
+    page_count_ += span.pages.size();
+    if (span.rows > 1) tile_rows_ = kTileRows;
+  }
+  std::vector<uint8_t*> addresses;
+  std::vector<KvRow> places;
+  addresses.reserve(page_count_);
+  places.reserve(static_cast<size_t>(rows()));
+  for (const KvSpan& span : spans) {
+    const auto first_page = static_cast<int32_t>(addresses.size());
+    for (const int32_t page : span.pages) addresses.push_back(cuda_pages().page(page));
+    for (int64_t r = 0; r < span.rows; r++) {
+      if (r % tile_rows_ == 0) tiles_.push_back({static_cast<int32_t>(places.size()), 0});
+      tiles_.back().rows++;
+      places.push_back({static_cast<int32_t>(span.start + r), first_page});
+    }
+    if (span.rows > 0) last_position_ = std::max(last_position_, span.start + span.rows - 1);
+  }
+  const auto append = [this](const auto& list) {
+    const auto* first = reinterpret_cast<const uint8_t*>(list.data());
+    bytes_.insert(bytes_.end(), first, first + list.size() * sizeof(list[0]));
+  };
+  append(addresses), append(places), append(tiles_);
+  buffer_ = std::make_unique<CudaBuffer>(memory, bytes_.size(), "a batch");
+}
+
+KvPlaces CudaKvBatch::places() const {
+  const uint8_t* rows_at = data() + page_count_ * sizeof(uint8_t*);
+  const uint8_t* tiles_at = rows_at + static_cast<size_t>(rows()) * sizeof(KvRow);
+  return {reinterpret_cast<uint8_t* const*>(data()), reinterpret_cast<const KvRow*>(rows_at),
+          reinterpret_cast<const KvTile*>(tiles_at)};
+}
+
+}  // namespace bifrons::cuda

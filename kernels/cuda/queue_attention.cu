@@ -1,0 +1,170 @@
+// Batches, and attention with what it needs, as launches.
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/queue.h"
+
+namespace bifrons::cuda {
+namespace {
+
+// What attention's shares of spans may take: many rows go in several turns.
+constexpr int64_t kShareBytes = int64_t{64} << 20;
+
+const CudaKvBatch& Cuda(const KvBatch& batch) { return static_cast<const CudaKvBatch&>(batch); }
+
+template <class T>
+PagedKeys<T> KeysOf(const CudaKvBatch& batch, int64_t layer) {
+  const CudaKvPages& pages = batch.cuda_pages();
+  const size_t keys = pages.layer_offset(layer);
+  return {batch.places(), static_cast<int64_t>(keys), static_cast<int64_t>(keys + pages.half_bytes()),
+          static_cast<int32_t>(pages.shape().page_positions),
+          static_cast<int64_t>(pages.row_bytes() / sizeof(T))};
+}
+
+// Tiles of some rows, in order, of which each sees at most so many positions.
+struct Tiling {
+  std::span<const KvTile> tiles;
+  int32_t tile_rows;
+  int64_t rows, positions;
+  int64_t heads, dim;
+
+  int64_t spans() const { return (positions + kSpan - 1) / kSpan; }
+  int64_t share_floats() const { return heads * spans() * (dim + 2); }  // of a row
+  int64_t rows_at_once() const {
+    const int64_t fit = kShareBytes / static_cast<int64_t>(sizeof(float)) / share_floats();
+    return std::min(rows, std::max<int64_t>(fit, tile_rows));
+  }
+  int64_t scratch_floats() const { return rows_at_once() * share_floats(); }
+};
+
+template <class Compute, int kRows, class Q, class Source, class Y>
+void AttendTiles(cudaStream_t stream, const Tiling& tiling, const Queries<Q>& q, const Source& source,
+                 float* scratch, Y* y) {
+  const int64_t count = std::ssize(tiling.tiles), heads = tiling.heads, spans = tiling.spans();
+  BIFRONS_CHECK(heads <= kMaxGridYz && spans <= kMaxGridYz, "%lld heads, %lld spans",
+                static_cast<long long>(heads), static_cast<long long>(spans));
+  for (int64_t first = 0, end = 0; first < count; first = end) {
+    const int64_t first_row = tiling.tiles[static_cast<size_t>(first)].first_row;
+    int64_t rows = 0;
+    for (end = first; end < count; end++) {
+      const int64_t more = tiling.tiles[static_cast<size_t>(end)].rows;
+      if (rows + more > tiling.rows_at_once()) break;
+      rows += more;
+    }
+    const int64_t shares = rows * heads * spans;
+    const Shares of_spans{
+        scratch + 2 * shares, reinterpret_cast<float2*>(scratch), first_row, heads, spans, tiling.dim};
+    Launch(
+        AttendSpans<Q, Source, Compute, kRows>,
+        dim3(static_cast<unsigned>(end - first), static_cast<unsigned>(heads), static_cast<unsigned>(spans)),
+        kSpan, 0, stream, q, source, first, of_spans);
+    Launch(MergeSpans<Source, Y>, dim3(static_cast<unsigned>(rows), static_cast<unsigned>(heads)),
+           kMergeThreads, 0, stream, source, of_spans, y);
+  }
+}
+
+template <class T>
+void AttendPages(cudaStream_t stream, const Tiling& tiling, const Queries<float>& q,
+                 const PagedKeys<T>& source, float* scratch, float* y) {
+  // With bf16 pages, q and the weights stay f32: a cache's type is a storage type.
+  if (tiling.tile_rows == 1) {
+    AttendTiles<float, 1>(stream, tiling, q, source, scratch, y);
+  } else {
+    AttendTiles<float, CudaKvBatch::kTileRows>(stream, tiling, q, source, scratch, y);
+  }
+}
+
+template <class T, class Compute>
+void AttendRows(cudaStream_t stream, const Tiling& tiling, const View& q, const View& k, const View& v,
+                float scale, float* scratch, const View& y) {
+  const bool aligned = Aligned16(k) && Aligned16(v) && tiling.dim % kPerVector<T> == 0;
+  const Queries<T> queries{At<T>(q), q.stride, 1, scale};
+  const RowKeys<T> source{At<T>(k), At<T>(v), k.stride, tiling.rows, tiling.dim, aligned};
+  AttendTiles<Compute, RowKeys<T>::kTileRows>(stream, tiling, queries, source, scratch, At<T>(y));
+}
+
+float Scale(int64_t dim) { return 1.0f / std::sqrt(static_cast<float>(dim)); }
+
+}  // namespace
+
+std::unique_ptr<KvBatch> CudaQueue::MakeBatch(KvPages& pages, std::span<const KvSpan> spans) {
+  auto batch = std::make_unique<CudaKvBatch>(memory_, pages, spans);
+  Bring(batch->bytes().data(), batch->bytes().size(), batch->data());
+  return batch;
+}
+
+void CudaQueue::CopyPositions(KvPages& base, int32_t from, int64_t positions, int32_t to) {
+  const auto& pages = static_cast<const CudaKvPages&>(base);
+  const KvShape& shape = pages.shape();
+  BIFRONS_CHECK(positions >= 0 && positions <= shape.page_positions);
+  if (positions == 0) return;
+  Check(cudaMemcpy2DAsync(pages.page(to), pages.head_bytes(), pages.page(from), pages.head_bytes(),
+                          static_cast<size_t>(positions) * pages.row_bytes(),
+                          static_cast<size_t>(2 * shape.layers * shape.kv_heads), cudaMemcpyDeviceToDevice,
+                          stream()),
+        "a copy of positions");
+}
+
+void CudaQueue::DoRope(View x, const KvBatch& base, View cos, View sin) {
+  const CudaKvBatch& batch = Cuda(base);
+  BIFRONS_CHECK(batch.last_position() < cos.rows());
+  const int64_t half = cos.width(), heads = x.width() / (2 * half);
+  Launch(RotateRows, CopyBlocks(x.rows() * heads * half), kCopyThreads, 0, stream(), RowsOf<float>(x),
+         batch.places().rows, At<float>(cos), At<float>(sin), x.rows(), heads, half);
+}
+
+void CudaQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
+  const CudaKvBatch& batch = Cuda(base);
+  const KvShape& shape = batch.pages().shape();
+  const unsigned blocks = CopyBlocks(k.shape.elements());
+  if (shape.type == DType::kBF16) {
+    Launch(StoreKvRows<BF16>, blocks, kCopyThreads, 0, stream(), At<float>(k), At<float>(v), k.stride,
+           k.rows(), shape.kv_heads, shape.head_dim, KeysOf<BF16>(batch, layer));
+  } else {
+    Launch(StoreKvRows<float>, blocks, kCopyThreads, 0, stream(), At<float>(k), At<float>(v), k.stride,
+           k.rows(), shape.kv_heads, shape.head_dim, KeysOf<float>(batch, layer));
+  }
+}
+
+void CudaQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
+  const CudaKvBatch& batch = Cuda(base);
+  const KvShape& shape = batch.pages().shape();
+  const int64_t dim = shape.head_dim, heads = q.width() / dim;
+  const Tiling tiling{batch.tiles(), batch.tile_rows(), q.rows(), batch.last_position() + 1, heads, dim};
+  const Queries<float> queries{At<float>(q), q.stride, heads / shape.kv_heads, Scale(dim)};
+  auto* scratch = Scratch<float>(tiling.scratch_floats());
+  if (shape.type == DType::kBF16) {
+    AttendPages(stream(), tiling, queries, KeysOf<BF16>(batch, layer), scratch, At<float>(y));
+  } else {
+    AttendPages(stream(), tiling, queries, KeysOf<float>(batch, layer), scratch, At<float>(y));
+  }
+}
+
+void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) {
+  constexpr int32_t kTileRows = CudaKvBatch::kTileRows;
+  std::vector<KvTile> tiles;
+  for (int64_t first = 0; first < q.rows(); first += kTileRows) {
+    const int64_t rows = std::min<int64_t>(kTileRows, q.rows() - first);
+    tiles.push_back({static_cast<int32_t>(first), static_cast<int32_t>(rows)});
+  }
+  const Tiling tiling{tiles, kTileRows, q.rows(), q.rows(), attention.heads, attention.head_dim};
+  auto* scratch = Scratch<float>(tiling.scratch_floats());
+  const float scale = Scale(attention.head_dim);
+  if (q.type == DType::kBF16) {
+    // Numbers of bf16 are operands as they are; the weights are rounded.
+    if (attention.compute == DType::kBF16) {
+      AttendRows<BF16, BF16>(stream(), tiling, q, k, v, scale, scratch, y);
+    } else {
+      AttendRows<BF16, float>(stream(), tiling, q, k, v, scale, scratch, y);
+    }
+  } else if (attention.compute == DType::kBF16) {
+    AttendRows<float, BF16>(stream(), tiling, q, k, v, scale, scratch, y);
+  } else {
+    AttendRows<float, float>(stream(), tiling, q, k, v, scale, scratch, y);
+  }
+}
+
+}  // namespace bifrons::cuda
