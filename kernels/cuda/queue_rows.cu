@@ -1,0 +1,59 @@
+// Products, look-ups and norms as launches.
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/norms.cuh"
+#include "kernels/cuda/queue.h"
+#include "kernels/cuda/table.h"
+
+namespace bifrons::cuda {
+namespace {
+
+template <class Stored, class To>
+void LookUpAs(cudaStream_t stream, const CudaTable& table, const View& ids, const View& y) {
+  Launch(LookUpRows<Stored, To>, static_cast<unsigned>(y.rows()), kCopyThreads, 0, stream,
+         reinterpret_cast<const Stored*>(table.numbers.data()), table.rows, RowsOf<const int32_t>(ids),
+         table.width, At<To>(y));
+}
+
+template <class To>
+void LookUpIn(cudaStream_t stream, const CudaTable& table, const View& ids, const View& y) {
+  switch (table.stored) {
+    case DType::kF32:
+      return LookUpAs<float, To>(stream, table, ids, y);
+    case DType::kBF16:
+      return LookUpAs<BF16, To>(stream, table, ids, y);
+    case DType::kF16:
+      return LookUpAs<F16, To>(stream, table, ids, y);
+    case DType::kI32:
+    case DType::kU8:
+      BIFRONS_CHECK(false, "a table of integers");
+  }
+}
+
+}  // namespace
+
+void CudaQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
+  Multiply(stream(), static_cast<const CudaLinear&>(weight), x, row_class, epilogue, y);
+}
+
+void CudaQueue::DoLookUp(const Table& base, View ids, View y) {
+  const auto& table = static_cast<const CudaTable&>(base);
+  if (y.type == DType::kBF16) {
+    LookUpIn<BF16>(stream(), table, ids, y);
+  } else {
+    LookUpIn<float>(stream(), table, ids, y);
+  }
+}
+
+void CudaQueue::DoRmsNorm(View x, View weight, float eps, View y) {
+  const bool aligned = Aligned16(x) && Aligned16(weight) && Aligned16(y);
+  Launch(RmsNormRows, static_cast<unsigned>(x.rows()), kNormThreads, 0, stream(), RowsOf<const float>(x),
+         At<float>(weight), eps, x.width(), aligned, RowsOf<float>(y));
+}
+
+void CudaQueue::DoLayerNorm(View x, View weight, View bias, float eps, View y) {
+  const bool aligned = Aligned16(x) && Aligned16(weight) && Aligned16(bias) && Aligned16(y);
+  Launch(LayerNormRows, static_cast<unsigned>(x.rows()), kNormThreads, 0, stream(), RowsOf<const float>(x),
+         At<float>(weight), At<float>(bias), eps, x.width(), aligned, RowsOf<float>(y));
+}
+
+}  // namespace bifrons::cuda
