@@ -1,0 +1,125 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+
+#include "kernels/cuda/conv.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/kv_pages.h"
+#include "kernels/cuda/linear.h"
+#include "kernels/cuda/queue.h"
+#include "kernels/cuda/rates.cuh"
+#include "kernels/cuda/table.h"
+
+namespace bifrons::cuda {
+namespace {
+
+int Attribute(cudaDeviceAttr attribute, int device) {
+  int value = 0;
+  Check(cudaDeviceGetAttribute(&value, attribute, device), "the device's properties");
+  return value;
+}
+
+class CudaDevice final : public Device {
+ public:
+  explicit CudaDevice(int index) : memory_(index) {}
+
+  std::string backend() const override { return "cuda"; }
+  std::string isa() const override {
+    return "sm_" + std::to_string(Attribute(cudaDevAttrComputeCapabilityMajor, memory_.device())) +
+           std::to_string(Attribute(cudaDevAttrComputeCapabilityMinor, memory_.device()));
+  }
+  int threads() const override { return 1; }  // who gives the work
+  // Products of both types are multiply-accumulates of f32.
+  DType default_compute() const override { return DType::kF32; }
+  double MeasureBandwidth() override;
+  double MeasureMacRate(DType compute) override;
+
+  std::unique_ptr<Buffer> Allocate(size_t bytes) override {
+    return std::make_unique<CudaBuffer>(memory_, bytes);
+  }
+  std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
+                                     DType compute) override {
+    return cuda::PackLinear(memory_, parts, bias, compute);
+  }
+  std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
+    return cuda::PackConv(memory_, shape, weight, bias);
+  }
+  std::unique_ptr<Table> PackTable(TensorView rows) override {
+    memory_.MakeCurrent();
+    auto table = std::make_unique<CudaTable>(rows.bytes());
+    table->rows = rows.shape[0], table->width = rows.shape[1];
+    table->stored = rows.dtype;
+    std::memcpy(table->numbers.data(), rows.data, rows.bytes());
+    return table;
+  }
+  DeviceTensor PackTensor(TensorView values) override {
+    DeviceTensor tensor = NewTensor(values.dtype, values.shape);
+    memory_.Bring(values.data, values.bytes(), Bytes(tensor.view()));
+    return tensor;
+  }
+  std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override {
+    return std::make_unique<CudaKvPages>(memory_, shape);
+  }
+  std::unique_ptr<Queue> MakeQueue() override { return std::make_unique<CudaQueue>(memory_); }
+
+ private:
+  // Seconds of the shortest of a few launches that `launch` gives a stream.
+  template <class Launches>
+  double Shortest(const Launches& launch);
+
+  DeviceMemory memory_;
+};
+
+template <class Launches>
+double CudaDevice::Shortest(const Launches& launch) {
+  constexpr int kTries = 5;
+  const cudaStream_t stream = memory_.MakeStream();
+  const Event begun(true), ended(true);
+  float shortest = INFINITY;
+  for (int i = 0; i < kTries; i++) {
+    Check(cudaEventRecord(begun.get(), stream), "measuring");
+    launch(stream);
+    Check(cudaEventRecord(ended.get(), stream), "measuring");
+    Check(cudaEventSynchronize(ended.get()), "measuring");
+    float milliseconds = 0;
+    Check(cudaEventElapsedTime(&milliseconds, begun.get(), ended.get()), "measuring");
+    shortest = std::min(shortest, milliseconds);
+  }
+  memory_.EndStream(stream);
+  return static_cast<double>(shortest) * 1e-3;
+}
+
+// More than any cache holds, where there is so much.
+double CudaDevice::MeasureBandwidth() {
+  constexpr size_t kMostBytes = size_t{512} << 20;
+  constexpr unsigned kBlocksPerProcessor = 8;
+  const size_t bytes = std::min(kMostBytes, memory_.FreeBytes() / 4) / 16 * 16;
+  const auto blocks = static_cast<unsigned>(Attribute(cudaDevAttrMultiProcessorCount, memory_.device())) *
+                      kBlocksPerProcessor;
+  const CudaBuffer arena(memory_, bytes), sums(memory_, blocks * kRateThreads * sizeof(uint32_t));
+  const double seconds = Shortest([&](cudaStream_t stream) {
+    Launch(ReadVectors, blocks, kRateThreads, 0, stream, arena.data(), static_cast<int64_t>(bytes / 16),
+           reinterpret_cast<uint32_t*>(sums.data()));
+  });
+  return static_cast<double>(bytes) / seconds;
+}
+
+double CudaDevice::MeasureMacRate(DType) {
+  constexpr int kRounds = 1 << 14;
+  constexpr unsigned kBlocksPerProcessor = 8;
+  const auto blocks = static_cast<unsigned>(Attribute(cudaDevAttrMultiProcessorCount, memory_.device())) *
+                      kBlocksPerProcessor;
+  const CudaBuffer results(memory_, blocks * kRateThreads * sizeof(float));
+  const double seconds = Shortest([&](cudaStream_t stream) {
+    Launch(MultiplyAccumulate, blocks, kRateThreads, 0, stream, kRounds, 0.5f,
+           reinterpret_cast<float*>(results.data()));
+  });
+  return static_cast<double>(blocks) * kRateThreads * kMacChains * kRounds / seconds;
+}
+
+}  // namespace
+
+std::unique_ptr<Device> MakeCudaDevice(int index) { return std::make_unique<CudaDevice>(index); }
+
+}  // namespace bifrons::cuda
