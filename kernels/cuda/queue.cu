@@ -118,6 +118,7 @@ bool CudaQueue::Done(const Ticket& ticket) {
 
 std::shared_ptr<Event> CudaQueue::EventOf(uint64_t moment) {
   const std::lock_guard lock(mutex_);
+  BIFRONS_CHECK(moment <= recorded_, "a ticket that was never given");
   return moment <= reached_ ? nullptr : events_[moment - reached_ - 1];
 }
 

@@ -116,8 +116,8 @@ class CudaQueue final : public Queue {
   std::deque<std::shared_ptr<Event>> events_;  // of the moments after reached_
   std::deque<Timed> timed_;
   std::deque<Piece> pieces_;
-  PinnedMemory pinned_;
-  uint64_t pinned_head_ = 0, pinned_tail_ = 0;  // positions in the ring
+  const PinnedMemory ring_;
+  uint64_t head_ = 0, tail_ = 0;  // positions in the ring: what is between them is in use
 };
 
 }  // namespace bifrons::cuda

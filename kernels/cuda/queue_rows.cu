@@ -32,7 +32,7 @@ void LookUpIn(cudaStream_t stream, const CudaTable& table, const View& ids, cons
 }  // namespace
 
 void CudaQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
-  Multiply(stream(), static_cast<const CudaLinear&>(weight), x, row_class, epilogue, y);
+  cuda::Multiply(stream(), static_cast<const CudaLinear&>(weight), x, row_class, epilogue, y);
 }
 
 void CudaQueue::DoLookUp(const Table& base, View ids, View y) {
