@@ -1,0 +1,146 @@
+#include <bit>
+
+#include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/conv.h"
+#include "src/base/check.h"
+
+namespace bifrons::cuda {
+namespace {
+
+// Columns of packed weights: a multiple of what every tile but the large one takes.
+constexpr int64_t kColumns = 64;
+static_assert(kColumns % SmallConvTile::kChannels == 0 && kColumns % ThinConvTile::kChannels == 0);
+
+// The large tile reads least, where there are enough of them for every multiprocessor of a large GPU.
+constexpr int64_t kEnoughTiles = 256;
+
+struct CudaConv : Conv2d {
+  std::unique_ptr<CudaBuffer> weight;  // f32 or bf16 [depth, columns]: by tap, then by input channel
+  std::unique_ptr<CudaBuffer> bias;    // f32 [columns]
+  DType weight_type = DType::kF32;
+  int64_t depth = 0, columns = 0;
+};
+
+int64_t RoundedUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+bool Bf16Holds(const TensorView& numbers) {
+  if (numbers.dtype == DType::kBF16) return true;
+  for (int64_t i = 0; i < numbers.shape.elements(); i++) {
+    const float x = ElementAt(numbers, i);
+    if (std::bit_cast<uint32_t>(ToFloat(ToBF16(x))) != std::bit_cast<uint32_t>(x)) return false;
+  }
+  return true;
+}
+
+template <class In, class Weight, class Out, int kCount, class Tile>
+void LaunchConv(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
+                const View& out) {
+  const ConvShape& shape = conv.shape;
+  const ConvSizes sizes{.height = static_cast<int>(shape.height),
+                        .width = static_cast<int>(shape.width),
+                        .in_channels = static_cast<int>(shape.in_channels),
+                        .out_width = static_cast<int>(shape.out_width()),
+                        .out_channels = static_cast<int>(shape.out_channels),
+                        .kernel = shape.kernel,
+                        .stride = shape.stride,
+                        .padding = shape.padding(),
+                        .pixels = shape.out_height() * shape.out_width(),
+                        .depth = conv.depth,
+                        .weight_columns = conv.columns};
+  const bool wide = shape.out_channels % 4 == 0 && Aligned16(Bytes(out)) && Aligned16(Bytes(residual));
+  const auto blocks = [](int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); };
+  const dim3 grid(blocks(sizes.pixels, Tile::kPixels), blocks(shape.out_channels, Tile::kChannels));
+  Launch(ConvKernel<In, Weight, Out, kCount, Tile>, grid, Tile::kThreads, 0, stream, sizes,
+         static_cast<const In*>(At<In>(in)), reinterpret_cast<const Weight*>(conv.weight->data()),
+         reinterpret_cast<const float*>(conv.bias->data()), static_cast<const Out*>(At<Out>(residual)), wide,
+         At<Out>(out));
+}
+
+template <class In, class Weight, class Out>
+void LaunchTiles(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
+                 const View& out) {
+  constexpr int kCount = kPerVector<In>;
+  const ConvShape& shape = conv.shape;
+  const int64_t large_tiles = (shape.out_height() * shape.out_width() + LargeConvTile::kPixels - 1) /
+                              LargeConvTile::kPixels * shape.out_channels / LargeConvTile::kChannels;
+  if (shape.in_channels % kCount != 0 || !Aligned16(Bytes(in))) {
+    LaunchConv<In, Weight, Out, 1, SmallConvTile>(stream, conv, in, residual, out);
+  } else if (shape.out_channels <= ThinConvTile::kChannels) {
+    LaunchConv<In, Weight, Out, kCount, ThinConvTile>(stream, conv, in, residual, out);
+  } else if (shape.out_channels % LargeConvTile::kChannels == 0 && large_tiles >= kEnoughTiles) {
+    LaunchConv<In, Weight, Out, kCount, LargeConvTile>(stream, conv, in, residual, out);
+  } else {
+    LaunchConv<In, Weight, Out, kCount, SmallConvTile>(stream, conv, in, residual, out);
+  }
+}
+
+template <class In, class Out>
+void LaunchTyped(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
+                 const View& out) {
+  if (conv.weight_type == DType::kBF16) {
+    LaunchTiles<In, BF16, Out>(stream, conv, in, residual, out);
+  } else {
+    LaunchTiles<In, float, Out>(stream, conv, in, residual, out);
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, TensorView weight,
+                                 TensorView bias) {
+  constexpr int64_t kMaxChannels = kMaxGridYz * ThinConvTile::kChannels;
+  const int64_t taps = int64_t{shape.kernel} * shape.kernel;
+  BIFRONS_CHECK(shape.kernel == 1 || shape.kernel == 3);
+  BIFRONS_CHECK(shape.stride == 1 || (shape.stride == 2 && shape.kernel == 3));
+  BIFRONS_CHECK(shape.type == shape.output_type || shape.output_type == DType::kF32);
+  BIFRONS_CHECK(shape.out_height() > 0 && shape.out_width() > 0 && shape.out_channels <= kMaxChannels);
+  BIFRONS_CHECK(weight.shape.elements() == shape.out_channels * shape.in_channels * taps);
+  BIFRONS_CHECK(bias.empty() || bias.shape.elements() == shape.out_channels);
+
+  auto conv = std::make_unique<CudaConv>();
+  conv->shape = shape;
+  conv->depth = RoundedUp(taps * shape.in_channels, SmallConvTile::kDepth);
+  conv->columns = RoundedUp(shape.out_channels, kColumns);
+  conv->weight_type = Bf16Holds(weight) ? DType::kBF16 : DType::kF32;
+  Tensor packed = Tensor::Zeros(conv->weight_type, {conv->depth, conv->columns});
+  for (int64_t o = 0; o < shape.out_channels; o++) {
+    for (int64_t c = 0; c < shape.in_channels; c++) {
+      for (int64_t t = 0; t < taps; t++) {
+        const float x = ElementAt(weight, (o * shape.in_channels + c) * taps + t);
+        const int64_t at = (t * shape.in_channels + c) * conv->columns + o;
+        if (conv->weight_type == DType::kBF16) {
+          packed.as<BF16>()[at] = ToBF16(x);
+        } else {
+          packed.as<float>()[at] = x;
+        }
+      }
+    }
+  }
+  Tensor biases = Tensor::Zeros(DType::kF32, {conv->columns});
+  for (int64_t o = 0; o < shape.out_channels && !bias.empty(); o++)
+    biases.as<float>()[o] = ElementAt(bias, o);
+
+  const auto bring = [&memory](const Tensor& tensor) {
+    auto buffer = std::make_unique<CudaBuffer>(memory, tensor.bytes(), "convolutions' weights");
+    memory.Bring(tensor.data(), tensor.bytes(), buffer->data());
+    return buffer;
+  };
+  conv->weight = bring(packed);
+  conv->bias = bring(biases);
+  conv->bytes = packed.bytes() + biases.bytes();
+  return conv;
+}
+
+void Convolve(cudaStream_t stream, const Conv2d& packed, const View& in, const View& residual,
+              const View& out) {
+  const auto& conv = static_cast<const CudaConv&>(packed);
+  if (conv.shape.type == DType::kF32) {
+    LaunchTyped<float, float>(stream, conv, in, residual, out);
+  } else if (conv.shape.output_type == DType::kBF16) {
+    LaunchTyped<BF16, BF16>(stream, conv, in, residual, out);
+  } else {
+    LaunchTyped<BF16, float>(stream, conv, in, residual, out);
+  }
+}
+
+}  // namespace bifrons::cuda
