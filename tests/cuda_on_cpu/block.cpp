@@ -13,6 +13,9 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)(address), (void)(bytes))
 #endif
 
+constinit thread_local uint3 blockIdx = {0, 0, 0};
+constinit thread_local dim3 blockDim, gridDim;
+
 namespace cuda_emulator {
 
 constinit thread_local const LanePlace* here = nullptr;
@@ -61,21 +64,18 @@ Block::~Block() { ASAN_UNPOISON_MEMORY_REGION(shared_, kSharedRoom); }
 
 void Block::Run(const Grid& grid, uint64_t number) {
   grid_ = &grid;
-  BlockPlace::threads = grid.threads;
-  BlockPlace::grid = grid.blocks;
-  index = {static_cast<unsigned>(number % grid.blocks.x),
-           static_cast<unsigned>(number / grid.blocks.x % grid.blocks.y),
-           static_cast<unsigned>(number / grid.blocks.x / grid.blocks.y)};
+  blockDim = grid.threads;
+  gridDim = grid.blocks;
+  blockIdx = {static_cast<unsigned>(number % grid.blocks.x),
+              static_cast<unsigned>(number / grid.blocks.x % grid.blocks.y),
+              static_cast<unsigned>(number / grid.blocks.x / grid.blocks.y)};
   random_ = Random(grid.seed + number * 0x632BE59BD9B4E019u);
   BeginThreads();
   ClearShared();
   running = this;
   host_ = ThisThread();
   Lane* first = Next();
-  first->begun = true;
-  first->stack = free_stacks_.empty() ? std::make_unique<Stack>() : std::move(free_stacks_.back());
-  if (!free_stacks_.empty()) free_stacks_.pop_back();
-  first->context = first->stack->Begin(Entry);
+  BeginOnOwnStack(*first);
   here = first;
   Switch(host_, first->context);
   free_stacks_.push_back(std::move(left_stack_));
@@ -85,6 +85,7 @@ void Block::Run(const Grid& grid, uint64_t number) {
 }
 
 void Block::BeginThreads() {
+  const dim3 threads = grid_->threads;
   const size_t count = size_t{threads.x} * threads.y * threads.z, warps = count / kLanes;
   if (lanes_.size() != count) {
     lanes_ = std::vector<Lane>(count);
@@ -98,7 +99,6 @@ void Block::BeginThreads() {
     Lane& lane = lanes_[i];
     lane.thread = {static_cast<unsigned>(i % threads.x), static_cast<unsigned>(i / threads.x % threads.y),
                    static_cast<unsigned>(i / threads.x / threads.y)};
-    lane.block = this;
     lane.state = Lane::State::kReady;
     lane.begun = false;
     lane.number = i % kLanes;
@@ -163,18 +163,20 @@ Lane* Block::Next() {
   }
 }
 
+void Block::BeginOnOwnStack(Lane& lane) {
+  if (free_stacks_.empty()) free_stacks_.push_back(std::make_unique<Stack>());
+  lane.stack = std::move(free_stacks_.back());
+  free_stacks_.pop_back();
+  lane.context = lane.stack->Begin(Entry);
+  lane.begun = true;
+}
+
 // Runs others until the lane, which is not ready, is again.
 void Block::Yield(Lane& lane) {
   Lane* next = Next();
   if (next == &lane) return;
   here = next;
-  if (!next->begun) {
-    next->begun = true;
-    if (free_stacks_.empty()) free_stacks_.push_back(std::make_unique<Stack>());
-    next->stack = std::move(free_stacks_.back());
-    free_stacks_.pop_back();
-    next->context = next->stack->Begin(Entry);
-  }
+  if (!next->begun) BeginOnOwnStack(*next);
   Switch(lane.context, next->context);
   if (left_stack_ != nullptr) free_stacks_.push_back(std::move(left_stack_));
 }
@@ -199,6 +201,7 @@ void Block::LiveOn() {
     if (next != nullptr && !next->begun) {
       next->begun = true;
       next->stack = std::move(done.stack);
+      next->context = done.context;
       continue;
     }
     left_stack_ = std::move(done.stack);
@@ -311,7 +314,8 @@ void Block::CheckShared() const {
 void Block::DieHere(const char* what) const {
   const unsigned thread =
       here == nullptr ? 0 : static_cast<unsigned>(static_cast<const Lane*>(here) - lanes_.data());
-  Die("%s: kernel %s, block (%u, %u, %u), thread %u", what, grid_->kernel, index.x, index.y, index.z, thread);
+  Die("%s: kernel %s, block (%u, %u, %u), thread %u", what, grid_->kernel, blockIdx.x, blockIdx.y, blockIdx.z,
+      thread);
 }
 
 void Block::Stuck() const {

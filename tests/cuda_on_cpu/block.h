@@ -57,7 +57,7 @@ class Warp {
 };
 
 /// Runs blocks, one after the other, on the calling thread of the host.
-class Block : private BlockPlace {
+class Block {
  public:
   Block();
   ~Block();
@@ -78,10 +78,10 @@ class Block : private BlockPlace {
 
   static void Entry();
   void BeginThreads();
-  void Shuffle(Warp& warp);
   void Released(Warp& warp);
   Lane* Next();
   Warp* NextWarp();
+  void BeginOnOwnStack(Lane& lane);
   void Yield(Lane& lane);
   void LiveOn();
   [[noreturn]] void Stuck() const;

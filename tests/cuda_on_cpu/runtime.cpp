@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "tests/cuda_on_cpu/emulator.h"
 #include "tests/cuda_on_cpu/launch.h"
@@ -499,7 +500,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   NEEDS_A_DRIVER();
   const std::shared_ptr<CUevent_st> wanted = state.streams.Of(event);
-  state.streams.Until([&, moment = wanted->recorded] { return wanted->reached >= moment; }, nullptr);
+  state.streams.Until([&, moment = wanted->recorded] { return wanted->reached >= moment; }, wanted->stream);
   return cudaSuccess;
 }
 

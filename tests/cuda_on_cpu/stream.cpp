@@ -50,6 +50,7 @@ std::shared_ptr<CUevent_st> Streams::Of(cudaEvent_t event) {
 
 void Streams::Record(cudaEvent_t event, cudaStream_t stream) {
   const std::shared_ptr<CUevent_st> shared = Of(event);
+  shared->stream = stream;
   Give(stream, [shared, moment = ++shared->recorded] {
     shared->reached = std::max(shared->reached, moment);
     shared->time = std::chrono::steady_clock::now();
@@ -86,7 +87,7 @@ void Streams::GoOn(CUstream_st& stream) {
 void Streams::Until(const std::function<bool()>& reached, const CUstream_st* wanted) {
   while (!reached()) {
     const std::vector<CUstream_st*> ready = Ready();
-    if (ready.empty()) Die("streams wait for each other, or for an event that is never recorded");
+    if (ready.empty()) Die("streams wait for each other");
     CUstream_st* next = ready[random_.Below(static_cast<uint32_t>(ready.size()))];
     const auto asked = std::find(ready.begin(), ready.end(), wanted);
     if (seed_ % 3 == 0 && asked != ready.end()) next = *asked;
@@ -97,7 +98,8 @@ void Streams::Until(const std::function<bool()>& reached, const CUstream_st* wan
 
 void Streams::Step() {
   const std::vector<CUstream_st*> ready = Ready();
-  if (!ready.empty()) GoOn(*ready[random_.Below(static_cast<uint32_t>(ready.size()))]);
+  if (ready.empty()) Die("streams wait for each other");
+  GoOn(*ready[random_.Below(static_cast<uint32_t>(ready.size()))]);
 }
 
 bool Streams::AllDone() const {

@@ -11,9 +11,12 @@
 
 #include "tests/cuda_on_cpu/random.h"
 
+struct CUstream_st;
+
 struct CUevent_st {
   bool timed = false;
   uint64_t recorded = 0, reached = 0;
+  const CUstream_st* stream = nullptr;         // where it was recorded last
   std::chrono::steady_clock::time_point time;  // when it was reached last
 };
 
@@ -49,7 +52,7 @@ class Streams {
 
   /// Does work until `reached`, preferably not what is waited for (of `wanted`).
   void Until(const std::function<bool()>& reached, const CUstream_st* wanted);
-  /// Does one piece of work of any stream, if there is any that can be done.
+  /// Does one piece of work of any stream; there must be some.
   void Step();
   bool AllDone() const;
 

@@ -18,6 +18,7 @@
 #define __host__
 #define __forceinline__ inline __attribute__((always_inline))
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 // ---- types
 // -------------------------------------------------------------------------------------------------
@@ -195,13 +196,8 @@ inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event) {
 
 namespace cuda_emulator {
 
-struct BlockPlace {
-  uint3 index;
-  dim3 threads, grid;
-};
 struct LanePlace {
   uint3 thread;
-  const BlockPlace* block;
 };
 /// Of the thread that runs; null outside kernels.
 extern constinit thread_local const LanePlace* here;
@@ -279,9 +275,8 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
 // ----------------------------------------------------------------------------------
 
 #define threadIdx (::cuda_emulator::here->thread)
-#define blockIdx (::cuda_emulator::here->block->index)
-#define blockDim (::cuda_emulator::here->block->threads)
-#define gridDim (::cuda_emulator::here->block->grid)
+extern constinit thread_local uint3 blockIdx;
+extern constinit thread_local dim3 blockDim, gridDim;
 #define __syncthreads() ::cuda_emulator::Barrier(__FILE__, __LINE__)
 
 template <class T>
