@@ -37,14 +37,18 @@ Arena::~Arena() {
   munmap(begin_, kBytes);
 }
 
-void Arena::Open() const {
-  if (used_ > 0 && mprotect(begin_, (used_ + kPage - 1) / kPage * kPage, PROT_READ | PROT_WRITE) != 0)
+void Arena::Open() {
+  const size_t used = (used_ + kPage - 1) / kPage * kPage;
+  if (open_ == used) return;
+  if (mprotect(begin_ + open_, used - open_, PROT_READ | PROT_WRITE) != 0)
     Die("the device's memory cannot be opened");
+  open_ = used;
 }
 
-void Arena::Close() const {
-  if (used_ > 0 && mprotect(begin_, (used_ + kPage - 1) / kPage * kPage, PROT_NONE) != 0)
-    Die("the device's memory cannot be closed");
+void Arena::Close() {
+  if (open_ == 0) return;
+  if (mprotect(begin_, open_, PROT_NONE) != 0) Die("the device's memory cannot be closed");
+  open_ = 0;
 }
 
 Allocation* Arena::Take(size_t bytes, size_t limit) {
@@ -64,7 +68,6 @@ Allocation* Arena::Take(size_t bytes, size_t limit) {
     Poison(taken);
     for (size_t i = bytes; i < size; i++) begin_[at + i] = GuardByte(i);
     ASAN_POISON_MEMORY_REGION(begin_ + at + bytes, size - bytes);
-    Close();
     return &taken;
   }
   return nullptr;
@@ -84,7 +87,6 @@ void Arena::GiveBack(const Allocation& allocation) {
   }
   std::memset(begin_ + at, kNan, size);
   ASAN_POISON_MEMORY_REGION(begin_ + at, size);
-  Close();
   taken_ -= bytes;
   live_.erase(begin_ + at);
   auto it = free_.emplace(at, size).first;

@@ -26,9 +26,9 @@ class Arena {
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
-  /// For the time of a kernel or a copy.
-  void Open() const;
-  void Close() const;
+  /// For the time of kernels and copies.
+  void Open();
+  void Close();
 
   /// Null when `limit` bytes are taken. The least address that is free.
   Allocation* Take(size_t bytes, size_t limit);
@@ -48,6 +48,7 @@ class Arena {
 
   uint8_t* begin_;
   size_t used_ = 0;   // bytes from the beginning that were ever taken
+  size_t open_ = 0;   // and of these, open
   size_t taken_ = 0;  // bytes
   uint64_t last_id_ = 0;
   std::map<size_t, size_t> free_;              // offset → bytes

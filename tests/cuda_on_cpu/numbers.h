@@ -21,7 +21,7 @@ class Stream {
   cudaStream_t stream_ = nullptr;
 };
 
-/// Device memory.
+/// Device memory, until all work is done.
 template <class T>
 class Numbers {
  public:
@@ -32,7 +32,10 @@ class Numbers {
           "a copy");
     Check(cudaStreamSynchronize(stream), "a copy");
   }
-  ~Numbers() { cudaFree(data_); }
+  ~Numbers() {
+    cudaDeviceSynchronize();
+    cudaFree(data_);
+  }
   Numbers(const Numbers&) = delete;
 
   T* data() const { return data_; }

@@ -35,9 +35,11 @@ State& TheState() {
   return *state;
 }
 
-// The calls' own: the emulator is theirs alone, and their errors are remembered.
+// For the time of a call the emulator is its alone; then the device's memory is closed again.
 struct Call {
   Call() : state(TheState()), lock(state.mutex) {}
+  ~Call() { state.arena.Close(); }
+  Call(const Call&) = delete;
   State& state;
   std::lock_guard<std::recursive_mutex> lock;
 };
@@ -80,7 +82,6 @@ void GiveWith(State& state, cudaStream_t stream, const char* call, std::vector<u
               "device memory was freed before the work on it was done");
     state.arena.Open();
     run();
-    state.arena.Close();
   });
 }
 

@@ -233,15 +233,15 @@ void AddAddresses(std::vector<Address>& addresses, const T& argument) {
   if constexpr (std::is_pointer_v<T>) {
     addresses.push_back({argument, true});
   } else if constexpr (std::is_class_v<T>) {
-    T plain = argument;
-#if __has_builtin(__builtin_clear_padding)
-    __builtin_clear_padding(&plain);  // where what is left of another pointer may stand
-#endif
+#if __has_builtin(__builtin_clear_padding)  // which may hold any old address
+    T members = argument;
+    __builtin_clear_padding(&members);
     for (size_t at = 0; at + sizeof(void*) <= sizeof(T); at += sizeof(void*)) {
       const void* word;
-      std::memcpy(&word, reinterpret_cast<const unsigned char*>(&plain) + at, sizeof word);
+      std::memcpy(&word, reinterpret_cast<const unsigned char*>(&members) + at, sizeof word);
       addresses.push_back({word, false});
     }
+#endif
   }
 }
 cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::vector<Address> addresses,
