@@ -78,22 +78,24 @@ constexpr int kDecodeColumns = kDecodeThreads / kWarp * kColumnsOfWarp;  // of a
 
 /// Adds each of kCount values up over a warp, in the order of WarpSum, with fewer than kCount + 5 shuffles:
 /// at every step the lanes' halves share the values. A lane gets that of index lane / (32 / kCount).
-template <int kCount>
-__device__ __forceinline__ float ScatteredSum(float (&values)[kCount]) {
-  const int lane = threadIdx.x % kWarp;
-  int mask = kWarp / 2;
+/// (Unrolled by recursion: what a loop's variable indexes would stand in memory.)
+template <int kCount, int kMask = kWarp / 2, int kRoom>
+__device__ __forceinline__ float ScatteredSum(float (&values)[kRoom]) {
+  if constexpr (kMask == 0) {
+    return values[0];
+  } else if constexpr (kCount == 1) {
+    values[0] += ShuffleXor(values[0], kMask);
+    return ScatteredSum<1, kMask / 2>(values);
+  } else {
+    const bool upper = threadIdx.x & kMask;
 #pragma unroll
-  for (int count = kCount / 2; count > 0; count /= 2, mask /= 2) {
-    const bool upper = lane & mask;
-#pragma unroll
-    for (int i = 0; i < count; i++) {
-      const float kept = upper ? values[i + count] : values[i];
-      const float given = upper ? values[i] : values[i + count];
-      values[i] = kept + ShuffleXor(given, mask);
+    for (int i = 0; i < kCount / 2; i++) {
+      const float kept = upper ? values[i + kCount / 2] : values[i];
+      const float given = upper ? values[i] : values[i + kCount / 2];
+      values[i] = kept + ShuffleXor(given, kMask);
     }
+    return ScatteredSum<kCount / 2, kMask / 2>(values);
   }
-  for (; mask > 0; mask /= 2) values[0] += ShuffleXor(values[0], mask);
-  return values[0];
 }
 
 /// A block for every kDecodeColumns columns and kRows rows; blocks of the same columns are neighbours, and
@@ -146,7 +148,7 @@ __global__ void __launch_bounds__(kDecodeThreads) DecodeProduct(const __grid_con
     }
   }
   constexpr int kLanesOfSum = kWarp / (kRows * kColumnsOfWarp);
-  const float sum = ScatteredSum(sums);
+  const float sum = ScatteredSum<kRows * kColumnsOfWarp>(sums);
   const float gated = ShuffleXor(sum, 2 * kLanesOfSum);
   const int index = lane / kLanesOfSum;
   if (lane % kLanesOfSum == 0) {
