@@ -129,12 +129,10 @@ void Block::Released(Warp& warp) {
 }
 
 Warp* Block::NextWarp() {
-  const size_t count = warp_order_.size();
-  for (size_t k = 0; k < count; k++) {
-    const size_t at = (warp_at_ + k) % count;
-    if (warps_[warp_order_[at]].ready == 0) continue;
-    warp_at_ = at;
-    return &warps_[warp_order_[at]];
+  if (Warp& same = warps_[warp_order_[warp_at_]]; same.ready > 0) return &same;
+  for (size_t k = 1; k < warp_order_.size(); k++) {
+    if (++warp_at_ == warp_order_.size()) warp_at_ = 0;
+    if (Warp& warp = warps_[warp_order_[warp_at_]]; warp.ready > 0) return &warp;
   }
   return nullptr;
 }

@@ -252,6 +252,22 @@ TEST_CASE("kernels may use pinned memory, and no other of the host's") {
       },
       line);
   CheckAborts([&] { Launch(CopyNumbers, 1, 32, 0, stream, registered.data(), out.data()); }, line);
+  const auto freed_too_early = [&](const auto& use) {
+    return [&, use] {
+      float* early = nullptr;
+      cudaMallocHost(&early, 32 * sizeof(float));
+      use(early);
+      cudaFreeHost(early);
+      cudaMallocHost(&early, 32 * sizeof(float));  // in its place, even
+      cudaStreamSynchronize(stream);
+    };
+  };
+  const std::string freed = "pinned memory was freed before the work on it was done";
+  CheckAborts(freed_too_early([&](float* p) { Launch(CopyNumbers, 1, 32, 0, stream, p, out.data()); }),
+              freed);
+  CheckAborts(
+      freed_too_early([&](float* p) { cudaMemcpyAsync(out.data(), p, 32, cudaMemcpyHostToDevice, stream); }),
+      freed);
 }
 
 TEST_CASE("memory that was freed, or that is too small, is told of") {

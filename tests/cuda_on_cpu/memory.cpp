@@ -117,11 +117,16 @@ Allocation* Arena::Find(uint64_t id) {
 }
 
 void* PinnedMemory::Take(size_t bytes) {
-  void* memory =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return nullptr;
-  std::memset(memory, kNan, bytes);
-  ranges_[static_cast<uint8_t*>(memory)] = {bytes, true};
+  void* memory = nullptr;
+  if (const auto freed = freed_.find(bytes); freed != freed_.end()) {
+    memory = freed->second;
+    freed_.erase(freed);
+  } else {
+    memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) return nullptr;
+    std::memset(memory, kNan, bytes);
+  }
+  ranges_[static_cast<uint8_t*>(memory)] = {bytes, true, ++last_id_};
   return memory;
 }
 
@@ -129,13 +134,14 @@ void PinnedMemory::Free(void* memory) {
   const auto it = ranges_.find(static_cast<uint8_t*>(memory));
   if (it == ranges_.end() || !it->second.own)
     Die("cudaFreeHost of memory that was not taken by cudaMallocHost");
-  munmap(memory, it->second.bytes);
+  std::memset(memory, kNan, it->second.bytes);
+  freed_.emplace(it->second.bytes, memory);
   ranges_.erase(it);
 }
 
 void PinnedMemory::Register(void* memory, size_t bytes) {
-  if (bytes == 0 || Contains(memory)) Die("cudaHostRegister of nothing or of registered memory");
-  ranges_[static_cast<uint8_t*>(memory)] = {bytes, false};
+  if (bytes == 0 || Find(memory) != 0) Die("cudaHostRegister of nothing or of registered memory");
+  ranges_[static_cast<uint8_t*>(memory)] = {bytes, false, ++last_id_};
 }
 
 void PinnedMemory::Unregister(void* memory) {
@@ -144,12 +150,17 @@ void PinnedMemory::Unregister(void* memory) {
   ranges_.erase(it);
 }
 
-bool PinnedMemory::Contains(const void* p) const {
+uint64_t PinnedMemory::Find(const void* p) const {
   const auto* byte = static_cast<const uint8_t*>(p);
-  auto it = ranges_.upper_bound(byte);
-  if (it == ranges_.begin()) return false;
+  const auto it = ranges_.upper_bound(byte);
+  if (it == ranges_.begin()) return 0;
   const auto& [begin, range] = *std::prev(it);
-  return byte < begin + range.bytes;
+  return byte < begin + range.bytes ? range.id : 0;
+}
+
+bool PinnedMemory::Has(uint64_t id) const {
+  return std::any_of(ranges_.begin(), ranges_.end(),
+                     [id](const auto& range) { return range.second.id == id; });
 }
 
 bool IsMapped(const void* p) {

@@ -58,19 +58,24 @@ class Arena {
 /// Host memory that kernels may use, and that copies need no detour for.
 class PinnedMemory {
  public:
-  /// Null when there is none.
+  /// NaN; null when there is none.
   void* Take(size_t bytes);
   void Free(void* memory);
   void Register(void* memory, size_t bytes);
   void Unregister(void* memory);
-  bool Contains(const void* p) const;
+  /// What a pointer points into, never 0; 0 for memory that is not pinned.
+  uint64_t Find(const void* p) const;
+  bool Has(uint64_t id) const;
 
  private:
   struct Range {
     size_t bytes;
     bool own;
+    uint64_t id;
   };
   std::map<const uint8_t*, Range> ranges_;
+  std::multimap<size_t, void*> freed_;  // by size, NaN; touching new pages takes longer than all else
+  uint64_t last_id_ = 0;
 };
 
 /// Whether a kernel's argument would be memory of the host: some mapped page.

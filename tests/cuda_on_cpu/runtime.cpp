@@ -55,31 +55,39 @@ void Require(bool right, const char* call, const char* what) {
   if (!right) Die("%s: %s", call, what);
 }
 
-// Device memory [p, p + bytes) of one allocation, by its id.
-uint64_t DeviceRange(State& state, const char* call, const void* p, size_t bytes) {
+// Memory that given work is done on.
+struct Used {
+  std::vector<uint64_t> device, pinned;
+};
+
+// Device memory [p, p + bytes) of one allocation.
+void AddDevice(State& state, const char* call, const void* p, size_t bytes, Used& used) {
   Require(state.arena.Contains(p), call, "an address of the host's for one of the device's");
   const Allocation* found = state.arena.Find(p);
   Require(found != nullptr && !found->leaving, call, "device memory that was freed or never taken");
   Require(static_cast<const uint8_t*>(p) + bytes <= found->begin + found->bytes, call,
           "more than the device memory that was taken");
-  return found->id;
+  used.device.push_back(found->id);
 }
 
-void HostRange(State& state, const char* call, const void* p, size_t bytes) {
+// Host memory; of one allocation where it is pinned.
+void AddHost(State& state, const char* call, const void* p, size_t bytes, Used& used) {
   Require(p != nullptr && !state.arena.Contains(p), call, "an address of the device's for one of the host's");
-  if (bytes > 0 && state.pinned.Contains(p)) {
-    Require(state.pinned.Contains(static_cast<const uint8_t*>(p) + bytes - 1), call,
-            "more than the pinned memory that was taken");
-  }
+  const uint64_t pinned = state.pinned.Find(p);
+  if (pinned == 0) return;
+  Require(state.pinned.Find(static_cast<const uint8_t*>(p) + bytes - 1) == pinned, call,
+          "more than the pinned memory that was taken");
+  used.pinned.push_back(pinned);
 }
 
 // Gives the stream work on memory that must still be there when it is done.
-void GiveWith(State& state, cudaStream_t stream, const char* call, std::vector<uint64_t> memory,
-              std::function<void()> run) {
-  state.streams.Give(stream, [&state, call, memory = std::move(memory), run = std::move(run)] {
-    for (const uint64_t id : memory)
+void GiveWith(State& state, cudaStream_t stream, const char* call, Used used, std::function<void()> run) {
+  state.streams.Give(stream, [&state, call, used = std::move(used), run = std::move(run)] {
+    for (const uint64_t id : used.device)
       Require(state.arena.Find(id) != nullptr, call,
               "device memory was freed before the work on it was done");
+    for (const uint64_t id : used.pinned)
+      Require(state.pinned.Has(id), call, "pinned memory was freed before the work on it was done");
     state.arena.Open();
     run();
   });
@@ -102,17 +110,15 @@ cudaError_t GiveCopy(const char* call, void* to, size_t to_pitch, const void* fr
   }
   Require(to_pitch >= width && from_pitch >= width, call, "lines that overlap");
   const size_t to_bytes = (height - 1) * to_pitch + width, from_bytes = (height - 1) * from_pitch + width;
-  std::vector<uint64_t> memory;
+  Used used;
   const bool to_device = kind != cudaMemcpyDeviceToHost, from_device = kind != cudaMemcpyHostToDevice;
-  if (to_device) memory.push_back(DeviceRange(state, call, to, to_bytes));
-  if (!to_device) HostRange(state, call, to, to_bytes);
-  if (from_device) memory.push_back(DeviceRange(state, call, from, from_bytes));
-  if (!from_device) HostRange(state, call, from, from_bytes);
+  to_device ? AddDevice(state, call, to, to_bytes, used) : AddHost(state, call, to, to_bytes, used);
+  from_device ? AddDevice(state, call, from, from_bytes, used) : AddHost(state, call, from, from_bytes, used);
   if (to_device && from_device) {
     const auto a = reinterpret_cast<uintptr_t>(to), b = reinterpret_cast<uintptr_t>(from);
     Require(a + to_bytes <= b || b + from_bytes <= a, call, "memory that overlaps");
   }
-  GiveWith(state, stream, call, std::move(memory),
+  GiveWith(state, stream, call, std::move(used),
            [=] { CopyLines(to, to_pitch, from, from_pitch, width, height); });
   return cudaSuccess;
 }
@@ -170,16 +176,19 @@ cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::ve
   const bool more = allowed != state.allowed_shared.end();
   Require(config.dynamicSmemBytes <= (more ? std::max(allowed->second, kMostShared) : kMostShared),
           call.c_str(), "more shared memory than the kernel was allowed");
-  std::vector<uint64_t> memory;
+  Used used;
   for (const Address& address : addresses) {
     if (address.value == nullptr) continue;
-    if (state.arena.Contains(address.value)) {
+    const uint64_t pinned = state.pinned.Find(address.value);
+    if (pinned != 0) {
+      used.pinned.push_back(pinned);
+    } else if (state.arena.Contains(address.value)) {
       const Allocation* found = state.arena.Find(address.value);
       if (found == nullptr && !address.is_pointer) continue;
       Require(found != nullptr && !found->leaving, call.c_str(),
               "device memory that was freed or never taken");
-      memory.push_back(found->id);
-    } else if (!state.pinned.Contains(address.value)) {
+      used.device.push_back(found->id);
+    } else {
       Require(!address.is_pointer && !IsMapped(address.value), call.c_str(), "memory that only the host has");
     }
   }
@@ -189,7 +198,7 @@ cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::ve
             .more_shared = more,
             .kernel = "",
             .thread = std::move(thread)};
-  GiveWith(state, config.stream, "a launch", std::move(memory),
+  GiveWith(state, config.stream, "a launch", std::move(used),
            [&state, name, grid = std::move(grid)]() mutable {
              grid.kernel = name.c_str();
              grid.order = state.settings.order;
@@ -349,7 +358,7 @@ cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t stream) {
   Allocation* taken = nullptr;
   if (const cudaError_t error = Take(state, memory, bytes, &taken); error != cudaSuccess) return error;
   taken->pool_stream = stream;
-  GiveWith(state, stream, "cudaMallocAsync", {taken->id},
+  GiveWith(state, stream, "cudaMallocAsync", {{taken->id}, {}},
            [&state, id = taken->id] { state.arena.Poison(*state.arena.Find(id)); });
   return cudaSuccess;
 }
@@ -404,7 +413,7 @@ cudaError_t cudaHostRegister(void* memory, size_t bytes, unsigned flags) {
   NEEDS_A_DRIVER();
   Require((flags & ~(cudaHostRegisterPortable | cudaHostRegisterMapped | cudaHostRegisterReadOnly)) == 0,
           "cudaHostRegister", "other flags");
-  HostRange(state, "cudaHostRegister", memory, 0);
+  Require(!state.arena.Contains(memory), "cudaHostRegister", "memory of the device's");
   state.pinned.Register(memory, bytes);
   return cudaSuccess;
 }
@@ -417,7 +426,8 @@ cudaError_t cudaHostUnregister(void* memory) {
 
 cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned flags) {
   NEEDS_A_DRIVER();
-  Require(flags == 0 && state.pinned.Contains(host), "cudaHostGetDevicePointer", "memory that is not pinned");
+  Require(flags == 0 && state.pinned.Find(host) != 0, "cudaHostGetDevicePointer",
+          "memory that is not pinned");
   *device = host;
   return cudaSuccess;
 }
@@ -435,8 +445,9 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
   NEEDS_A_DRIVER();
   if (bytes == 0) return cudaSuccess;
-  const uint64_t id = DeviceRange(state, "cudaMemsetAsync", memory, bytes);
-  GiveWith(state, stream, "cudaMemsetAsync", {id}, [=] { std::memset(memory, value, bytes); });
+  Used used;
+  AddDevice(state, "cudaMemsetAsync", memory, bytes, used);
+  GiveWith(state, stream, "cudaMemsetAsync", std::move(used), [=] { std::memset(memory, value, bytes); });
   return cudaSuccess;
 }
 
