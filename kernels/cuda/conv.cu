@@ -7,12 +7,15 @@
 namespace bifrons::cuda {
 namespace {
 
-// Columns of packed weights: a multiple of what every tile but the large one takes.
-constexpr int64_t kColumns = 64;
+// Packed weights are a multiple of these: of what a step takes of the depth, and of the channels of every
+// tile but the large one.
+constexpr int64_t kDepth = 16, kColumns = 64;
+static_assert(kDepth % LargeConvTile::kDepth == 0 && kDepth % SmallConvTile::kDepth == 0 &&
+              kDepth % ThinConvTile::kDepth == 0);
 static_assert(kColumns % SmallConvTile::kChannels == 0 && kColumns % ThinConvTile::kChannels == 0);
 
-// The large tile reads least, where there are enough of them for every multiprocessor of a large GPU.
-constexpr int64_t kEnoughTiles = 256;
+// The large tile reads least, where there are enough of them for the multiprocessors of a large GPU.
+constexpr int64_t kEnoughTiles = 128;
 
 struct CudaConv : Conv2d {
   std::unique_ptr<CudaBuffer> weight;  // f32 or bf16 [depth, columns]: by tap, then by input channel
@@ -99,7 +102,7 @@ std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, T
 
   auto conv = std::make_unique<CudaConv>();
   conv->shape = shape;
-  conv->depth = RoundedUp(taps * shape.in_channels, SmallConvTile::kDepth);
+  conv->depth = RoundedUp(taps * shape.in_channels, kDepth);
   conv->columns = RoundedUp(shape.out_channels, kColumns);
   conv->weight_type = Bf16Holds(weight) ? DType::kBF16 : DType::kF32;
   Tensor packed = Tensor::Zeros(conv->weight_type, {conv->depth, conv->columns});

@@ -19,20 +19,24 @@ struct ConvSizes {
 /// A block's piece of the output, and what each of its threads computes of it. The tile's pixels are dealt
 /// out in groups of up to four, channels in groups of four, so that the threads of a warp read shared memory
 /// side by side.
-template <int kPixelsOfTile, int kChannelsOfTile, int kPixelsOfThread, int kChannelsOfThread>
+template <int kPixelsOfTile, int kChannelsOfTile, int kPixelsOfThread, int kChannelsOfThread, int kTerms>
 struct ConvTile {
   static constexpr int kPixels = kPixelsOfTile, kChannels = kChannelsOfTile;
   static constexpr int kThreadPixels = kPixelsOfThread, kThreadChannels = kChannelsOfThread;
   static constexpr int kAcross = kChannels / kThreadChannels;  // threads side by side
   static constexpr int kDown = kPixels / kThreadPixels;
   static constexpr int kThreads = kAcross * kDown;
-  static constexpr int kDepth = 16;  // products' terms between two barriers
+  static constexpr int kDepth = kTerms;  // of the sums, between two barriers
+  // Of a multiprocessor, which leaves 128 registers to a thread.
+  static constexpr int kBlocks = 512 / kThreads;
+  // Terms whose numbers are loaded ahead, which takes registers.
+  static constexpr int kUnrolled = kThreadPixels * kThreadChannels < 64 ? kDepth : 1;
   static constexpr int kGroup = kThreadPixels < 4 ? kThreadPixels : 4;
   static_assert(kThreadPixels % kGroup == 0 && kThreadChannels % 4 == 0 && kThreads % kWarp == 0);
 };
-using LargeConvTile = ConvTile<128, 128, 8, 8>;
-using SmallConvTile = ConvTile<32, 64, 4, 4>;
-using ThinConvTile = ConvTile<128, 4, 1, 4>;  // of pictures
+using LargeConvTile = ConvTile<128, 128, 8, 8, 8>;
+using SmallConvTile = ConvTile<32, 64, 4, 4, 16>;
+using ThinConvTile = ConvTile<128, 4, 1, 4, 16>;  // of pictures
 
 /// The patches' side: kCount input channels at once for each of a thread's pixels, zero outside of the map.
 template <class In, int kCount, class Tile>
@@ -44,30 +48,33 @@ class PatchLoader {
   static_assert(Tile::kThreads % kAcross == 0);
 
   __device__ __forceinline__ PatchLoader(const ConvSizes& sizes, const In* in, int64_t first_pixel)
-      : sizes_(sizes), in_(in) {
+      : sizes_(sizes) {
     channel_ = static_cast<int>(threadIdx.x) % kAcross * kCount;
     Settle();
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
-      const int64_t pixel = first_pixel + PixelOf(i);
-      const int64_t y = pixel / sizes.out_width;
-      // A pixel beyond the last has a line far outside.
-      y_[i] = pixel < sizes.pixels ? static_cast<int>(y) * sizes.stride - sizes.padding : -(1 << 30);
-      x_[i] = static_cast<int>(pixel - y * sizes.out_width) * sizes.stride - sizes.padding;
+      const int64_t pixel = first_pixel + PixelOf(i), line = pixel / sizes.out_width;
+      const bool is_there = InTile(i) && pixel < sizes.pixels;
+      const int64_t y = line * sizes.stride - sizes.padding;
+      const int64_t x = (pixel - line * sizes.out_width) * sizes.stride - sizes.padding;
+      corner_[i] = in + (y * sizes.width + x) * sizes.in_channels;
+      y_[i] = is_there ? static_cast<int>(y) : kNowhere;
+      x_[i] = static_cast<int>(x);
     }
   }
 
   /// The numbers of this step, and on to the next.
   __device__ __forceinline__ void Next(float (&numbers)[kLoads][kCount]) {
+    const int64_t tap = (int64_t{tap_y_} * sizes_.width + tap_x_) * sizes_.in_channels + channel_;
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
-      const int y = y_[i] + tap_y_, x = x_[i] + tap_x_;
-      const bool is_there =
-          tap_y_ < sizes_.kernel && y >= 0 && y < sizes_.height && x >= 0 && x < sizes_.width;
+      // Negative ones are large, too.
+      const auto y = static_cast<uint32_t>(y_[i] + tap_y_), x = static_cast<uint32_t>(x_[i] + tap_x_);
+      const bool is_there = tap_y_ < sizes_.kernel && y < static_cast<uint32_t>(sizes_.height) &&
+                            x < static_cast<uint32_t>(sizes_.width);
 #pragma unroll
       for (int j = 0; j < kCount; j++) numbers[i][j] = 0;
-      if (is_there && InTile(i))
-        Load(in_ + (int64_t{y} * sizes_.width + x) * sizes_.in_channels + channel_, numbers[i]);
+      if (is_there) Load(corner_[i] + tap, numbers[i]);
     }
     channel_ += Tile::kDepth;
     Settle();
@@ -100,10 +107,13 @@ class PatchLoader {
     }
   }
 
+  static constexpr int kNowhere = -(1 << 30);  // a line that no tap leads into the map
+
   const ConvSizes& sizes_;
-  const In* in_;
   int channel_, tap_x_ = 0, tap_y_ = 0;
-  int y_[kLoads], x_[kLoads];  // of the first tap in the input
+  // Of each pixel's first tap in the input.
+  const In* corner_[kLoads];
+  int y_[kLoads], x_[kLoads];
 };
 
 /// The weights' side.
@@ -114,16 +124,19 @@ class WeightLoader {
   static constexpr int kAcross = Tile::kChannels / kCount;
   static constexpr int kAll = Tile::kDepth * kAcross;
   static constexpr int kLoads = (kAll + Tile::kThreads - 1) / Tile::kThreads;
+  static_assert(Tile::kThreads % kAcross == 0);
 
   /// weight [depth, columns].
   __device__ __forceinline__ WeightLoader(const Weight* weight, int64_t columns, int64_t first_channel)
-      : next_(weight + first_channel), columns_(columns) {}
+      : columns_(columns) {
+    const int thread = static_cast<int>(threadIdx.x);
+    next_ = weight + thread / kAcross * columns + first_channel + thread % kAcross * kCount;
+  }
 
   __device__ __forceinline__ void Next(float (&numbers)[kLoads][kCount]) {
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
-      if (InTile(i))
-        Load(next_ + int64_t{Index(i) / kAcross} * columns_ + Index(i) % kAcross * kCount, numbers[i]);
+      if (InTile(i)) Load(next_ + i * (Tile::kThreads / kAcross) * columns_, numbers[i]);
     }
     next_ += Tile::kDepth * columns_;
   }
@@ -157,7 +170,7 @@ class WeightLoader {
 /// (+ residual, which may be out; null: none). Block (x, y) has tile x of the pixels and tile y of the
 /// channels. kCount: of in's numbers at once; wide: whether four of out's may be loaded and stored at once.
 template <class In, class Weight, class Out, int kCount, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads)
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
     ConvKernel(ConvSizes sizes, const In* in, const Weight* weight, const float* bias, const Out* residual,
                bool wide, Out* out) {
   using Patches = PatchLoader<In, kCount, Tile>;
@@ -190,7 +203,7 @@ __global__ void __launch_bounds__(Tile::kThreads)
     if (!is_last) patch_loader.Next(patch_numbers), weight_loader.Next(weight_numbers);
     const float* const p = patches + step % 2 * kPatches + down * Tile::kGroup;
     const float* const w = weights + step % 2 * kWeights + across * 4;
-#pragma unroll
+#pragma unroll Tile::kUnrolled
     for (int k = 0; k < kDepth; k++) {
       float pixel[Tile::kThreadPixels / Tile::kGroup][Tile::kGroup];
       float channel[Tile::kThreadChannels / 4][4];
