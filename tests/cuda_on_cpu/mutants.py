@@ -13,8 +13,40 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 SECONDS = 300  # a fault may make a kernel go on for ever
 
-# name, file of kernels/cuda, text, what stands there instead, the op matrix's cases that find it
-MUTANTS = []
+# name, file of kernels/cuda, text, what stands there instead, and what finds it: cases of the op matrix, or
+# "queues" (cuda_queue_test)
+MUTANTS = [
+    ("a barrier before shared memory is read", "reduce.cuh",
+     "sums[threadIdx.x / kWarp] = sum;\n  __syncthreads();", "sums[threadIdx.x / kWarp] = sum;", "RmsNorm"),
+    ("a barrier before shared memory is written again", "reduce.cuh",
+     "  __syncthreads();  // the last call's sums have been read\n", "", "LayerNorm"),
+    ("a barrier between two uses of buckets", "sample.cuh",
+     "    __syncthreads();  // whoever still reads the buckets\n", "", "Sample"),
+    ("a return before a barrier", "attention.cuh", "if (seen <= 0) return;",
+     "if (seen <= thread) return;", "Attend "),
+    ("a shuffle with the wrong lanes", "reduce.cuh", "x = fmaxf(x, ShuffleXor(x, mask));",
+     "x = fmaxf(x, ShuffleXor(x, mask / 2));", "Attend "),
+    ("a mask that lets a row see the next position", "attention.cuh",
+     "const float weight = position < row_seen ?", "const float weight = position <= row_seen ?", "Attend "),
+    ("a split that loses the last span", "attention.cuh",
+     "const int64_t spans = (source.Seen(row) + kSpan - 1) / kSpan,", "const int64_t spans = source.Seen(row) / kSpan,",
+     "Attend "),
+    ("a write beyond shared memory", "attention.cuh", "SHARED_ARRAY(float, query, kRows* kHeadPart);",
+     "SHARED_ARRAY(float, query, kRows* kHeadPart - 1);", "AttendAll"),
+    ("a thread too many", "copies.cuh", "if (i >= rows * width) return;", "if (i > rows * width) return;", "Fill"),
+    ("an event between queues", "queue.cu",
+     """    Check(cudaStreamWaitEvent(stream(), event->get()), "waiting for another queue");\n""", "", "queues"),
+    ("an event before memory comes back", "memory.cu",
+     "    cudaStreamWaitEvent(returning_, queue.given);\n", "", "queues"),
+    ("a wait before numbers are fetched", "queue.cu",
+     """  Check(cudaEventSynchronize(event->get()), "the device's work");\n""", "", "Upload"),
+    ("a wait before pinned memory is written again", "queue.cu",
+     "      if (head_ - tail_ <= kRingBytes) break;\n      moment", "      break;\n      moment", "queues"),
+    ("the host reads the device's memory", "queue.cu", "    last = EndPiece(piece, target + first,",
+     "    std::memcpy(piece, source, row_bytes);\n    last = EndPiece(piece, target + first,", "Upload"),
+    ("a kernel reads the host's memory", "queue_rows.cu", "At<float>(weight), eps, x.width(), aligned,",
+     "&eps, eps, x.width(), aligned,", "RmsNorm"),
+]
 
 
 def run(command, **options):
@@ -27,7 +59,7 @@ def build(folder, copy):
                           f"-DBIFRONS_CUDA_COPY={copy}"])
         if configured.returncode != 0:
             sys.exit(configured.stdout)
-    built = run(["cmake", "--build", folder, "--target", "check_ops"])
+    built = run(["cmake", "--build", folder, "--target", "check_ops", "cuda_queue_test"])
     if built.returncode != 0:
         sys.exit(built.stdout)
 
@@ -35,13 +67,17 @@ def build(folder, copy):
 def found_by(folder, cases):
     """The first run that fails and its last words; none when all are right."""
     for order in range(4):
+        if cases == "queues":
+            command = [os.path.join(folder, "cuda_queue_test")]
+        else:
+            command = [os.path.join(folder, "check_ops"), cases, str(order), str(order)]
         try:
-            checked = run([os.path.join(folder, "check_ops"), cases, str(order), str(order)], timeout=SECONDS)
+            checked = run(command, timeout=SECONDS)
         except subprocess.TimeoutExpired:
             return order, f"no end in {SECONDS} s"
         if checked.returncode != 0:
             lines = checked.stdout.splitlines()
-            words = [line for line in lines if line.startswith(("WRONG", "cuda emulator"))]
+            words = [line for line in lines if "WRONG" in line or "cuda emulator:" in line or "FAILED" in line]
             return order, (words or [f"exit code {checked.returncode}"])[0]
     return None
 
