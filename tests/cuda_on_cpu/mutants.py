@@ -33,7 +33,7 @@ MUTANTS = [
      "Attend "),
     ("a write beyond shared memory", "attention.cuh", "SHARED_ARRAY(float, query, kRows* kHeadPart);",
      "SHARED_ARRAY(float, query, kRows* kHeadPart - 1);", "AttendAll"),
-    ("a thread too many", "copies.cuh", "if (i >= rows * width) return;", "if (i > rows * width) return;", "Fill"),
+    ("a thread too many", "copies.cuh", "if (i >= rows * width) return;", "if (i > rows * width) return;", "Copy "),
     ("an event between queues", "queue.cu",
      """    Check(cudaStreamWaitEvent(stream(), event->get()), "waiting for another queue");\n""", "", "queues"),
     ("an event before memory comes back", "memory.cu",
