@@ -1,8 +1,8 @@
+#include "kernels/cuda/check.h"
+
 #include <new>
 #include <stdexcept>
 #include <string>
-
-#include "kernels/cuda/check.h"
 
 namespace bifrons::cuda {
 

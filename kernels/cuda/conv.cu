@@ -1,6 +1,7 @@
+#include "kernels/cuda/conv.cuh"
+
 #include <bit>
 
-#include "kernels/cuda/conv.cuh"
 #include "kernels/cuda/conv.h"
 #include "src/base/check.h"
 

@@ -1,10 +1,11 @@
+#include "kernels/cuda/device.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <string>
 
 #include "kernels/cuda/conv.h"
-#include "kernels/cuda/device.h"
 #include "kernels/cuda/kv_pages.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/queue.h"

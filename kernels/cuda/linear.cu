@@ -1,8 +1,9 @@
+#include "kernels/cuda/linear.h"
+
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "kernels/cuda/linear.h"
 #include "kernels/cuda/products.cuh"
 
 namespace bifrons::cuda {

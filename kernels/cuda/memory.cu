@@ -1,7 +1,8 @@
+#include "kernels/cuda/memory.h"
+
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cuda/memory.h"
 #include "src/base/out_of_memory.h"
 
 namespace bifrons::cuda {
