@@ -1,16 +1,10 @@
-#include <algorithm>
-#include <cstring>
-
 #include "kernels/cuda/kv_pages.h"
+
+#include <algorithm>
+
 #include "src/base/check.h"
 
 namespace bifrons::cuda {
-namespace {
-
-// Memory is taken for so many pages at once: a call of the driver for each would cost more than it holds.
-constexpr int64_t kSlabPages = 8;
-
-}  // namespace
 
 size_t CudaKvPages::RowBytes(const KvShape& shape) {
   return (static_cast<size_t>(shape.head_dim) * SizeOf(shape.type) + 15) / 16 * 16;
@@ -25,19 +19,20 @@ CudaKvPages::CudaKvPages(DeviceMemory& memory, const KvShape& shape)
 
 void CudaKvPages::Grow(int64_t pages) {
   const std::lock_guard lock(mutex_);
-  while (static_cast<int64_t>(slabs_.size()) * kSlabPages < pages) {
-    slabs_.reserve(slabs_.size() + 1);
-    slabs_.push_back(std::make_unique<CudaBuffer>(memory_, static_cast<size_t>(kSlabPages) * page_bytes(),
-                                                  "keys and values"));
+  const size_t before = made_.size();
+  try {
+    while (std::ssize(made_) < pages)
+      made_.push_back(std::make_unique<CudaBuffer>(memory_, page_bytes(), "keys and values"));
+  } catch (...) {
+    made_.resize(before);
+    throw;
   }
 }
 
 uint8_t* CudaKvPages::page(int32_t number) const {
   const std::lock_guard lock(mutex_);
-  BIFRONS_CHECK(number >= 0 && number / kSlabPages < static_cast<int64_t>(slabs_.size()),
-                "page %d of %zu slabs", number, slabs_.size());
-  return slabs_[static_cast<size_t>(number / kSlabPages)]->data() +
-         static_cast<size_t>(number % kSlabPages) * page_bytes();
+  BIFRONS_CHECK(number >= 0 && number < std::ssize(made_), "page %d of %zu", number, made_.size());
+  return made_[static_cast<size_t>(number)]->data();
 }
 
 CudaKvBatch::CudaKvBatch(DeviceMemory& memory, KvPages& pages, std::span<const KvSpan> spans)

@@ -31,7 +31,7 @@ class CudaKvPages final : public KvPages {
 
   DeviceMemory& memory_;
   mutable std::mutex mutex_;  // pages are made while others are used
-  std::vector<std::unique_ptr<CudaBuffer>> slabs_;
+  std::vector<std::unique_ptr<CudaBuffer>> made_;
 };
 
 /// A row of a batch: its position in its sequence, and where that one's pages begin among all pages.
