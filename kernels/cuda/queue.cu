@@ -1,10 +1,11 @@
 // Order, and numbers in and out.
+#include "kernels/cuda/queue.h"
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "kernels/cuda/copies.cuh"
-#include "kernels/cuda/queue.h"
 
 namespace bifrons::cuda {
 namespace {
@@ -245,7 +246,11 @@ Ticket CudaQueue::DoDownload(View from, void* to) {
 }
 
 void CudaQueue::DoCopy(View from, View to) {
-  if (from.type == to.type) {
+  if (from.type == to.type && from.contiguous() && to.contiguous()) {
+    Check(cudaMemcpyAsync(Bytes(to), Bytes(from), static_cast<size_t>(to.rows()) * RowBytes(to),
+                          cudaMemcpyDeviceToDevice, stream()),
+          "a copy");
+  } else if (from.type == to.type) {
     Check(cudaMemcpy2DAsync(Bytes(to), Pitch(to), Bytes(from), Pitch(from), RowBytes(to),
                             static_cast<size_t>(to.rows()), cudaMemcpyDeviceToDevice, stream()),
           "a copy");
