@@ -100,6 +100,8 @@ void CopyLines(void* to, size_t to_pitch, const void* from, size_t from_pitch, s
   }
 }
 
+// Late from and to pageable memory, too. There CUDA may read at once or not, and is done with writing when it
+// returns: a program that is right here is right there.
 cudaError_t GiveCopy(const char* call, void* to, size_t to_pitch, const void* from, size_t from_pitch,
                      size_t width, size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   const Call now;
