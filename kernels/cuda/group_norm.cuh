@@ -2,6 +2,7 @@
 // scale and a shift per channel, which are applied. Every sum has an order of its own, whatever runs when.
 #pragma once
 
+#include "kernels/cuda/reduce.cuh"
 #include "kernels/cuda/vectors.cuh"
 
 namespace bifrons::cuda {
@@ -106,45 +107,34 @@ __global__ void __launch_bounds__(kNormThreads)
   }
 }
 
-/// Chan's parallel variance: `a` goes on with `b`, both with how many numbers they are of.
-struct CountedMoments {
-  double n, mean, squares;
-
-  __device__ __forceinline__ void Add(const CountedMoments& b) {
-    if (b.n == 0) return;
-    const double total = n + b.n, delta = b.mean - mean, share = b.n / total;
-    mean += delta * share;
-    squares += b.squares + delta * delta * n * share;
-    n = total;
-  }
-};
-
 /// scale, shift [channels]: (x − mean) / sqrt(variance + eps) · gamma + beta = x · scale + shift, of the
 /// moments [tiles, channels]. A block per group.
 __global__ void __launch_bounds__(kNormThreads)
     GroupScaleKernel(NormTiling tiling, const Moments* moments, int64_t tiles, int64_t group_channels,
                      float eps, const float* gamma, const float* beta, float* scale, float* shift) {
-  SHARED_ARRAY(CountedMoments, of_threads, kNormThreads);
   const int64_t first = int64_t{blockIdx.x} * group_channels;
-  CountedMoments sum = {0, 0, 0};
-  for (int64_t i = threadIdx.x; i < tiles * group_channels; i += kNormThreads) {
-    const int64_t tile = i / group_channels, channel = first + i % group_channels;
-    const int64_t left = tiling.pixels - tile * tiling.tile_pixels;
-    const Moments& m = moments[tile * tiling.channels + channel];
-    sum.Add({static_cast<double>(left < tiling.tile_pixels ? left : tiling.tile_pixels), m.mean, m.squares});
-  }
-  of_threads[threadIdx.x] = sum;
-  for (int half = kNormThreads / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (static_cast<int>(threadIdx.x) < half) of_threads[threadIdx.x].Add(of_threads[threadIdx.x + half]);
-  }
-  __syncthreads();
-  const CountedMoments all = of_threads[0];
-  const double inverse = 1.0 / sqrt(all.squares / all.n + static_cast<double>(eps));
+  // add(moments, how many numbers they are of) for this thread's share of the group's.
+  const auto for_each = [=](const auto& add) {
+    for (int64_t i = threadIdx.x; i < tiles * group_channels; i += kNormThreads) {
+      const int64_t tile = i / group_channels, channel = first + i % group_channels;
+      const int64_t left = tiling.pixels - tile * tiling.tile_pixels;
+      const int64_t n = left < tiling.tile_pixels ? left : tiling.tile_pixels;
+      add(moments[tile * tiling.channels + channel], static_cast<double>(n));
+    }
+  };
+  const double n = static_cast<double>(tiling.pixels * group_channels);
+  double sum = 0, squares = 0;
+  for_each([&](const Moments& m, double count) { sum += m.mean * count; });
+  const double mean = BlockSum<kNormThreads>(sum) / n;
+  for_each([&](const Moments& m, double count) {
+    squares += m.squares + (m.mean - mean) * (m.mean - mean) * count;
+  });
+  const double variance = BlockSum<kNormThreads>(squares) / n;
+  const double inverse = 1.0 / sqrt(variance + static_cast<double>(eps));
   for (int64_t c = first + threadIdx.x; c < first + group_channels; c += kNormThreads) {
     const double s = inverse * static_cast<double>(gamma[c]);
     scale[c] = static_cast<float>(s);
-    shift[c] = static_cast<float>(static_cast<double>(beta[c]) - all.mean * s);
+    shift[c] = static_cast<float>(static_cast<double>(beta[c]) - mean * s);
   }
 }
 

@@ -19,14 +19,14 @@ __device__ __forceinline__ float WarpMax(float x) {
 }
 
 /// The sum over a one-dimensional block of kThreads, to all its threads. May be called again at once.
-template <int kThreads>
-__device__ __forceinline__ float BlockSum(float x) {
-  SHARED_ARRAY(float, sums, kThreads / kWarp);
-  const float sum = WarpSum(x);
+template <int kThreads, class T>
+__device__ __forceinline__ T BlockSum(T x) {
+  SHARED_ARRAY(T, sums, kThreads / kWarp);
+  const T sum = WarpSum(x);
   __syncthreads();  // the last call's sums have been read
   if (threadIdx.x % kWarp == 0) sums[threadIdx.x / kWarp] = sum;
   __syncthreads();
-  float total = sums[0];
+  T total = sums[0];
   for (int warp = 1; warp < kThreads / kWarp; warp++) total += sums[warp];
   return total;
 }
