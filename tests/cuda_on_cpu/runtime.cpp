@@ -476,11 +476,10 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return cudaSuccess;
 }
 
-// Who asks again and again must be told in the end: each time something goes on.
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   NEEDS_A_DRIVER();
   if (state.streams.Of(stream).pending.empty()) return cudaSuccess;
-  state.streams.Step();
+  state.streams.Asked();
   return Failed(cudaErrorNotReady);
 }
 
@@ -522,7 +521,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
   NEEDS_A_DRIVER();
   const std::shared_ptr<CUevent_st> asked = state.streams.Of(event);
   if (asked->reached >= asked->recorded) return cudaSuccess;
-  state.streams.Step();
+  state.streams.Asked();
   return Failed(cudaErrorNotReady);
 }
 

@@ -102,6 +102,10 @@ void Streams::Step() {
   GoOn(*ready[random_.Below(static_cast<uint32_t>(ready.size()))]);
 }
 
+void Streams::Asked() {
+  if (random_.Below(16) == 0) Step();
+}
+
 bool Streams::AllDone() const {
   return std::all_of(streams_.begin(), streams_.end(),
                      [](const auto& each) { return each->pending.empty(); });

@@ -54,6 +54,9 @@ class Streams {
   void Until(const std::function<bool()>& reached, const CUstream_st* wanted);
   /// Does one piece of work of any stream; there must be some.
   void Step();
+  /// Somebody asks whether something is done: now and then, one piece of work is. Who asks again and again is
+  /// told so in the end, and who asks in passing cannot rely on it.
+  void Asked();
   bool AllDone() const;
 
  private:
