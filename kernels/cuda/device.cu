@@ -31,6 +31,7 @@ class CudaDevice final : public Device {
            std::to_string(Attribute(cudaDevAttrComputeCapabilityMinor, memory_.device()));
   }
   int threads() const override { return 1; }  // who gives the work
+  uint64_t FreeMemory() override { return memory_.FreeBytes(); }
   // Products of both types are multiply-accumulates of f32.
   DType default_compute() const override { return DType::kF32; }
   double MeasureBandwidth() override;

@@ -7,7 +7,7 @@
 namespace bifrons::cuda {
 
 size_t CudaKvPages::RowBytes(const KvShape& shape) {
-  return (static_cast<size_t>(shape.head_dim) * SizeOf(shape.type) + 15) / 16 * 16;
+  return (BytesOf(shape.type, shape.head_dim) + 15) / 16 * 16;
 }
 
 CudaKvPages::CudaKvPages(DeviceMemory& memory, const KvShape& shape)

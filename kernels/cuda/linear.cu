@@ -15,7 +15,7 @@ void BringPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& l
     return memory.Bring(part.data, part.bytes(), to);
   }
   constexpr size_t kBytesAtOnce = size_t{4} << 20;
-  const size_t size = SizeOf(linear.stored), row_bytes = static_cast<size_t>(linear.stride) * size;
+  const size_t size = BytesOf(linear.stored, 1), row_bytes = static_cast<size_t>(linear.stride) * size;
   const auto rows_at_once = static_cast<int64_t>(std::max<size_t>(1, kBytesAtOnce / row_bytes));
   const int64_t rows = part.shape[0], in = linear.in;
   std::vector<uint8_t> padded;
@@ -85,7 +85,7 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, std::span<const TensorV
     if (part.dtype != linear->stored) linear->stored = DType::kF32;
   }
   linear->stride = (linear->in + 7) / 8 * 8;
-  const size_t row_bytes = static_cast<size_t>(linear->stride) * SizeOf(linear->stored);
+  const size_t row_bytes = static_cast<size_t>(linear->stride) * BytesOf(linear->stored, 1);
   linear->bytes = static_cast<size_t>(linear->out) * row_bytes;
   linear->rows = std::make_unique<CudaBuffer>(memory, linear->bytes, "weights");
   uint8_t* to = linear->rows->data();

@@ -101,7 +101,7 @@ __device__ __forceinline__ float ScatteredSum(float (&values)[kRoom]) {
 /// A block for every kDecodeColumns columns and kRows rows; blocks of the same columns are neighbours, and
 /// find the weights in the cache.
 template <class W, int kRows>
-__global__ void __launch_bounds__(kDecodeThreads) DecodeProduct(const __grid_constant__ Product<W> p) {
+__global__ void __launch_bounds__(kDecodeThreads, 4) DecodeProduct(const __grid_constant__ Product<W> p) {
   constexpr int kStep = 8 * kWarp, kChunk = 4 * kStep;  // numbers of a row
   SHARED_ARRAY(float, chunk, kRows* kChunk);            // of x
   const int lane = threadIdx.x % kWarp;

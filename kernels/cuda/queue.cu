@@ -13,11 +13,9 @@ namespace {
 // Uploads and downloads of so many bytes may be under way before the host waits for the first of them.
 constexpr size_t kRingBytes = size_t{8} << 20, kPieceBytes = kRingBytes / 4;
 
-size_t RowBytes(const View& v) { return static_cast<size_t>(v.width()) * SizeOf(v.type); }
+size_t RowBytes(const View& v) { return BytesOf(v.type, v.width()); }
 // From one row to the next; of a single row too, where a view's stride may be anything.
-size_t Pitch(const View& v) {
-  return v.rows() <= 1 ? RowBytes(v) : static_cast<size_t>(v.stride) * SizeOf(v.type);
-}
+size_t Pitch(const View& v) { return v.rows() <= 1 ? RowBytes(v) : BytesOf(v.type, v.stride); }
 
 // copy(bytes before it in the view, first byte, rows, bytes of a row) for pieces that the ring has room for.
 template <class Copy>
@@ -262,7 +260,7 @@ void CudaQueue::DoCopy(View from, View to) {
 }
 
 void CudaQueue::DoCopyRows(View from, std::span<const int32_t> rows, View to) {
-  switch (SizeOf(to.type)) {
+  switch (BytesOf(to.type, 1)) {
     case 1:
       return CopyNumbered<uint8_t>(stream(), from, rows, to);
     case 2:

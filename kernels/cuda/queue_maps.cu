@@ -73,7 +73,7 @@ template <class Unit>
 void LaunchUpsample2x(cudaStream_t stream, const View& in, const View& out) {
   const int64_t height = in.shape[0], width = in.shape[1];
   const int64_t units =
-      in.shape[2] * static_cast<int64_t>(SizeOf(in.type)) / static_cast<int64_t>(sizeof(Unit));
+      static_cast<int64_t>(BytesOf(in.type, in.shape[2])) / static_cast<int64_t>(sizeof(Unit));
   const dim3 grid(Blocks(width * units, kThreads), static_cast<unsigned>(std::min(height, kMaxGridYz)));
   Launch(Upsample2xKernel<Unit>, grid, kThreads, 0, stream, reinterpret_cast<const Unit*>(Bytes(in)), height,
          width, units, reinterpret_cast<Unit*>(Bytes(out)));
@@ -129,10 +129,10 @@ void CudaQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float ep
 
 void CudaQueue::DoUpsample2x(View in, View out) {
   if (in.shape.elements() == 0) return;
-  if (in.shape[2] * static_cast<int64_t>(SizeOf(in.type)) % 16 == 0 && Aligned16(Bytes(in)) &&
+  if (static_cast<int64_t>(BytesOf(in.type, in.shape[2])) % 16 == 0 && Aligned16(Bytes(in)) &&
       Aligned16(Bytes(out))) {
     LaunchUpsample2x<uint4>(stream(), in, out);
-  } else if (SizeOf(in.type) == sizeof(uint32_t)) {
+  } else if (BytesOf(in.type, 1) == sizeof(uint32_t)) {
     LaunchUpsample2x<uint32_t>(stream(), in, out);
   } else {
     LaunchUpsample2x<uint16_t>(stream(), in, out);

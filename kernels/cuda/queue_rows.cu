@@ -46,13 +46,13 @@ void CudaQueue::DoLookUp(const Table& base, View ids, View y) {
 
 void CudaQueue::DoRmsNorm(View x, View weight, float eps, View y) {
   const bool aligned = Aligned16(x) && Aligned16(weight) && Aligned16(y);
-  Launch(RmsNormRows, static_cast<unsigned>(x.rows()), kNormThreads, 0, stream(), RowsOf<const float>(x),
+  Launch(RmsNormRows, static_cast<unsigned>(x.rows()), kRowNormThreads, 0, stream(), RowsOf<const float>(x),
          At<float>(weight), eps, x.width(), aligned, RowsOf<float>(y));
 }
 
 void CudaQueue::DoLayerNorm(View x, View weight, View bias, float eps, View y) {
   const bool aligned = Aligned16(x) && Aligned16(weight) && Aligned16(bias) && Aligned16(y);
-  Launch(LayerNormRows, static_cast<unsigned>(x.rows()), kNormThreads, 0, stream(), RowsOf<const float>(x),
+  Launch(LayerNormRows, static_cast<unsigned>(x.rows()), kRowNormThreads, 0, stream(), RowsOf<const float>(x),
          At<float>(weight), At<float>(bias), eps, x.width(), aligned, RowsOf<float>(y));
 }
 

@@ -17,6 +17,7 @@ class OrderedDevice final : public Device {
   std::string backend() const override { return device_->backend(); }
   std::string isa() const override { return device_->isa(); }
   int threads() const override { return device_->threads(); }
+  uint64_t FreeMemory() override { return device_->FreeMemory(); }
   DType default_compute() const override { return device_->default_compute(); }
   double MeasureBandwidth() override { return device_->MeasureBandwidth(); }
   double MeasureMacRate(DType compute) override { return device_->MeasureMacRate(compute); }
