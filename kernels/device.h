@@ -21,9 +21,9 @@ class Device {
   Device& operator=(const Device&) = delete;
 
   // ---- what it is -------------------------------------------------------------------------------
-  /// "cpu", "ref"
+  /// "cpu", "cuda", "ref"
   virtual std::string backend() const = 0;
-  /// "baseline", "avx2", "avx512", "amx", "neon"; "scalar" for ref
+  /// "baseline", "avx2", "avx512", "amx", "neon"; "sm_90" and the like for cuda; "scalar" for ref
   virtual std::string isa() const = 0;
   /// Host threads that its queues share.
   virtual int threads() const = 0;
@@ -73,10 +73,14 @@ View Grown(Device& device, DeviceTensor& tensor, int64_t rows, int64_t width);
 /// on arm64).
 std::vector<std::string> AvailableIsas();
 
-/// Device "cpu" or "ref" with so many threads. isa "" means the best available; otherwise one of
+/// Whether MakeDevice knows the name: "cpu", "ref", "cuda" (the first GPU), "cuda:1", ….
+bool IsDeviceName(std::string_view name);
+
+/// The device of that name, with so many host threads. isa "" means the best available; otherwise one of
 /// AvailableIsas() (cpu only). Also caps oneDNN's instruction set, which works once per process, before its
-/// first use: asking for a second, different set in one process is an error.
-Result<std::unique_ptr<Device>> MakeDevice(std::string_view backend, std::string_view isa, int threads);
+/// first use: asking for a second, different set in one process is an error. Where this build or this machine
+/// has no such GPU that is a kUsage error; one that cannot be used is a kFailure.
+Result<std::unique_ptr<Device>> MakeDevice(std::string_view name, std::string_view isa, int threads);
 
 /// "AMD EPYC 9654 96-Core Processor", as the processor names itself.
 std::string ProcessorName();

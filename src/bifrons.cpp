@@ -23,7 +23,7 @@ namespace {
 
 Result<LoadOptions> Convert(const EngineOptions& o) {
   LoadOptions load;
-  load.model = o.model, load.backend = o.backend, load.isa = o.instruction_set, load.threads = o.threads;
+  load.model = o.model, load.device = o.device, load.isa = o.instruction_set, load.threads = o.threads;
   if (o.dtype == "f32") {
     load.compute = DType::kF32;
   } else if (o.dtype == "bf16") {

@@ -14,7 +14,8 @@ namespace bifrons {
 /// How to load a model. The defaults are those of the program `bifrons`.
 struct EngineOptions {
   std::string model;  // folder, "random:janus-pro-1b", or "" for $BIFRONS_MODEL or the bundled model
-  std::string backend = "cpu";  // "cpu", or "ref" (slow scalar reference)
+  std::string device =
+      "auto";  // "cuda" (or "cuda:1", …), "cpu", "ref" (slow scalar reference); auto = cuda or else cpu
   std::string instruction_set;  // "" = the best this processor has
   std::string dtype;            // "f32", "bf16", or "" = bf16 where the processor multiplies it
   int threads = 0;              // 0 = what affinity and cgroups allow

@@ -14,7 +14,7 @@ namespace {
 std::unique_ptr<Janus> LoadModel(const std::string& model, int threads, const std::string& backend = "cpu") {
   LoadOptions options;
   options.model = model;
-  options.backend = backend;
+  options.device = backend;
   options.compute = DType::kF32;
   options.threads = threads;
   options.parts = kUnderstandingParts;

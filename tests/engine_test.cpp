@@ -18,7 +18,7 @@ const std::string kGoldens = BIFRONS_TEST_DIR "/goldens/";
 std::unique_ptr<Janus> LoadTiny(int threads, const std::string& backend = "cpu") {
   LoadOptions options;
   options.model = kGoldens + "tiny-a/converted";
-  options.backend = backend;
+  options.device = backend;
   options.compute = DType::kF32;
   options.threads = threads;
   auto janus = Janus::Load(options);

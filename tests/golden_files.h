@@ -56,11 +56,4 @@ inline double SquaredError(const std::vector<float>& a, const std::vector<float>
   return sum;
 }
 
-// Every way to compute on this machine.
-inline std::vector<std::vector<std::string>> Devices() {
-  std::vector<std::vector<std::string>> devices = {{"--backend", "ref"}};
-  for (const std::string& isa : AvailableIsas()) devices.push_back({"--isa", isa});
-  return devices;
-}
-
 }  // namespace bifrons

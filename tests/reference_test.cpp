@@ -44,7 +44,7 @@ void Trace(const Golden& golden, const std::string& model, size_t prompt, const 
 TEST_CASE("f32 traces equal the reference's on every device, in both layouts") {
   for (const Golden& golden : TinyGoldens()) {
     for (const std::string& model : golden.models) {
-      for (const Arguments& device : Devices()) {
+      for (const Arguments& device : TestedDevices()) {
         for (size_t p = 0; p < golden.prompts.size(); p++) {
           const TemporaryFolder folder;
           Trace(golden, model, p, Join({"--dtype", "f32"}, device), folder / "trace");
@@ -80,7 +80,7 @@ TEST_CASE("the same weights in both layouts give the same trace") {
 
 TEST_CASE("bf16 is no less exact than PyTorch's") {
   for (const Golden& golden : TinyGoldens()) {
-    for (const Arguments& device : Devices()) {
+    for (const Arguments& device : TestedDevices()) {
       double squares = 0, count = 0;
       for (size_t p = 0; p < golden.prompts.size(); p++) {
         const TemporaryFolder folder;
@@ -119,7 +119,7 @@ TEST_CASE("greedy pictures have the reference's codes") {
   for (const Golden& golden : TinyGoldens()) {
     const size_t tokens = Ints(golden.File(0, "greedy")).size();
     for (const std::string& model : golden.models) {
-      for (const Arguments& device : Devices()) {
+      for (const Arguments& device : TestedDevices()) {
         const TemporaryFolder folder;
         RunWell(Join(Join({"generate", "--model", model, "--temperature", "0", "--cfg", "5", "--dtype", "f32",
                            "-o", folder / "out.png", "--codes-out", folder / "codes.npy"},

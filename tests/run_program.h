@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/device.h"
+
 extern char** environ;
 
 namespace bifrons {
@@ -66,18 +68,42 @@ inline std::string Shown(const Arguments& arguments) {
   return text;
 }
 
+/// The build's own program, or another that $BIFRONS_TEST_PROGRAM names.
+inline const char* TestedProgram() {
+  const char* other = std::getenv("BIFRONS_TEST_PROGRAM");
+  return other != nullptr ? other : BIFRONS_PROGRAM;
+}
+
+/// Every way to compute on this machine, or the device that $BIFRONS_TEST_DEVICE names.
+inline std::vector<Arguments> TestedDevices() {
+  if (const char* device = std::getenv("BIFRONS_TEST_DEVICE")) return {{"--device", device}};
+  std::vector<Arguments> devices = {{"--device", "ref"}};
+  for (const std::string& isa : AvailableIsas()) devices.push_back({"--isa", isa});
+  return devices;
+}
+
+/// The same with each arithmetic; ref has one.
+inline std::vector<Arguments> TestedArithmetic() {
+  std::vector<Arguments> all;
+  for (const Arguments& device : TestedDevices()) {
+    all.push_back(Join(device, {"--dtype", "f32"}));
+    if (device.back() != "ref") all.push_back(Join(device, {"--dtype", "bf16"}));
+  }
+  return all;
+}
+
 struct ProgramResult {
   int exit_code = -1;
   int signal = 0;  // that ended it
   std::string out, err;
 };
 
-/// BIFRONS_PROGRAM, started with `arguments` in the current folder; `input` is its whole stdin.
+/// TestedProgram(), started with `arguments` in the current folder; `input` is its whole stdin.
 class Program {
  public:
   explicit Program(const Arguments& arguments, const std::string& input = "") {
     WriteText(folder_ / "in", input);
-    std::vector<char*> argv = {const_cast<char*>(BIFRONS_PROGRAM)};
+    std::vector<char*> argv = {const_cast<char*>(TestedProgram())};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
     argv.push_back(nullptr);
 
@@ -88,7 +114,7 @@ class Program {
     posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, in.c_str(), O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), create, 0600);
     posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, err.c_str(), create, 0600);
-    const int failed = posix_spawn(&process_, BIFRONS_PROGRAM, &actions, nullptr, argv.data(), environ);
+    const int failed = posix_spawn(&process_, TestedProgram(), &actions, nullptr, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
     REQUIRE(failed == 0);
   }

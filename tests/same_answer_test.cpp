@@ -2,7 +2,6 @@
 // thread count, nor on when it joined.
 #include <nlohmann/json.hpp>
 
-#include "kernels/device.h"
 #include "tests/run_program.h"
 #include "tests/test_pictures.h"
 
@@ -10,13 +9,6 @@ namespace bifrons {
 namespace {
 
 const std::string kModel = (fs::path(BIFRONS_TEST_DIR) / "goldens/tiny-a/converted").string();
-
-std::vector<Arguments> Settings() {
-  std::vector<Arguments> settings = {{"--backend", "ref", "--dtype", "f32"}};
-  for (const std::string& isa : AvailableIsas())
-    for (const char* dtype : {"f32", "bf16"}) settings.push_back({"--isa", isa, "--dtype", dtype});
-  return settings;
-}
 
 // Seven pictures of different sizes.
 std::vector<std::string> WritePictures(const TemporaryFolder& folder) {
@@ -43,7 +35,7 @@ std::vector<std::string> Answers(const ProgramResult& result) {
 TEST_CASE("captions of seven pictures are those of each alone, with any number of threads") {
   const TemporaryFolder folder;
   const std::vector<std::string> pictures = WritePictures(folder);
-  for (const Arguments& settings : Settings()) {
+  for (const Arguments& settings : TestedArithmetic()) {
     INFO(Shown(settings));
     Arguments caption = Join({"caption", "--model", kModel, "--json", "--max-tokens", "9"}, settings);
     if (settings.back() == "bf16") caption = Join(caption, {"--temperature", "0.9", "--seed", "5"});

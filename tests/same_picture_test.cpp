@@ -1,6 +1,5 @@
 // A seed is a picture: the same bytes alone, in a batch, with any number of threads, and from a picture's own
 // text.
-#include "kernels/device.h"
 #include "src/base/atomic_file.h"
 #include "src/engine/metadata.h"
 #include "src/jobs/picture_file.h"
@@ -12,13 +11,6 @@ namespace {
 
 const std::string kModel = (fs::path(BIFRONS_TEST_DIR) / "goldens/tiny-a/converted").string();
 
-std::vector<Arguments> Settings() {
-  std::vector<Arguments> settings = {{"--backend", "ref", "--dtype", "f32"}};
-  for (const std::string& isa : AvailableIsas())
-    for (const char* dtype : {"f32", "bf16"}) settings.push_back({"--isa", isa, "--dtype", dtype});
-  return settings;
-}
-
 // Draws into `file` (or file_1, file_2, … of several).
 void Draw(const std::string& file, const Arguments& settings, const Arguments& more) {
   Arguments arguments = {"generate", "--model", kModel, "-o", file};
@@ -28,7 +20,7 @@ void Draw(const std::string& file, const Arguments& settings, const Arguments& m
 }
 
 TEST_CASE("a picture has the same bytes alone, in a batch of 5 and with 1 or 2 threads") {
-  for (const Arguments& settings : Settings()) {
+  for (const Arguments& settings : TestedArithmetic()) {
     INFO(Shown(settings));
     const TemporaryFolder folder;
     Draw(folder / "alone.png", settings, {"--threads", "1", "--seed", "7", "a red dog"});
@@ -53,7 +45,7 @@ TEST_CASE("a picture has the same bytes alone, in a batch of 5 and with 1 or 2 t
 }
 
 TEST_CASE("--from draws the same bytes again") {
-  for (const Arguments& settings : Settings()) {
+  for (const Arguments& settings : TestedArithmetic()) {
     const TemporaryFolder folder;
     Draw(folder / "first.png", settings,
          {"--seed", "9007199254740991", "--cfg", "3.3", "--temperature", "0.7", "--top-k", "40", "--top-p",

@@ -12,7 +12,7 @@ namespace {
 std::unique_ptr<Janus> LoadTiny(const std::string& folder, const std::string& backend) {
   LoadOptions options;
   options.model = (kGoldens / folder).string();
-  options.backend = backend;
+  options.device = backend;
   options.compute = DType::kF32;
   options.threads = 2;
   options.parts.understanding = true;

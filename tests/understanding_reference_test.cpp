@@ -114,7 +114,7 @@ void CheckClose(const std::vector<float>& ours, const fs::path& golden, double t
 TEST_CASE("f32: every stage from pictures to logits equals the reference's, on every device and layout") {
   for (const Golden& golden : TinyGoldens()) {
     for (const std::string& model : golden.models) {
-      for (const Arguments& device : Devices()) {
+      for (const Arguments& device : TestedDevices()) {
         for (size_t q = 0; q < golden.questions.size(); q++) {
           if (golden.questions[q].text.empty()) continue;  // would be the default question
           const TemporaryFolder folder;
@@ -137,7 +137,7 @@ TEST_CASE("f32: every stage from pictures to logits equals the reference's, on e
 TEST_CASE("f32: greedy answers have the reference's tokens, on every device and layout") {
   for (const Golden& golden : TinyGoldens()) {
     for (const std::string& model : golden.models) {
-      for (const Arguments& device : Devices()) {
+      for (const Arguments& device : TestedDevices()) {
         for (size_t q = 0; q < golden.questions.size(); q++) {
           INFO(model << ", question " << q << ", " << Shown(device));
           const Answered answer = Ask(golden, model, golden.questions[q], Join({"--dtype", "f32"}, device));
@@ -153,7 +153,7 @@ TEST_CASE("f32: greedy answers have the reference's tokens, on every device and 
 TEST_CASE("bf16 is no less exact than PyTorch's") {
   const std::vector<std::string> stages = {"vision", "aligned", "text_logits"};
   for (const Golden& golden : TinyGoldens()) {
-    for (const Arguments& device : Devices()) {
+    for (const Arguments& device : TestedDevices()) {
       std::vector<double> squares(stages.size()), count(stages.size());
       for (size_t q = 0; q < golden.questions.size(); q++) {
         if (golden.questions[q].text.empty()) continue;

@@ -71,7 +71,7 @@ TEST_CASE("wrong usage") {
            {{"--threads", "-2", "a dog"}, "--threads"},
            {{"--threads", "1000000", "a dog"}, "--threads"},
            {{"--dtype", "f64", "a dog"}, "--dtype"},
-           {{"--backend", "tpu", "a dog"}, "--backend"},
+           {{"--device", "tpu", "a dog"}, "--device"},
            {{"--isa", "sse9", "a dog"}, "sse9"},
            {{"--template", "llama", "a dog"}, "llama"},
            {{"--batch", "0", "a dog"}, "--batch"},

@@ -76,7 +76,7 @@ Result<int> RunBench(const BenchOptions& options) {
 
   if (options.json) {
     nlohmann::json json = {{"processor", ProcessorName()},
-                           {"backend", janus->device().backend()},
+                           {"device", janus->device().backend()},
                            {"isa", janus->device().isa()},
                            {"threads", janus->device().threads()},
                            {"model", janus->name()},

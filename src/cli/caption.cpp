@@ -226,6 +226,7 @@ Result<int> RunCaption(const CaptionOptions& options) {
   if (run.nothing_to_do()) return run.Summarise(nullptr);
   LoadOptions load = options.answer.load;
   load.parts = kUnderstandingParts;
+  load.tell_device = options.verbose;
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   BIFRONS_RETURN_IF_ERROR(run.Run(*janus));
   return run.Summarise(janus.get());

@@ -60,9 +60,8 @@ Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   job.upscale = settings.upscale;
   job.resized_width = settings.resized_width, job.resized_height = settings.resized_height;
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
-  if (job.load.isa.empty()) job.load.isa = settings.isa;
-  if (job.load.backend == LoadOptions{}.backend) job.load.backend = settings.backend;
-  if (job.load.backend == "ref") job.load.isa.clear();
+  if (job.load.device == kAutoDevice) job.load.device = settings.backend;
+  if (job.load.device == "cpu" && job.load.isa.empty()) job.load.isa = settings.isa;
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
   if (job.load.chat_template == "auto") job.load.chat_template = settings.chat_template;
@@ -176,6 +175,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   }
 
   job.load.parts.understanding = options.best_of > 1;  // the judge
+  job.load.tell_device = options.verbose;
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(job.load));
   BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
   if (!job.expected_hash.empty() && settings.model_hash != job.expected_hash) {

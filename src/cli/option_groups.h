@@ -16,7 +16,7 @@ inline constexpr int kMaxImages = 1'000'000;
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
 void AddModel(CLI::App* app, std::string& model);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
-/// Model, arithmetic, threads, backend, instruction set, template, profile.
+/// Model, arithmetic, threads, device, instruction set, template, profile.
 void AddLoad(CLI::App* app, LoadOptions& load);
 /// How images are read.
 void AddImage(CLI::App* app, ImageOptions& image);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include "kernels/device.h"
 #include "src/cli/option_groups.h"
 
 namespace bifrons {
@@ -21,7 +22,7 @@ void AddModel(CLI::App* app, std::string& model) {
 void AddDtype(CLI::App* app, std::optional<DType>& compute) {
   app->add_option_function<std::string>(
          "--dtype", [&compute](const std::string& v) { compute = v == "f32" ? DType::kF32 : DType::kBF16; },
-         "arithmetic: f32 or bf16 (default: bf16 where the processor multiplies it)")
+         "arithmetic: f32 or bf16 (default: bf16 where the device multiplies it)")
       ->check(CLI::IsMember({"f32", "bf16"}));
 }
 
@@ -30,10 +31,16 @@ void AddLoad(CLI::App* app, LoadOptions& load) {
   AddDtype(app, load.compute);
   app->add_option("--threads", load.threads, "threads (default: what affinity and cgroups allow)")
       ->check(CLI::Range(1, kMaxThreads));
-  app->add_option("--backend", load.backend, "cpu, or ref (slow scalar reference)")
-      ->check(CLI::IsMember({"cpu", "ref"}));
-  app->add_option("--isa", load.isa,
-                  "instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");
+  app->add_option(
+         "--device", load.device,
+         "auto (default: a GPU where there is one and the model fits it, else cpu), cpu, cuda or cuda:N "
+         "(GPU number N), ref (slow scalar reference)")
+      ->check([](const std::string& name) {
+        return name == kAutoDevice || IsDeviceName(name) ? "" : "must be auto, cpu, cuda, cuda:N or ref";
+      });
+  app->add_option(
+      "--isa", load.isa,
+      "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");
   app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b");
   app->add_flag_callback(
       "--profile", [&load] { load.profile = std::make_shared<Profile>(); },

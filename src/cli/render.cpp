@@ -136,6 +136,7 @@ Result<int> RunRender(const RenderCommand& options) {
   LoadOptions load = options.load;
   BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
   load.skip_missing_parts = load.parts.understanding && load.parts.drawing;
+  load.tell_device = options.verbose;
   if (!options.render.defaults.plot.empty() || options.render.sheets) BIFRONS_RETURN_IF_ERROR(CheckFonts());
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   if (!options.shard_source.empty() && !options.quiet) {

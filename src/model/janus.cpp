@@ -4,7 +4,7 @@
 
 #include "src/base/out_of_memory.h"
 #include "src/base/stop.h"
-#include "src/base/thread_pool.h"
+#include "src/model/choose_device.h"
 #include "src/model/image_processor_json.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
@@ -13,8 +13,7 @@ namespace bifrons {
 
 Result<std::unique_ptr<Janus>> Janus::Load(const LoadOptions& options) {
   return Guarded([&]() -> Result<std::unique_ptr<Janus>> {
-    const int threads = options.threads > 0 ? options.threads : AvailableThreads();
-    BIFRONS_TRY(auto device, MakeDevice(options.backend, options.isa, threads));
+    BIFRONS_TRY(auto device, ChooseDevice(options));
     return LoadParts(options, std::move(device));
   });
 }
@@ -27,7 +26,6 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
   std::unique_ptr<Janus> janus(new Janus);
   janus->device_ = std::move(device);
-  janus->compute_ = options.compute.value_or(janus->device_->default_compute());
   janus->parts_ = options.parts;
 
   BIFRONS_TRY(janus->source_, OpenWeights(model));
@@ -43,8 +41,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
                      std::to_string(janus->tokenizer_->size()) + " tokens, but the model's vocabulary has " +
                      std::to_string(janus->config().llama.vocabulary));
   }
-  BIFRONS_RETURN_IF_ERROR(
-      CheckMemory(*janus->source_, janus->compute_, janus->parts_, janus->device_->FreeMemory()));
+  BIFRONS_RETURN_IF_ERROR(janus->CheckFits(options));
 
   janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
   janus->steps_ = janus->device_->MakeQueue();
@@ -61,6 +58,15 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
   BIFRONS_RETURN_IF_ERROR(janus->LoadUnderstanding(model));
   if (StopRequested()) return Interrupted();
   return janus;
+}
+
+Status Janus::CheckFits(const LoadOptions& options) {
+  compute_ = options.compute.value_or(device_->default_compute());
+  const Status fits = CheckMemory(*source_, compute_, parts_, device_->FreeMemory());
+  if (fits.ok() || device_->backend() != "cuda") return fits;
+  if (options.device != kAutoDevice) return Failure(fits.error().message + ", or --device cpu");
+  BIFRONS_TRY(device_, FallBackToCpu(options, fits.error()));
+  return CheckFits(options);
 }
 
 Status Janus::CheckParts(const std::string& model, bool skip_missing) {

@@ -104,6 +104,9 @@ class Janus {
  private:
   Janus() = default;
   Status CheckParts(const std::string& model, bool skip_missing);
+  /// Chooses the arithmetic, and another device where the model does not fit and the options leave the
+  /// choice.
+  Status CheckFits(const LoadOptions& options);
   static Result<std::unique_ptr<Janus>> LoadParts(const LoadOptions& options, std::unique_ptr<Device> device);
   Status LoadDrawing();
   Status LoadUnderstanding(const std::string& model);

@@ -23,15 +23,19 @@ struct ModelParts {
 inline constexpr ModelParts kUnderstandingParts{
     .language = true, .drawing = false, .vq_decoder = false, .vq_encoder = false, .understanding = true};
 
+/// The first GPU where there is one for us and the model fits it, else the cpu.
+inline constexpr const char* kAutoDevice = "auto";
+
 struct LoadOptions {
   std::string model;                   // folder or "random:…"; "" = ResolveModel's default (model_path.h)
-  std::string backend = "cpu";         // "cpu", "ref"
-  std::string isa;                     // "" = the best this processor has
-  std::optional<DType> compute;        // none = bf16 where the processor multiplies it, else f32
+  std::string device = kAutoDevice;    // or one of MakeDevice's
+  std::string isa;                     // of the cpu, and then that is the device; "" = the best it has
+  std::optional<DType> compute;        // none = what the device likes best
   int threads = 0;                     // 0 = what affinity and cgroups allow
   std::string chat_template = "auto";  // "auto", "janus-pro", "janus-1.3b"
   ModelParts parts;
   bool skip_missing_parts = false;   // leave out parts that the model lacks, instead of refusing it
+  bool tell_device = false;          // on stderr, when there is no GPU
   std::shared_ptr<Profile> profile;  // what the queues report to, from then on; must outlive the model
 };
 
