@@ -11,6 +11,18 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   endforeach()
 endif()
 
+# kernels/cuda, run on the CPU (cuda_on_cpu/): the tests that run the program, with its cuda device as one more. Sanitizers
+# make the emulated GPU too slow for pictures.
+set_tests_properties(device_choice_test PROPERTIES ENVIRONMENT BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>)
+foreach(test reference_test understanding_reference_test same_picture_test same_answer_test)
+  add_test(NAME ${test}_cuda COMMAND ${test})
+  set_tests_properties(${test}_cuda PROPERTIES TIMEOUT 3600
+    ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
+  if(BIFRONS_SANITIZE)
+    set_tests_properties(${test}_cuda PROPERTIES LABELS long)
+  endif()
+endforeach()
+
 # What the thread sanitizer looks at: the engine's own tests and rendering.
 set(TSAN_TESTS thread_pool_test engine_test answer_test conversation_test scheduler_test company_test kv_cache_test
   same_picture_test render_test render_lists_test render_ownership_test render_restart_test render_killed_test)
@@ -31,6 +43,8 @@ set_tests_properties(signals_long PROPERTIES LABELS long TIMEOUT 1200)
 add_test(NAME render_scale_long COMMAND render_scale_test [.long])
 set_tests_properties(render_scale_long PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 1200)
 
+find_package(Python3 REQUIRED)
+
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME process_device_bundled COMMAND process_device_test [.bundled])
@@ -42,6 +56,14 @@ if(BIFRONS_SANITIZE STREQUAL "")
   set_tests_properties(asan tsan fuzz planted_bugs arm64 PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 3600)
   add_test(NAME arm64_long COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/arm64/run.sh test)
   set_tests_properties(arm64_long PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
+
+  # What nvcc makes of kernels/cuda; planted faults in it.
+  set(GATES ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cuda_gates/gates.py)
+  add_test(NAME cuda_gates COMMAND ${GATES})
+  set_tests_properties(cuda_gates PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 3600)
+  add_test(NAME cuda_gates_all COMMAND ${GATES} --all)
+  add_test(NAME cuda_mutants COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/cuda_on_cpu/run.sh mutants)
+  set_tests_properties(cuda_gates_all cuda_mutants PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
 
   find_program(RUN_CLANG_TIDY NAMES run-clang-tidy run-clang-tidy-14)
   if(RUN_CLANG_TIDY AND CMAKE_EXPORT_COMPILE_COMMANDS)

@@ -24,6 +24,8 @@ struct Settings {
   size_t memory_bytes = size_t{8} << 30;  // of the device
   /// What every call says that needs a device: cudaSuccess, cudaErrorNoDevice or cudaErrorInsufficientDriver.
   cudaError_t driver = cudaSuccess;
+  int driver_version = 13000;  // 0: there is no driver
+  int capability = 75;         // of the device
 };
 
 /// From now on; memory that is in use stays.

@@ -17,7 +17,7 @@
 namespace cuda_emulator {
 namespace {
 
-constexpr int kVersion = 13000;  // of driver and runtime
+constexpr int kVersion = 13000;
 constexpr int kMultiprocessors = 3;
 
 struct State {
@@ -247,7 +247,7 @@ cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); 
 
 cudaError_t cudaDriverGetVersion(int* version) {
   const Call now;
-  *version = now.state.settings.driver == cudaSuccess ? kVersion : 0;
+  *version = now.state.settings.driver_version;
   return cudaSuccess;
 }
 
@@ -276,8 +276,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->totalGlobalMem = state.settings.memory_bytes;
   properties->sharedMemPerBlock = kMostShared;
   properties->sharedMemPerBlockOptin = kMostSharedAllowed;
-  properties->major = 7;
-  properties->minor = 5;
+  properties->major = state.settings.capability / 10;
+  properties->minor = state.settings.capability % 10;
   properties->multiProcessorCount = kMultiprocessors;
   properties->maxThreadsPerBlock = kMostThreads;
   properties->warpSize = kLanes;
