@@ -39,16 +39,22 @@ Status CheckDriver(int* count) {
   return {};
 }
 
-Status CheckCapability(int index) {
-  int major = 0, minor = 0;
+Status CheckDevice(int index) {
+  int major = 0, minor = 0, pools = 0;
   for (const auto& [attribute, value] : {std::pair{cudaDevAttrComputeCapabilityMajor, &major},
-                                         std::pair{cudaDevAttrComputeCapabilityMinor, &minor}}) {
+                                         std::pair{cudaDevAttrComputeCapabilityMinor, &minor},
+                                         std::pair{cudaDevAttrMemoryPoolsSupported, &pools}}) {
     if (const cudaError_t error = cudaDeviceGetAttribute(value, attribute, index); error != cudaSuccess)
       return Failed("the GPU's properties", error);
   }
-  if (10 * major + minor >= kOldestCapability) return {};
-  return Failure("GPU " + std::to_string(index) + " has compute capability " + std::to_string(major) + "." +
-                 std::to_string(minor) + ", and the kernels need 7.5 (Turing) or newer: use --device cpu");
+  const std::string gpu = "GPU " + std::to_string(index);
+  if (10 * major + minor < kOldestCapability) {
+    return Failure(gpu + " has compute capability " + std::to_string(major) + "." + std::to_string(minor) +
+                   ", and the kernels need 7.5 (Turing) or newer: use --device cpu");
+  }
+  if (pools == 0)
+    return Failure(gpu + " has no memory pools, as some virtual GPUs have none: use --device cpu");
+  return {};
 }
 
 }  // namespace
@@ -60,7 +66,7 @@ Result<std::unique_ptr<Device>> OpenGpu(int index) {
     return UsageError("there is no GPU " + std::to_string(index) + "; the driver shows " +
                       std::to_string(count) + ", from 0 on");
   }
-  BIFRONS_RETURN_IF_ERROR(CheckCapability(index));
+  BIFRONS_RETURN_IF_ERROR(CheckDevice(index));
   return Guarded([&]() -> Result<std::unique_ptr<Device>> { return MakeCudaDevice(index); });
 }
 
