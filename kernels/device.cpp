@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
 #include <optional>
 
 #include "kernels/cpu/device.h"
@@ -81,19 +80,6 @@ Result<std::unique_ptr<Device>> MakeDevice(std::string_view name, std::string_vi
   }
   BIFRONS_RETURN_IF_ERROR(cpu::CapOneDnn(chosen));
   return cpu::MakeCpuDevice(chosen, threads);
-}
-
-std::string ProcessorName() {
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-#if defined(__aarch64__)
-  return "arm64 processor";
-#else
-  return "unknown processor";
-#endif
 }
 
 }  // namespace bifrons

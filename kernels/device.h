@@ -25,6 +25,8 @@ class Device {
   virtual std::string backend() const = 0;
   /// "baseline", "avx2", "avx512", "amx", "neon"; "sm_90" and the like for cuda; "scalar" for ref
   virtual std::string isa() const = 0;
+  /// What it calls itself: "AMD EPYC 9654 96-Core Processor", "NVIDIA H200".
+  virtual std::string name() const = 0;
   /// Host threads that its queues share.
   virtual int threads() const = 0;
   /// bf16 where products of bf16 are native, else f32.

@@ -367,6 +367,7 @@ class DeferredDevice final : public Device {
 
   std::string backend() const override { return "deferred"; }
   std::string isa() const override { return ref_->isa(); }
+  std::string name() const override { return ref_->name(); }
   int threads() const override { return ref_->threads(); }
   DType default_compute() const override { return ref_->default_compute(); }
   uint64_t FreeMemory() override { return ref_->FreeMemory(); }

@@ -331,6 +331,7 @@ struct ProcessDevice final : Device {
   }
   std::string backend() const override { return "process"; }
   std::string isa() const override { return "scalar"; }
+  std::string name() const override { return "a process"; }
   int threads() const override { return 1; }
   DType default_compute() const override { return DType::kF32; }
   uint64_t FreeMemory() override { return AvailableMemory(); }

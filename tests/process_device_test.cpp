@@ -1,4 +1,4 @@
-// A device that shares nothing with the others (process_device.cpp, 397 lines): its numbers live in another
+// A device that shares nothing with the others (process_device.cpp, 398 lines): its numbers live in another
 // process, where nobody here can reach them. It draws pictures and answers questions about them.
 #include "tests/process_device.h"
 

@@ -30,6 +30,11 @@ class CudaDevice final : public Device {
     return "sm_" + std::to_string(Attribute(cudaDevAttrComputeCapabilityMajor, memory_.device())) +
            std::to_string(Attribute(cudaDevAttrComputeCapabilityMinor, memory_.device()));
   }
+  std::string name() const override {
+    cudaDeviceProp properties;
+    Check(cudaGetDeviceProperties(&properties, memory_.device()), "the device's properties");
+    return properties.name;
+  }
   int threads() const override { return 1; }  // who gives the work
   uint64_t FreeMemory() override { return memory_.FreeBytes(); }
   // Products of both types are multiply-accumulates of f32.

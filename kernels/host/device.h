@@ -24,6 +24,7 @@ struct HostTable : Table {
 
 class HostDevice : public Device {
  public:
+  std::string name() const override { return ProcessorName(); }
   int threads() const override { return pool_.threads(); }
   uint64_t FreeMemory() override { return AvailableMemory(); }
 
