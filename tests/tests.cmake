@@ -48,6 +48,7 @@ find_package(Python3 REQUIRED)
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME process_device_bundled COMMAND process_device_test [.bundled])
+  add_test(NAME selftest_bundled COMMAND selftest_test [.bundled])
   add_test(NAME asan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh asan)
   add_test(NAME tsan COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/sanitized.sh tsan)
   add_test(NAME fuzz COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run.sh 20)

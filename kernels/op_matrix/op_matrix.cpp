@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "kernels/op_matrix/case.h"
+#include "src/base/stop.h"
 
 namespace bifrons {
 namespace {
@@ -36,6 +37,7 @@ std::vector<Result> ForEach(const OpSelection& selection, const std::function<vo
                             const Of& result_of) {
   std::vector<Result> results;
   for (const auto& one : Selected(selection)) {
+    if (StopRequested()) break;
     results.push_back(result_of(*one));
     if (report) report(results.back());
   }
@@ -70,6 +72,8 @@ OpSpeed Measure(Device& device, const Case& one, double least_seconds) {
 }
 
 }  // namespace
+
+size_t CountOps(const OpSelection& selection) { return Selected(selection).size(); }
 
 std::vector<OpResult> CheckOps(Device& tested, Device& reference, const OpSelection& selection,
                                const std::function<void(const OpResult&)>& report) {

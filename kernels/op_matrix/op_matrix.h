@@ -28,6 +28,10 @@ struct OpResult {
   bool passed() const { return worst_share <= 1 && intact; }
 };
 
+size_t CountOps(const OpSelection&);
+
+// What follows ends early, with the results so far, when a stop is requested (src/base/stop.h).
+
 /// Runs the selected ops on `tested` and judges them by `reference` or by arithmetic in f64. `report`, unless
 /// empty, is told of every result at once. Throws std::bad_alloc.
 std::vector<OpResult> CheckOps(Device& tested, Device& reference, const OpSelection&,

@@ -15,6 +15,7 @@ Result<int> RunInfo(const InfoOptions& options);
 Result<int> RunTokenize(const TokenizeOptions& options);
 Result<int> RunTrace(const TraceOptions& options);
 Result<int> RunBench(const BenchOptions& options);
+Result<int> RunSelftest(const SelftestOptions& options);
 Result<int> RunExport(const ExportOptions& options);
 Result<int> RunRender(const RenderCommand& options);
 Result<int> RunMerge(const MergeOptions& options);

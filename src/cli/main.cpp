@@ -43,6 +43,7 @@ Result<int> Run(int argc, char** argv) {
     Result<int> operator()(const TokenizeOptions& o) const { return RunTokenize(o); }
     Result<int> operator()(const TraceOptions& o) const { return RunTrace(o); }
     Result<int> operator()(const BenchOptions& o) const { return RunBench(o); }
+    Result<int> operator()(const SelftestOptions& o) const { return RunSelftest(o); }
     Result<int> operator()(const ExportOptions& o) const { return RunExport(o); }
     Result<int> operator()(const RenderCommand& o) const { return RunRender(o); }
     Result<int> operator()(const MergeOptions& o) const { return RunMerge(o); }

@@ -16,7 +16,9 @@ inline constexpr int kMaxImages = 1'000'000;
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
 void AddModel(CLI::App* app, std::string& model);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
-/// Model, arithmetic, threads, device, instruction set, template, profile.
+/// Threads, device, instruction set.
+void AddDevice(CLI::App* app, LoadOptions& load);
+/// Model, arithmetic, those of AddDevice, template, profile.
 void AddLoad(CLI::App* app, LoadOptions& load);
 /// How images are read.
 void AddImage(CLI::App* app, ImageOptions& image);
@@ -79,6 +81,7 @@ void AddInfo(CLI::App& app, InfoOptions& options);
 void AddTokenize(CLI::App& app, TokenizeOptions& options);
 void AddTrace(CLI::App& app, TraceOptions& options);
 void AddBench(CLI::App& app, BenchOptions& options);
+void AddSelftest(CLI::App& app, SelftestOptions& options);
 void AddExport(CLI::App& app, ExportOptions& options);
 Status Check(const TraceOptions& options);
 

@@ -26,9 +26,7 @@ void AddDtype(CLI::App* app, std::optional<DType>& compute) {
       ->check(CLI::IsMember({"f32", "bf16"}));
 }
 
-void AddLoad(CLI::App* app, LoadOptions& load) {
-  AddModel(app, load.model);
-  AddDtype(app, load.compute);
+void AddDevice(CLI::App* app, LoadOptions& load) {
   app->add_option("--threads", load.threads, "threads (default: what affinity and cgroups allow)")
       ->check(CLI::Range(1, kMaxThreads));
   app->add_option(
@@ -41,6 +39,12 @@ void AddLoad(CLI::App* app, LoadOptions& load) {
   app->add_option(
       "--isa", load.isa,
       "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");
+}
+
+void AddLoad(CLI::App* app, LoadOptions& load) {
+  AddModel(app, load.model);
+  AddDtype(app, load.compute);
+  AddDevice(app, load);
   app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b");
   app->add_flag_callback(
       "--profile", [&load] { load.profile = std::make_shared<Profile>(); },
@@ -94,9 +98,9 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
       "  bifrons render prompts.txt -o pictures\n"
       "  bifrons caption dog.png\n"
       "  bifrons VERB --help tells more of a verb.\n"
-      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, or jobs or images that "
-      "failed "
-      "while the rest was done, 130 interrupted (SIGINT), 143 ended (SIGTERM).");
+      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, jobs or images that failed "
+      "while the rest was done, or a self-test that found something wrong, 130 interrupted (SIGINT), 143 "
+      "ended (SIGTERM).");
   app.require_subcommand(1);
 
   GenerateOptions generate;
@@ -108,6 +112,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   TokenizeOptions tokenize;
   TraceOptions trace;
   BenchOptions bench;
+  SelftestOptions selftest;
   ExportOptions exports;
   RenderCommand render;
   MergeOptions merge;
@@ -122,6 +127,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   AddTokenize(app, tokenize);
   AddTrace(app, trace);
   AddBench(app, bench);
+  AddSelftest(app, selftest);
   AddExport(app, exports);
 
   // Taken out first: CLI11 would end the verb at `--` once it has seen one prompt.
@@ -181,6 +187,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   if (verb == "tokenize") return Command(tokenize);
   if (verb == "trace") return checked(trace);
   if (verb == "bench") return Command(bench);
+  if (verb == "selftest") return Command(selftest);
   return Command(exports);
 }
 

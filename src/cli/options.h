@@ -122,6 +122,12 @@ struct BenchOptions {
   bool json = false;
 };
 
+struct SelftestOptions {
+  LoadOptions load;  // the device of it
+  std::string ops;   // part of the names of the ops to check; "" = all
+  bool json = false, quiet = false;
+};
+
 struct ExportOptions {
   std::string model, out;
 };
@@ -131,9 +137,9 @@ struct HelpText {
   std::string text;
 };
 
-using Command =
-    std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions, InfoOptions,
-                 TokenizeOptions, TraceOptions, BenchOptions, ExportOptions, RenderCommand, MergeOptions>;
+using Command = std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions,
+                             InfoOptions, TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions,
+                             ExportOptions, RenderCommand, MergeOptions>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

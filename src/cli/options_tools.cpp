@@ -1,4 +1,4 @@
-// The command lines of the verbs that look inside: info, tokenize, trace, bench, export.
+// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest, export.
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
 
@@ -83,6 +83,20 @@ void AddBench(CLI::App& app, BenchOptions& o) {
       ->check(CLI::Range(1, 1000));
   verb->add_flag("--json", o.json, "print JSON");
   AddLoad(verb, o.load);
+}
+
+void AddSelftest(CLI::App& app, SelftestOptions& o) {
+  CLI::App* verb = AddVerb(
+      app, "selftest",
+      "Check what a device computes and how fast it is, and print a report to send: every op at odd sizes "
+      "against the scalar reference, the bundled model against another device, rates against limits",
+      "  bifrons selftest\n  bifrons selftest --device cuda:1 --json\n"
+      "  bifrons selftest --device cuda --ops \"Attend \"\n"
+      "Under two minutes. Exit code 0: all right, 3: something is wrong.");
+  verb->add_option("--ops", o.ops, "check only ops whose name and shape contain this text");
+  verb->add_flag("--json", o.json, "print JSON");
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
+  AddDevice(verb, o.load);
 }
 
 void AddExport(CLI::App& app, ExportOptions& o) {
