@@ -14,9 +14,9 @@ Result<int> BenchPictures(const BenchOptions& options) {
   const double bandwidth = janus->device().MeasureBandwidth();
   nlohmann::json all = nlohmann::json::array();
   if (!options.json) {
-    std::printf("%s; %s, %s, %s, %d threads; %.1f GB/s\n\n", ProcessorName().c_str(), janus->name().c_str(),
-                janus->device().isa().c_str(), NameOf(janus->compute()), janus->device().threads(),
-                bandwidth / 1e9);
+    std::printf("%s; %s, %s, %s, %d threads; %.1f GB/s\n\n", janus->device().name().c_str(),
+                janus->name().c_str(), janus->device().isa().c_str(), NameOf(janus->compute()),
+                janus->device().threads(), bandwidth / 1e9);
     std::printf("%9s %10s %11s %9s %8s %9s %12s %11s\n", "pictures", "rows/step", "pictures/s", "tokens/s",
                 "GB/s", "VQ s each", "keys+values", "resident");
   }
@@ -44,7 +44,7 @@ Result<int> BenchPictures(const BenchOptions& options) {
     std::fflush(stdout);
   }
   if (options.json) {
-    const nlohmann::json json = {{"processor", ProcessorName()},
+    const nlohmann::json json = {{"processor", janus->device().name()},
                                  {"isa", janus->device().isa()},
                                  {"threads", janus->device().threads()},
                                  {"model", janus->name()},
@@ -75,7 +75,7 @@ Result<int> RunBench(const BenchOptions& options) {
   const double prefill_rate = r.prefill_macs / r.prefill_seconds, vq_rate = r.vq_macs / r.vq_seconds;
 
   if (options.json) {
-    nlohmann::json json = {{"processor", ProcessorName()},
+    nlohmann::json json = {{"processor", janus->device().name()},
                            {"device", janus->device().backend()},
                            {"isa", janus->device().isa()},
                            {"threads", janus->device().threads()},
@@ -110,7 +110,7 @@ Result<int> RunBench(const BenchOptions& options) {
     return 0;
   }
 
-  std::printf("%s; %s, %s, %s, %d threads\n", ProcessorName().c_str(), janus->name().c_str(),
+  std::printf("%s; %s, %s, %s, %d threads\n", janus->device().name().c_str(), janus->name().c_str(),
               janus->device().isa().c_str(), NameOf(janus->compute()), janus->device().threads());
   std::printf("limits measured in this run: %.1f GB/s over %.2f GB, %.0f GMAC/s\n\n", r.bandwidth / 1e9,
               static_cast<double>(janus->step_bytes()) / 1e9, r.mac_rate / 1e9);
