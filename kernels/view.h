@@ -50,6 +50,9 @@ struct View {
     return n;
   }
   bool contiguous() const { return rows() <= 1 || stride == width(); }
+  /// Bytes of a row, and from one row to the next.
+  size_t row_bytes() const { return BytesOf(type, width()); }
+  size_t stride_bytes() const { return BytesOf(type, stride); }
 
   /// Rows [begin, begin + count).
   View Rows(int64_t begin, int64_t count) const {

@@ -103,8 +103,7 @@ T* At(const View& v) {
 inline bool Aligned16(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 /// The same for every row.
 inline bool Aligned16(const View& v) {
-  return Aligned16(Bytes(v)) && (v.rows() <= 1 || BytesOf(v.type, v.stride) % 16 == 0) &&
-         BytesOf(v.type, v.width()) % 16 == 0;
+  return Aligned16(Bytes(v)) && (v.rows() <= 1 || v.stride_bytes() % 16 == 0) && v.row_bytes() % 16 == 0;
 }
 
 }  // namespace bifrons::cuda

@@ -13,16 +13,15 @@ namespace {
 // Uploads and downloads of so many bytes may be under way before the host waits for the first of them.
 constexpr size_t kRingBytes = size_t{8} << 20, kPieceBytes = kRingBytes / 4;
 
-size_t RowBytes(const View& v) { return BytesOf(v.type, v.width()); }
 // From one row to the next; of a single row too, where a view's stride may be anything.
-size_t Pitch(const View& v) { return v.rows() <= 1 ? RowBytes(v) : BytesOf(v.type, v.stride); }
+size_t Pitch(const View& v) { return v.rows() <= 1 ? v.row_bytes() : v.stride_bytes(); }
 
 // copy(bytes before it in the view, first byte, rows, bytes of a row) for pieces that the ring has room for.
 template <class Copy>
 void ForPieces(const View& view, const Copy& copy) {
   const bool one = view.contiguous();
   const size_t rows = one ? 1 : static_cast<size_t>(view.rows());
-  const size_t row_bytes = one ? static_cast<size_t>(view.rows()) * RowBytes(view) : RowBytes(view);
+  const size_t row_bytes = one ? static_cast<size_t>(view.rows()) * view.row_bytes() : view.row_bytes();
   if (row_bytes == 0) return;
   const size_t rows_at_once = std::max<size_t>(1, kPieceBytes / row_bytes);
   for (size_t r = 0; r < rows; r += rows_at_once) {
@@ -245,11 +244,11 @@ Ticket CudaQueue::DoDownload(View from, void* to) {
 
 void CudaQueue::DoCopy(View from, View to) {
   if (from.type == to.type && from.contiguous() && to.contiguous()) {
-    Check(cudaMemcpyAsync(Bytes(to), Bytes(from), static_cast<size_t>(to.rows()) * RowBytes(to),
+    Check(cudaMemcpyAsync(Bytes(to), Bytes(from), static_cast<size_t>(to.rows()) * to.row_bytes(),
                           cudaMemcpyDeviceToDevice, stream()),
           "a copy");
   } else if (from.type == to.type) {
-    Check(cudaMemcpy2DAsync(Bytes(to), Pitch(to), Bytes(from), Pitch(from), RowBytes(to),
+    Check(cudaMemcpy2DAsync(Bytes(to), Pitch(to), Bytes(from), Pitch(from), to.row_bytes(),
                             static_cast<size_t>(to.rows()), cudaMemcpyDeviceToDevice, stream()),
           "a copy");
   } else if (to.type == DType::kBF16) {

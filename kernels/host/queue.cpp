@@ -8,12 +8,7 @@
 #include "kernels/host/memory.h"
 
 namespace bifrons::host {
-namespace {
-
-size_t RowBytes(const View& v) { return BytesOf(v.type, v.width()); }
-size_t StrideBytes(const View& v) { return BytesOf(v.type, v.stride); }
-
-}  // namespace
+namespace {}  // namespace
 
 std::unique_ptr<KvBatch> HostQueue::MakeBatch(KvPages& pages, std::span<const KvSpan> spans) {
   return std::make_unique<HostKvBatch>(static_cast<HostKvPages&>(pages), spans);
@@ -26,15 +21,15 @@ void HostQueue::CopyPositions(KvPages& pages, int32_t from, int64_t positions, i
 void HostQueue::DoUpload(TensorView from, View to) {
   const auto* source = static_cast<const uint8_t*>(from.data);
   for (int64_t r = 0; r < to.rows(); r++) {
-    std::memcpy(Bytes(to) + static_cast<size_t>(r) * StrideBytes(to),
-                source + static_cast<size_t>(r) * RowBytes(to), RowBytes(to));
+    std::memcpy(Bytes(to) + static_cast<size_t>(r) * to.stride_bytes(),
+                source + static_cast<size_t>(r) * to.row_bytes(), to.row_bytes());
   }
 }
 
 Ticket HostQueue::DoDownload(View from, void* to) {
   for (int64_t r = 0; r < from.rows(); r++) {
-    std::memcpy(static_cast<uint8_t*>(to) + static_cast<size_t>(r) * RowBytes(from),
-                Bytes(from) + static_cast<size_t>(r) * StrideBytes(from), RowBytes(from));
+    std::memcpy(static_cast<uint8_t*>(to) + static_cast<size_t>(r) * from.row_bytes(),
+                Bytes(from) + static_cast<size_t>(r) * from.stride_bytes(), from.row_bytes());
   }
   return Record();
 }
@@ -42,10 +37,10 @@ Ticket HostQueue::DoDownload(View from, void* to) {
 void HostQueue::DoCopy(View from, View to) {
   const int64_t width = to.width();
   for (int64_t r = 0; r < to.rows(); r++) {
-    const uint8_t* source = Bytes(from) + static_cast<size_t>(r) * StrideBytes(from);
-    uint8_t* target = Bytes(to) + static_cast<size_t>(r) * StrideBytes(to);
+    const uint8_t* source = Bytes(from) + static_cast<size_t>(r) * from.stride_bytes();
+    uint8_t* target = Bytes(to) + static_cast<size_t>(r) * to.stride_bytes();
     if (from.type == to.type) {
-      std::memcpy(target, source, RowBytes(to));
+      std::memcpy(target, source, to.row_bytes());
     } else {
       Convert({source, from.type, {width}}, to.type, target);
     }
@@ -54,14 +49,14 @@ void HostQueue::DoCopy(View from, View to) {
 
 void HostQueue::DoCopyRows(View from, std::span<const int32_t> rows, View to) {
   for (size_t r = 0; r < rows.size(); r++) {
-    std::memcpy(Bytes(to) + r * StrideBytes(to),
-                Bytes(from) + static_cast<size_t>(rows[r]) * StrideBytes(from), RowBytes(to));
+    std::memcpy(Bytes(to) + r * to.stride_bytes(),
+                Bytes(from) + static_cast<size_t>(rows[r]) * from.stride_bytes(), to.row_bytes());
   }
 }
 
 void HostQueue::DoFill(View to, float value) {
   for (int64_t r = 0; r < to.rows(); r++) {
-    uint8_t* row = Bytes(to) + static_cast<size_t>(r) * StrideBytes(to);
+    uint8_t* row = Bytes(to) + static_cast<size_t>(r) * to.stride_bytes();
     if (to.type == DType::kF32) std::fill_n(reinterpret_cast<float*>(row), to.width(), value);
     if (to.type == DType::kBF16) std::fill_n(reinterpret_cast<BF16*>(row), to.width(), ToBF16(value));
     if (to.type == DType::kI32)

@@ -7,7 +7,6 @@ namespace {
 
 constexpr size_t kGuardBytes = 64;  // a multiple of what devices align memory to
 
-size_t RowBytes(const View& v) { return BytesOf(v.type, v.width()); }
 size_t RowOffset(const View& v, int64_t row) { return v.offset + BytesOf(v.type, row * v.stride); }
 
 // A whole buffer as bytes: one row of them.
@@ -32,8 +31,8 @@ View Stage::Place(Use use, const TensorView& numbers, Margins margins) {
   Tensor image = GuardBytes(bytes);
   for (int64_t r = 0; r < view.rows() && !numbers.empty(); r++) {
     std::memcpy(image.as<uint8_t>() + RowOffset(view, r),
-                static_cast<const uint8_t*>(numbers.data) + static_cast<size_t>(r) * RowBytes(view),
-                RowBytes(view));
+                static_cast<const uint8_t*>(numbers.data) + static_cast<size_t>(r) * view.row_bytes(),
+                view.row_bytes());
   }
   placed_.push_back({use, device_.Allocate(bytes), std::move(image), view});
   Placed& placed = placed_.back();
@@ -55,9 +54,9 @@ Outcome Stage::Run() {
       const uint8_t* row = after.as<uint8_t>() + RowOffset(view, r);
       if (placed.use == Use::kOut) {
         auto* result = static_cast<uint8_t*>(outcome.results.back().data());
-        std::memcpy(result + static_cast<size_t>(r) * RowBytes(view), row, RowBytes(view));
+        std::memcpy(result + static_cast<size_t>(r) * view.row_bytes(), row, view.row_bytes());
       }
-      std::memcpy(image + RowOffset(view, r), row, RowBytes(view));  // it may be written; the rest may not
+      std::memcpy(image + RowOffset(view, r), row, view.row_bytes());  // it may be written; the rest may not
     }
     outcome.intact &= std::memcmp(after.data(), image, after.bytes()) == 0;
   }
