@@ -17,6 +17,7 @@
 #include "kernels/host/kv_pages.h"
 #include "kernels/host/memory.h"
 #include "kernels/ref/ref.h"
+#include "tests/free_ranges.h"
 
 namespace bifrons {
 namespace {
@@ -32,7 +33,6 @@ class Arena {
     void* p = mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     BIFRONS_CHECK(p != MAP_FAILED);
     begin_ = static_cast<uint8_t*>(p);
-    free_[0] = kBytes;
   }
   ~Arena() { munmap(begin_, kBytes); }
   Arena(const Arena&) = delete;
@@ -43,29 +43,15 @@ class Arena {
 
   uint8_t* Take(size_t bytes) {
     const size_t size = Rounded(bytes);
-    for (auto it = free_.begin(); it != free_.end(); ++it) {
-      if (it->second < size) continue;
-      const auto [at, room] = *it;
-      free_.erase(it);
-      if (room > size) free_[at + size] = room - size;
-      used_ = std::max(used_, at + size);
-      Poison(begin_ + at, bytes);
-      return begin_ + at;
-    }
-    throw std::bad_alloc();
+    const auto at = free_.Take(size);
+    if (!at) throw std::bad_alloc();
+    used_ = std::max(used_, *at + size);
+    Poison(begin_ + *at, bytes);
+    return begin_ + *at;
   }
   void GiveBack(uint8_t* p, size_t bytes) {
     Poison(p, bytes);
-    auto it = free_.emplace(static_cast<size_t>(p - begin_), Rounded(bytes)).first;
-    if (auto next = std::next(it); next != free_.end() && it->first + it->second == next->first) {
-      it->second += next->second;
-      free_.erase(next);
-    }
-    if (it == free_.begin()) return;
-    if (auto before = std::prev(it); before->first + before->second == it->first) {
-      before->second += it->second;
-      free_.erase(it);
-    }
+    free_.GiveBack(static_cast<size_t>(p - begin_), Rounded(bytes));
   }
 
  private:
@@ -81,8 +67,8 @@ class Arena {
   }
 
   uint8_t* begin_;
-  size_t used_ = 0;                // bytes from the beginning that were ever taken
-  std::map<size_t, size_t> free_;  // offset → bytes
+  size_t used_ = 0;  // bytes from the beginning that were ever taken
+  FreeRanges free_{kBytes};
 };
 
 class DeferredQueue;

@@ -29,7 +29,6 @@ Arena::Arena() {
   void* p = mmap(nullptr, kBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) Die("no address space for the device's memory");
   begin_ = static_cast<uint8_t*>(p);
-  free_[0] = kBytes;
 }
 
 Arena::~Arena() {
@@ -54,23 +53,19 @@ void Arena::Close() {
 Allocation* Arena::Take(size_t bytes, size_t limit) {
   if (bytes > limit || taken_ > limit - bytes) return nullptr;
   const size_t size = Rounded(bytes);
-  for (auto it = free_.begin(); it != free_.end(); ++it) {
-    if (it->second < size) continue;
-    const auto [at, room] = *it;
-    free_.erase(it);
-    if (room > size) free_[at + size] = room - size;
-    used_ = std::max(used_, at + size);
-    taken_ += bytes;
-    Allocation& taken = live_[begin_ + at];
-    taken = {begin_ + at, bytes, ++last_id_, nullptr, false};
-    Open();
-    ASAN_UNPOISON_MEMORY_REGION(begin_ + at, size);
-    Poison(taken);
-    for (size_t i = bytes; i < size; i++) begin_[at + i] = GuardByte(i);
-    ASAN_POISON_MEMORY_REGION(begin_ + at + bytes, size - bytes);
-    return &taken;
-  }
-  return nullptr;
+  const auto at = free_.Take(size);
+  if (!at) return nullptr;
+  uint8_t* const begin = begin_ + *at;
+  used_ = std::max(used_, *at + size);
+  taken_ += bytes;
+  Allocation& taken = live_[begin];
+  taken = {begin, bytes, ++last_id_, nullptr, false};
+  Open();
+  ASAN_UNPOISON_MEMORY_REGION(begin, size);
+  Poison(taken);
+  for (size_t i = bytes; i < size; i++) begin[i] = GuardByte(i);
+  ASAN_POISON_MEMORY_REGION(begin + bytes, size - bytes);
+  return &taken;
 }
 
 void Arena::Poison(const Allocation& allocation) const {
@@ -89,16 +84,7 @@ void Arena::GiveBack(const Allocation& allocation) {
   ASAN_POISON_MEMORY_REGION(begin_ + at, size);
   taken_ -= bytes;
   live_.erase(begin_ + at);
-  auto it = free_.emplace(at, size).first;
-  if (auto next = std::next(it); next != free_.end() && it->first + it->second == next->first) {
-    it->second += next->second;
-    free_.erase(next);
-  }
-  if (it == free_.begin()) return;
-  if (auto before = std::prev(it); before->first + before->second == it->first) {
-    before->second += it->second;
-    free_.erase(it);
-  }
+  free_.GiveBack(at, size);
 }
 
 Allocation* Arena::Find(const void* p) {

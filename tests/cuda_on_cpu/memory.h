@@ -6,6 +6,8 @@
 #include <map>
 #include <vector>
 
+#include "tests/free_ranges.h"
+
 namespace cuda_emulator {
 
 /// Device memory that was taken once; `id` tells it from what stood at its place before.
@@ -51,7 +53,7 @@ class Arena {
   size_t open_ = 0;   // and of these, open
   size_t taken_ = 0;  // bytes
   uint64_t last_id_ = 0;
-  std::map<size_t, size_t> free_;              // offset → bytes
+  bifrons::FreeRanges free_{kBytes};
   std::map<const uint8_t*, Allocation> live_;  // by begin
 };
 
