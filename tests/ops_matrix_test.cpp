@@ -1,26 +1,11 @@
 // The op matrix on the cpu device: every op against ref or f64, and the same bits with any number of threads.
 #include <catch2/catch.hpp>
 
-#include "kernels/op_matrix/op_matrix.h"
+#include "tests/op_results.h"
 #include "tests/ops_device.h"
 
 namespace bifrons {
 namespace {
-
-constexpr const char* kOps[] = {
-    "Upload",    "Copy ",     "CopyRows",   "Fill",          "LookUp",          "Multiply",  "RmsNorm",
-    "LayerNorm", "Rope",      "StoreKv",    "CopyPositions", "Attend ",         "AttendAll", "Sample",
-    "Convolve",  "GroupNorm", "Upsample2x", "UnfoldPatches", "NearestCodeword", "ToBytes"};
-
-void CheckAll(const std::vector<OpResult>& results) {
-  CHECK(!results.empty());
-  for (const OpResult& result : results) {
-    if (result.passed()) continue;
-    INFO(result.op << " " << result.shape << ": " << result.worst_share << " of what is allowed, "
-                   << (result.intact ? "guards intact" : "wrote where it may not"));
-    CHECK(result.passed());
-  }
-}
 
 TEST_CASE("every op of the cpu device is right") {
   for (const char* op : kOps) {

@@ -8,32 +8,17 @@
 #include <vector>
 
 #include "kernels/cuda/device.h"
-#include "kernels/op_matrix/op_matrix.h"
 #include "kernels/ref/ref.h"
 #include "tests/cuda_on_cpu/ordered_device.h"
+#include "tests/op_results.h"
 
 namespace bifrons {
 namespace {
 
 using cuda_emulator::Order;
 
-constexpr const char* kOps[] = {
-    "Upload",    "Copy ",     "CopyRows",   "Fill",          "LookUp",          "Multiply",  "RmsNorm",
-    "LayerNorm", "Rope",      "StoreKv",    "CopyPositions", "Attend ",         "AttendAll", "Sample",
-    "Convolve",  "GroupNorm", "Upsample2x", "UnfoldPatches", "NearestCodeword", "ToBytes"};
-
 OrderedDevice InOrder(Order order, uint64_t seed) {
   return OrderedDevice(cuda::MakeCudaDevice(0), {.order = order, .seed = seed});
-}
-
-void CheckAll(const std::vector<OpResult>& results) {
-  CHECK(!results.empty());
-  for (const OpResult& result : results) {
-    if (result.passed()) continue;
-    INFO(result.op << " " << result.shape << ": " << result.worst_share << " of what is allowed, "
-                   << (result.intact ? "guards intact" : "wrote where it may not"));
-    CHECK(result.passed());
-  }
 }
 
 TEST_CASE("every op of the cuda device is right") {
