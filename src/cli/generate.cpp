@@ -60,7 +60,8 @@ Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   job.upscale = settings.upscale;
   job.resized_width = settings.resized_width, job.resized_height = settings.resized_height;
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
-  if (job.load.device == kAutoDevice) job.load.device = settings.backend;
+  // An instruction set by itself asks for the cpu.
+  if (job.load.device == kAutoDevice && job.load.isa.empty()) job.load.device = settings.backend;
   if (job.load.device == "cpu" && job.load.isa.empty()) job.load.isa = settings.isa;
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
