@@ -13,6 +13,7 @@ namespace {
 uint64_t AvailableFor(Janus& janus, const SchedulerOptions& options) {
   if (options.memory > 0) return options.memory;
   const uint64_t available = janus.device().FreeMemory();
+  if (!janus.device().keeps_tables()) return available;
   return available - std::min(available, MappedTableBytes(janus.source(), janus.parts()));
 }
 
@@ -88,8 +89,12 @@ void Scheduler::RunBetweenSteps(const std::function<void()>& use) {
 }
 
 SchedulerStats Scheduler::stats() const {
+  const KvPool& pool = *loop_->pool;
   const std::lock_guard lock(loop_->mutex);
-  return loop_->stats;
+  SchedulerStats stats = loop_->stats;
+  stats.cache_bytes = static_cast<size_t>(pool.used()) * pool.page_bytes();
+  stats.most_cache_bytes = static_cast<size_t>(pool.allocated()) * pool.page_bytes();
+  return stats;
 }
 
 const SchedulerOptions& Scheduler::options() const { return loop_->options; }

@@ -124,9 +124,6 @@ void Scheduler::Loop::Admit() {
     if (freed == 0) break;
     admission.Return(freed);
   }
-  const std::lock_guard lock(mutex);
-  stats.cache_bytes = static_cast<size_t>(pool->used()) * pool->page_bytes();
-  stats.most_cache_bytes = static_cast<size_t>(pool->allocated()) * pool->page_bytes();
 }
 
 }  // namespace bifrons
