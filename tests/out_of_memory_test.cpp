@@ -22,22 +22,17 @@
 
 namespace {
 
-// How many more allocations succeed; those of `failing` after that do not. Negative: nothing fails.
-std::atomic<int64_t> left{-1};
-std::atomic<int64_t> failing{0};
-std::atomic<size_t> smallest{0};  // of those that may fail, in bytes
+// Of the allocations since the last arming, `failing` from the one number `failing_from` on fail. One
+// counter decides, so that threads which allocate at the same time do not both get the last failure.
+std::atomic<int64_t> failing_from{0}, failing{0};
+std::atomic<size_t> smallest{0};  // of those that count, in bytes
 std::atomic<int64_t> asked{0};    // allocations since the last arming
 
 [[maybe_unused]] bool Fails(size_t size) {
   if (size < smallest.load(std::memory_order_relaxed)) return false;
-  asked.fetch_add(1, std::memory_order_relaxed);
-  if (left.load(std::memory_order_relaxed) < 0) return false;
-  const int64_t now = left.fetch_sub(1, std::memory_order_relaxed);
-  if (now > 0) return false;
-  left.store(0, std::memory_order_relaxed);
-  if (failing.fetch_sub(1, std::memory_order_relaxed) > 1) return true;
-  left.store(-1, std::memory_order_relaxed);
-  return true;
+  const int64_t number = asked.fetch_add(1, std::memory_order_relaxed);
+  const int64_t after = number - failing_from.load(std::memory_order_relaxed);
+  return after >= 0 && after < failing.load(std::memory_order_relaxed);
 }
 
 constexpr int64_t kForEver = int64_t{1} << 60;
@@ -46,10 +41,10 @@ constexpr int64_t kForEver = int64_t{1} << 60;
 class FailingAllocations {
  public:
   FailingAllocations(int64_t nth, int64_t count, size_t bytes = 0) {
-    asked = 0, failing = count, smallest = bytes;
-    left = nth;
+    asked = 0, failing_from = nth, smallest = bytes;
+    failing = count;
   }
-  ~FailingAllocations() { left = -1; }
+  ~FailingAllocations() { failing = 0; }
 };
 
 }  // namespace
