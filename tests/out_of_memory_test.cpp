@@ -107,6 +107,9 @@ TEST_CASE("an exception becomes one line") {
   };
   CHECK(caught(OutOfMemory(25'200'000, "keys and values"))
             .starts_with("out of memory: 25.2 MB for keys and values; "));
+  const std::string gpu = caught(OutOfMemory(25'200'000, "weights", Memory::kGpu));
+  CHECK(gpu.starts_with("out of the GPU's memory: 25.2 MB for weights; "));
+  CHECK(gpu.ends_with("--device cpu"));
   CHECK(caught(std::bad_alloc()).starts_with("out of memory; "));
   CHECK(caught(std::runtime_error("a library's")) == "a library's");
   CHECK(caught(1) == "an exception of an unknown type");

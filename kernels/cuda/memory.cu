@@ -82,7 +82,7 @@ uint8_t* DeviceMemory::Take(size_t bytes, const char* what_for) {
   const cudaError_t error = cudaMallocAsync(&block, std::max<size_t>(bytes, 1), taking_);
   if (error == cudaErrorMemoryAllocation) {
     cudaGetLastError();
-    throw OutOfMemory(bytes, what_for);
+    throw OutOfMemory(bytes, what_for, Memory::kGpu);
   }
   Check(error, "memory");
   Check(cudaStreamSynchronize(taking_), "memory");

@@ -9,15 +9,17 @@
 namespace bifrons {
 namespace {
 
-std::string WithAdvice(std::string text) {
-  return std::move(text) + "; use a smaller --batch, a smaller model or a machine with more memory";
+std::string WithAdvice(std::string text, Memory memory = Memory::kHost) {
+  return std::move(text) + "; use a smaller --batch, a smaller model" +
+         (memory == Memory::kGpu ? ", a GPU with more memory or --device cpu"
+                                 : " or a machine with more memory");
 }
 
 Error Described() {
   try {
     throw;
   } catch (const OutOfMemory& e) {
-    return Failure(WithAdvice(e.what()));
+    return Failure(WithAdvice(e.what(), e.memory()));
   } catch (const std::bad_alloc&) {
     return Failure(WithAdvice("out of memory"));
   } catch (const std::length_error&) {  // a container asked for more than there can be
@@ -33,9 +35,9 @@ Error Described() {
 
 }  // namespace
 
-OutOfMemory::OutOfMemory(size_t bytes, const char* what_for) noexcept {
-  std::snprintf(text_, sizeof text_, "out of memory: %.1f MB for %s", static_cast<double>(bytes) / 1e6,
-                what_for);
+OutOfMemory::OutOfMemory(size_t bytes, const char* what_for, Memory memory) noexcept : memory_(memory) {
+  std::snprintf(text_, sizeof text_, "out of %smemory: %.1f MB for %s",
+                memory == Memory::kGpu ? "the GPU's " : "", static_cast<double>(bytes) / 1e6, what_for);
 }
 
 Error CaughtError() noexcept {

@@ -9,16 +9,21 @@
 
 namespace bifrons {
 
+/// Whose memory there is too little of.
+enum class Memory { kHost, kGpu };
+
 /// std::bad_alloc with numbers. Its text stands in it, so that throwing needs no memory of its own.
 class OutOfMemory : public std::bad_alloc {
  public:
   /// `what_for` goes on after "25.2 MB for ".
-  OutOfMemory(size_t bytes, const char* what_for) noexcept;
-  /// "out of memory: 25.2 MB for keys and values"
+  OutOfMemory(size_t bytes, const char* what_for, Memory memory = Memory::kHost) noexcept;
+  /// "out of memory: 25.2 MB for keys and values", "out of the GPU's memory: …"
   const char* what() const noexcept override { return text_; }
+  Memory memory() const { return memory_; }
 
  private:
   char text_[96];
+  Memory memory_;
 };
 
 /// The exception in flight as an Error (kFailure), in one line; for catch blocks. Where not even the line can
