@@ -33,6 +33,8 @@ class Device {
   virtual DType default_compute() const = 0;
   /// Bytes that may still be allocated, weights and pages included.
   virtual uint64_t FreeMemory() = 0;
+  /// Whether tables take of that memory: a GPU reads them in the host's.
+  virtual bool keeps_tables() const = 0;
   /// Bytes per second at which it reads its memory (best of a few passes), caches apart. Takes some memory
   /// meanwhile.
   virtual double MeasureBandwidth() = 0;

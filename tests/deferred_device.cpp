@@ -357,6 +357,7 @@ class DeferredDevice final : public Device {
   int threads() const override { return ref_->threads(); }
   DType default_compute() const override { return ref_->default_compute(); }
   uint64_t FreeMemory() override { return ref_->FreeMemory(); }
+  bool keeps_tables() const override { return ref_->keeps_tables(); }
   double MeasureBandwidth() override { return ref_->MeasureBandwidth(); }
   double MeasureMacRate(DType compute) override { return ref_->MeasureMacRate(compute); }
 

@@ -18,6 +18,7 @@ class ForwardingDevice : public Device {
   int threads() const override { return device_->threads(); }
   DType default_compute() const override { return device_->default_compute(); }
   uint64_t FreeMemory() override { return device_->FreeMemory(); }
+  bool keeps_tables() const override { return device_->keeps_tables(); }
   double MeasureBandwidth() override { return device_->MeasureBandwidth(); }
   double MeasureMacRate(DType compute) override { return device_->MeasureMacRate(compute); }
   std::unique_ptr<Buffer> Allocate(size_t bytes) override { return device_->Allocate(bytes); }

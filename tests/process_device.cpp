@@ -335,6 +335,7 @@ struct ProcessDevice final : Device {
   int threads() const override { return 1; }
   DType default_compute() const override { return DType::kF32; }
   uint64_t FreeMemory() override { return AvailableMemory(); }
+  bool keeps_tables() const override { return true; }
   double MeasureBandwidth() override { return 1; }
   double MeasureMacRate(DType) override { return 1; }
 

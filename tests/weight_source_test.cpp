@@ -299,13 +299,25 @@ TEST_CASE("a model bigger than memory is refused with the numbers") {
   CHECK(plan.part(Part::kLanguage).parameters == 1652656128);  // LlamaForCausalLM's count
   CHECK(plan.weights > 2.5e9);
   CHECK(PlanMemory(**source, DType::kBF16, {}, 3).kv_cache == 3 * plan.kv_cache);
-  CHECK(CheckMemory(**source, DType::kBF16, {}, plan.total() * kSpareShare / (kSpareShare - 1) + 1).ok());
-  CHECK_FALSE(CheckMemory(**source, DType::kBF16, {}, plan.total()).ok());
-  const Status refused = CheckMemory(**source, DType::kBF16, {}, 2000000000);
+  CHECK(
+      CheckMemory(**source, DType::kBF16, {}, plan.total() * kSpareShare / (kSpareShare - 1) + 1, true).ok());
+  CHECK_FALSE(CheckMemory(**source, DType::kBF16, {}, plan.total(), true).ok());
+  const Status refused = CheckMemory(**source, DType::kBF16, {}, 2000000000, true);
   REQUIRE_FALSE(refused.ok());
   CHECK(refused.error().kind == ErrorKind::kFailure);
   CHECK(refused.error().message.find("of the 2.00 GB that can be had it may take only 1.88 GB") !=
         std::string::npos);
+}
+
+TEST_CASE("a device that leaves tables in the host's memory needs none for them") {
+  const auto source = OpenWeights("random:janus-pro-1b");
+  REQUIRE(source.ok());
+  const MemoryPlan plan = PlanMemory(**source, DType::kBF16, {}, 1);
+  // bf16: the text embedding [102400, 2048], the image tokens' [16384, 8].
+  CHECK(plan.tables == 2 * (102400 * 2048 + 16384 * 8));
+  const uint64_t fits = (plan.total() - plan.tables) * kSpareShare / (kSpareShare - 1) + 1;
+  CHECK(CheckMemory(**source, DType::kBF16, {}, fits, false).ok());
+  CHECK_FALSE(CheckMemory(**source, DType::kBF16, {}, fits, true).ok());
 }
 
 }  // namespace

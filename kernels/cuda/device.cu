@@ -37,6 +37,7 @@ class CudaDevice final : public Device {
   }
   int threads() const override { return 1; }  // who gives the work
   uint64_t FreeMemory() override { return memory_.FreeBytes(); }
+  bool keeps_tables() const override { return false; }
   // Products of both types are multiply-accumulates of f32.
   DType default_compute() const override { return DType::kF32; }
   double MeasureBandwidth() override;

@@ -27,6 +27,7 @@ class HostDevice : public Device {
   std::string name() const override { return ProcessorName(); }
   int threads() const override { return pool_.threads(); }
   uint64_t FreeMemory() override { return AvailableMemory(); }
+  bool keeps_tables() const override { return true; }
 
   std::unique_ptr<Buffer> Allocate(size_t bytes) override { return std::make_unique<HostBuffer>(bytes); }
   std::unique_ptr<Table> PackTable(TensorView rows) override {

@@ -62,9 +62,13 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
 
 Status Janus::CheckFits(const LoadOptions& options) {
   compute_ = options.compute.value_or(device_->default_compute());
-  const Status fits = CheckMemory(*source_, compute_, parts_, device_->FreeMemory());
-  if (fits.ok() || device_->backend() != "cuda") return fits;
-  if (options.device != kAutoDevice) return Failure(fits.error().message + ", or --device cpu");
+  const Status fits = CheckMemory(*source_, compute_, parts_, device_->FreeMemory(), device_->keeps_tables());
+  if (fits.ok()) return fits;
+  const std::string& needs = fits.error().message;
+  if (device_->backend() != "cuda")
+    return Failure(needs + "; use a smaller model or a machine with more memory");
+  if (options.device != kAutoDevice)
+    return Failure(needs + "; use a smaller model, a GPU with more memory or --device cpu");
   BIFRONS_TRY(device_, FallBackToCpu(options, fits.error()));
   return CheckFits(options);
 }

@@ -43,6 +43,11 @@ uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& par
   return 0;
 }
 
+// Of the wanted parts; Device::PackTable's.
+bool IsTable(const TensorSpec& spec, const ModelParts& parts) {
+  return (parts.language && spec.name == "llama.embed") || (parts.drawing && spec.name == "gen_embed");
+}
+
 // Three maps live at once at every level: input, output, upsampled or shortcut.
 uint64_t VqMaps(const JanusConfig& config, DType compute) {
   int64_t largest = 0;
@@ -130,6 +135,7 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
     part.parameters += n;
     part.bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
     plan.weights += PackedBytes(spec, source.TypeOf(spec.name), parts);
+    if (IsTable(spec, parts)) plan.tables += BytesOf(source.TypeOf(spec.name), spec.shape);
   }
   if (parts.understanding && !source.Has("lm_head")) {
     plan.weights += BytesOf(source.TypeOf("llama.embed"), {config.llama.vocabulary, config.llama.hidden});
@@ -147,25 +153,31 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
   return plan;
 }
 
+MemoryPlan MemoryPlan::WithoutTables() const {
+  MemoryPlan plan = *this;
+  plan.weights -= tables, plan.tables = 0;
+  return plan;
+}
+
 uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts) {
   uint64_t bytes = 0;
   for (const TensorSpec& spec : TensorTable(source.config())) {
-    const bool read_in_place =
-        (parts.language && spec.name == "llama.embed") || (parts.drawing && spec.name == "gen_embed");
-    if (read_in_place && source.InFile(spec.name)) bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
+    if (IsTable(spec, parts) && source.InFile(spec.name))
+      bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
   }
   return bytes;
 }
 
-Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available) {
-  const MemoryPlan plan = PlanMemory(source, compute, parts, 1);
+Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available,
+                   bool keeps_tables) {
+  MemoryPlan plan = PlanMemory(source, compute, parts, 1);
+  if (!keeps_tables) plan = plan.WithoutTables();
   const uint64_t usable = WithoutSpare(available);
   if (plan.total() <= usable) return {};
   return Failure("the model " + source.config().name + " needs " + Gigabytes(plan.total()) +
                  " of memory (weights " + Gigabytes(plan.weights) + ", cache " + Gigabytes(plan.kv_cache) +
                  ", activations " + Gigabytes(plan.activations) + "), but of the " + Gigabytes(available) +
-                 " that can be had it may take only " + Gigabytes(usable) +
-                 "; use a smaller model or a machine with more memory");
+                 " that can be had it may take only " + Gigabytes(usable));
 }
 
 }  // namespace bifrons

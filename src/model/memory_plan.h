@@ -51,13 +51,16 @@ struct MemoryPlan {
     int64_t parameters = 0;
     uint64_t bytes = 0;  // as stored
   };
-  PartSize parts[5];         // by Part
-  uint64_t weights = 0;      // what the wanted parts keep in memory, packed
-  uint64_t kv_cache = 0;     // keys and values in whole pages: of pictures, or of answers about an image each
+  PartSize parts[5];      // by Part
+  uint64_t weights = 0;   // what the wanted parts keep in memory, packed
+  uint64_t tables = 0;    // of it the tables of embeddings, which not every device keeps (kernels/device.h)
+  uint64_t kv_cache = 0;  // keys and values in whole pages: of pictures, or of answers about an image each
   uint64_t activations = 0;  // working memory, and the features of the images asked about
 
   const PartSize& part(Part p) const { return parts[static_cast<int>(p)]; }
   uint64_t total() const { return weights + kv_cache + activations; }
+  /// Of a device that leaves tables in the host's memory.
+  MemoryPlan WithoutTables() const;
 };
 
 /// For drawing `images` pictures at once after prompts of `prompt_tokens`, or answering about as many images.
@@ -68,8 +71,9 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
 /// as available, and would read them from the disk again and again if they were taken for something else.
 uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts);
 
-/// kFailure with the numbers when one picture's or one answer's plan exceeds what `available` bytes leave
-/// beside the spare part.
-Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available);
+/// kFailure with the numbers, without what to do, when one picture's or one answer's plan exceeds what
+/// `available` bytes leave beside the spare part, on a device that keeps tables in that memory or does not.
+Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available,
+                   bool keeps_tables);
 
 }  // namespace bifrons
