@@ -4,6 +4,7 @@
 
 #include "kernels/device.h"
 #include "src/cli/commands.h"
+#include "src/model/choose_device.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
 #include "src/model/tensor_table.h"
@@ -42,7 +43,7 @@ nlohmann::json MemoryJson(const MemoryPlan& plan) {
 }
 
 nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::string& model, DType compute,
-                      int images, uint64_t available) {
+                      int images, Device& device) {
   nlohmann::json json;
   json["model"] = model;
   json["layout"] = NameOfLayout(c.layout);
@@ -75,7 +76,7 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
   json["parameters"]["total"] = parameters;
   json["memory"] = MemoryJson(plan);
   json["memory"]["dtype"] = NameOf(compute), json["memory"]["images"] = images;
-  json["memory"]["available"] = available;
+  json["memory"]["available"] = device.FreeMemory(), json["memory"]["device"] = device.backend();
   return json;
 }
 
@@ -117,28 +118,31 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
 }
 
 void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images,
-                 uint64_t available) {
+                 Device& device) {
   std::printf(
-      "memory to %s %d %s%s at once in %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
+      "memory to %s %d %s%s at once in %s on %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
       "%.1f MB (%.1f MB available)\n",
-      what, images, noun, images == 1 ? "" : "s", NameOf(compute), Megabytes(plan.weights),
-      Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()), Megabytes(available));
+      what, images, noun, images == 1 ? "" : "s", NameOf(compute), device.backend().c_str(),
+      Megabytes(plan.weights), Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()),
+      Megabytes(device.FreeMemory()));
 }
 
 }  // namespace
 
 Result<int> RunInfo(const InfoOptions& options) {
-  BIFRONS_TRY(const std::string model, ResolveModel(options.model));
+  BIFRONS_TRY(const std::string model, ResolveModel(options.load.model));
   BIFRONS_TRY(const auto source, OpenWeights(model));
-  BIFRONS_TRY(const auto device, MakeDevice("cpu", "", 1));
-  const DType compute = options.compute.value_or(device->default_compute());
-  const uint64_t available = device->FreeMemory();
-  const MemoryPlan plan = PlanMemory(*source, compute, ModelParts{}, options.images);
-  const MemoryPlan asking = PlanMemory(*source, compute, kUnderstandingParts, options.images);
+  BIFRONS_TRY(const auto device, ChooseDevice(options.load));
+  const DType compute = options.load.compute.value_or(device->default_compute());
+  const auto memory = [&](const ModelParts& parts) {
+    const MemoryPlan plan = PlanMemory(*source, compute, parts, options.images);
+    return device->keeps_tables() ? plan : plan.WithoutTables();
+  };
+  const MemoryPlan plan = memory(ModelParts{}), asking = memory(kUnderstandingParts);
   const auto table = TensorTable(source->config());
 
   if (options.json) {
-    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, available);
+    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, *device);
     if (source->config().has_vision) json["memory_to_answer"] = MemoryJson(asking);
     if (options.tensors) {
       for (const TensorSpec& t : table) {
@@ -153,9 +157,9 @@ Result<int> RunInfo(const InfoOptions& options) {
     return 0;
   }
   Print(source->config(), plan, model);
-  PrintMemory("draw", "picture", plan, compute, options.images, available);
+  PrintMemory("draw", "picture", plan, compute, options.images, *device);
   if (source->config().has_vision)
-    PrintMemory("answer about", "image", asking, compute, options.images, available);
+    PrintMemory("answer about", "image", asking, compute, options.images, *device);
   if (options.tensors) {
     std::printf("\n");
     for (const TensorSpec& t : table) {

@@ -72,8 +72,7 @@ struct VqOptions {
 };
 
 struct InfoOptions {
-  std::string model;
-  std::optional<DType> compute;
+  LoadOptions load;  // model, arithmetic and device of it
   int images = 1;
   bool json = false, tensors = false;
 };

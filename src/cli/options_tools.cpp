@@ -5,11 +5,13 @@
 namespace bifrons {
 
 void AddInfo(CLI::App& app, InfoOptions& o) {
-  CLI::App* verb = AddVerb(app, "info", "Describe a model: geometry, parameters, types, memory",
-                           "  bifrons info\n  bifrons info -m ~/models/Janus-Pro-7B --images 8\n  bifrons "
-                           "info --json --tensors");
-  AddModel(verb, o.model);
-  AddDtype(verb, o.compute);
+  CLI::App* verb =
+      AddVerb(app, "info", "Describe a model: geometry, parameters, types, memory",
+              "  bifrons info\n  bifrons info -m ~/models/Janus-Pro-7B --images 8 --device cuda\n"
+              "  bifrons info --json --tensors");
+  AddModel(verb, o.load.model);
+  AddDtype(verb, o.load.compute);
+  AddDevice(verb, o.load);
   verb->add_option("-n,--images", o.images, "pictures per batch, for the memory needed")
       ->check(CLI::Range(1, kMaxImages));
   verb->add_flag("--tensors", o.tensors, "list every tensor");
