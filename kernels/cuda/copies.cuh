@@ -27,7 +27,8 @@ inline unsigned CopyBlocks(int64_t threads) {
 
 /// to[r, :] = from[r, :], rounded or widened. A thread for each of rows · width numbers.
 template <class From, class To>
-__global__ void ConvertRows(Rows<const From> from, int64_t rows, int64_t width, Rows<To> to) {
+__global__ void __launch_bounds__(kCopyThreads)
+    ConvertRows(Rows<const From> from, int64_t rows, int64_t width, Rows<To> to) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
   if (i >= rows * width) return;
   const int64_t row = i / width, column = i % width;
@@ -36,7 +37,7 @@ __global__ void ConvertRows(Rows<const From> from, int64_t rows, int64_t width, 
 
 /// to[r, :] = value. A thread for each of rows · width numbers.
 template <class T>
-__global__ void FillRows(T value, int64_t rows, int64_t width, Rows<T> to) {
+__global__ void __launch_bounds__(kCopyThreads) FillRows(T value, int64_t rows, int64_t width, Rows<T> to) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
   if (i < rows * width) to.data[i / width * to.stride + i % width] = value;
 }
@@ -49,8 +50,9 @@ struct RowNumbers {
 
 /// to[r, :] = from[numbers[r], :]. A block for each r. T is any type of the numbers' size.
 template <class T>
-__global__ void CopyNumberedRows(Rows<const T> from, const __grid_constant__ RowNumbers numbers,
-                                 int64_t width, Rows<T> to) {
+__global__ void __launch_bounds__(kCopyThreads)
+    CopyNumberedRows(Rows<const T> from, const __grid_constant__ RowNumbers numbers, int64_t width,
+                     Rows<T> to) {
   const T* source = from.data + numbers.rows[blockIdx.x] * from.stride;
   T* target = to.data + blockIdx.x * to.stride;
   for (int64_t i = threadIdx.x; i < width; i += kCopyThreads) target[i] = source[i];
@@ -59,8 +61,8 @@ __global__ void CopyNumberedRows(Rows<const T> from, const __grid_constant__ Row
 /// to[r, :] = table[max(0, ids[r]), :], `width` contiguous numbers; NaN where the table ends before. A block
 /// for each r. The table may stand in the host's memory.
 template <class Stored, class To>
-__global__ void LookUpRows(const Stored* table, int64_t table_rows, Rows<const int32_t> ids, int64_t width,
-                           To* to) {
+__global__ void __launch_bounds__(kCopyThreads)
+    LookUpRows(const Stored* table, int64_t table_rows, Rows<const int32_t> ids, int64_t width, To* to) {
   const int64_t id = max(0, ids.data[blockIdx.x * ids.stride]);
   const Stored* source = table + id * width;
   To* target = to + blockIdx.x * width;

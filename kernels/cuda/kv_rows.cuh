@@ -40,8 +40,9 @@ struct PagedKeys {
 
 /// x [rows, heads · 2 · half] rotated in place: element i of a head with i + half, by the row's position in
 /// cos and sin [positions, half]. A thread for each of rows · heads · half pairs.
-__global__ void RotateRows(Rows<float> x, const KvRow* rows, const float* cos, const float* sin,
-                           int64_t row_count, int64_t heads, int64_t half) {
+__global__ void __launch_bounds__(kCopyThreads)
+    RotateRows(Rows<float> x, const KvRow* rows, const float* cos, const float* sin, int64_t row_count,
+               int64_t heads, int64_t half) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
   if (i >= row_count * heads * half) return;
   const int64_t row = i / (heads * half), head = i / half % heads, pair = i % half;
@@ -56,8 +57,9 @@ __global__ void RotateRows(Rows<float> x, const KvRow* rows, const float* cos, c
 /// Keys and values k, v [rows, heads · dim] of the same stride to the rows' places in the pages, rounded. A
 /// thread for each of rows · heads · dim numbers.
 template <class T>
-__global__ void StoreKvRows(const float* k, const float* v, int64_t stride, int64_t row_count, int64_t heads,
-                            int64_t dim, PagedKeys<T> pages) {
+__global__ void __launch_bounds__(kCopyThreads)
+    StoreKvRows(const float* k, const float* v, int64_t stride, int64_t row_count, int64_t heads, int64_t dim,
+                PagedKeys<T> pages) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
   if (i >= row_count * heads * dim) return;
   const int64_t row = i / (heads * dim), column = i % (heads * dim);

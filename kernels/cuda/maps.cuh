@@ -5,11 +5,14 @@
 
 namespace bifrons::cuda {
 
+constexpr int kMapThreads = 256;  // of kernels whose threads have nothing to do with each other
+
 /// out [2·height, 2·width] of in [height, width], pixels of `units` Units; blocks along a line's units in x,
 /// over lines in y.
 template <class Unit>
-__global__ void Upsample2xKernel(const Unit* in, int64_t height, int64_t width, int64_t units, Unit* out) {
-  const int64_t line = width * units, at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+__global__ void __launch_bounds__(kMapThreads)
+    Upsample2xKernel(const Unit* in, int64_t height, int64_t width, int64_t units, Unit* out) {
+  const int64_t line = width * units, at = int64_t{blockIdx.x} * kMapThreads + threadIdx.x;
   if (at >= line) return;
   const int64_t x = at / units;
   for (int64_t y = blockIdx.y; y < height; y += gridDim.y) {
@@ -20,11 +23,12 @@ __global__ void Upsample2xKernel(const Unit* in, int64_t height, int64_t width, 
 }
 
 /// rows [patches, channels · patch²] of a picture [channels, height, width], a block per patch.
-__global__ void UnfoldPatchesKernel(const float* picture, int64_t channels, int64_t height, int64_t width,
-                                    int64_t patch, float* rows) {
+__global__ void __launch_bounds__(kMapThreads)
+    UnfoldPatchesKernel(const float* picture, int64_t channels, int64_t height, int64_t width, int64_t patch,
+                        float* rows) {
   const int64_t across = width / patch, number = blockIdx.x, numbers = channels * patch * patch;
   const float* const corner = picture + (number / across * width + number % across) * patch;
-  for (int64_t i = threadIdx.x; i < numbers; i += blockDim.x) {
+  for (int64_t i = threadIdx.x; i < numbers; i += kMapThreads) {
     const int64_t line = i / patch, channel = line / patch, y = line % patch, x = i % patch;
     rows[number * numbers + i] = corner[(channel * height + y) * width + x];
   }
@@ -38,8 +42,8 @@ __device__ __forceinline__ uint32_t ByteOf(float x) {
 
 /// out [n] = bytes of in [n], kCount (1 or 4) of them per thread; n a multiple of that.
 template <int kCount>
-__global__ void ToBytesKernel(const float* in, int64_t n, uint8_t* out) {
-  const int64_t at = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * kCount;
+__global__ void __launch_bounds__(kMapThreads) ToBytesKernel(const float* in, int64_t n, uint8_t* out) {
+  const int64_t at = (int64_t{blockIdx.x} * kMapThreads + threadIdx.x) * kCount;
   if (at >= n) return;
   float x[kCount];
   Load(in + at, x);

@@ -12,8 +12,6 @@
 namespace bifrons::cuda {
 namespace {
 
-constexpr int kThreads = 256;  // of kernels whose threads have nothing to do with each other
-
 unsigned Blocks(int64_t n, int64_t each) { return static_cast<unsigned>((n + each - 1) / each); }
 
 // ---- group normalisation ----------------------------------------------------------------------------------
@@ -74,9 +72,9 @@ void LaunchUpsample2x(cudaStream_t stream, const View& in, const View& out) {
   const int64_t height = in.shape[0], width = in.shape[1];
   const int64_t units =
       static_cast<int64_t>(BytesOf(in.type, in.shape[2])) / static_cast<int64_t>(sizeof(Unit));
-  const dim3 grid(Blocks(width * units, kThreads), static_cast<unsigned>(std::min(height, kMaxGridYz)));
-  Launch(Upsample2xKernel<Unit>, grid, kThreads, 0, stream, reinterpret_cast<const Unit*>(Bytes(in)), height,
-         width, units, reinterpret_cast<Unit*>(Bytes(out)));
+  const dim3 grid(Blocks(width * units, kMapThreads), static_cast<unsigned>(std::min(height, kMaxGridYz)));
+  Launch(Upsample2xKernel<Unit>, grid, kMapThreads, 0, stream, reinterpret_cast<const Unit*>(Bytes(in)),
+         height, width, units, reinterpret_cast<Unit*>(Bytes(out)));
 }
 
 // ---- tokens -----------------------------------------------------------------------------------------------
@@ -141,7 +139,7 @@ void CudaQueue::DoUpsample2x(View in, View out) {
 
 void CudaQueue::DoUnfoldPatches(View picture, int64_t patch, View rows) {
   if (rows.rows() == 0) return;
-  Launch(UnfoldPatchesKernel, static_cast<unsigned>(rows.rows()), kThreads, 0, stream(),
+  Launch(UnfoldPatchesKernel, static_cast<unsigned>(rows.rows()), kMapThreads, 0, stream(),
          static_cast<const float*>(At<float>(picture)), picture.shape[0], picture.shape[1], picture.shape[2],
          patch, At<float>(rows));
 }
@@ -159,10 +157,11 @@ void CudaQueue::DoToBytes(View in, View out) {
   const int64_t n = in.shape.elements();
   if (n == 0) return;
   if (n % 4 == 0 && Aligned16(Bytes(in)) && Aligned16(Bytes(out))) {
-    Launch(ToBytesKernel<4>, Blocks(n / 4, kThreads), kThreads, 0, stream(), At<float>(in), n,
+    Launch(ToBytesKernel<4>, Blocks(n / 4, kMapThreads), kMapThreads, 0, stream(), At<float>(in), n,
            At<uint8_t>(out));
   } else {
-    Launch(ToBytesKernel<1>, Blocks(n, kThreads), kThreads, 0, stream(), At<float>(in), n, At<uint8_t>(out));
+    Launch(ToBytesKernel<1>, Blocks(n, kMapThreads), kMapThreads, 0, stream(), At<float>(in), n,
+           At<uint8_t>(out));
   }
 }
 

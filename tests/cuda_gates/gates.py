@@ -2,9 +2,10 @@
 """What nvcc makes of kernels/cuda, without a GPU: gates.py [--all] [--write] [--build FOLDER]
 
 Compiles every source for sm_80 and sm_120 (--all: for all that the product is built for) and fails on a warning, a
-spill, a stack (numbers that were to stand in registers), a kernel whose registers or shared memory are not those of kernels.txt beside this file (--write makes it anew,
-for all), or one that lost its 16-byte loads: kernels.txt says how many of a kernel's global loads and stores are
-vectors. Exit code 77 where there is no nvcc, unless $BIFRONS_NEED_NVCC is set."""
+spill, a stack (numbers that were to stand in registers), a kernel whose registers, shared memory or occupancy are not
+those of kernels.txt beside this file (--write makes it anew, for all), or one that lost its 16-byte loads: kernels.txt
+says how many of a kernel's global loads and stores are vectors. Exit code 77 where there is no nvcc, unless
+$BIFRONS_NEED_NVCC is set."""
 import argparse
 import concurrent.futures
 import os
@@ -16,17 +17,38 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TABLE = os.path.join(HERE, "kernels.txt")
-EVERYWHERE = ["75", "80", "86", "89", "90", "100", "120"]
+CUDA = os.path.join(ROOT, "kernels", "cuda")
 USUALLY = ["80", "120"]
-OPTIONS = ["-std=c++20", "-O3", "-fmad=false", "-prec-div=true", "-prec-sqrt=true", "-ftz=false", "-I" + ROOT,
-           "-Xcompiler=-Wall,-Wextra"]
+
+# Of a multiprocessor: warps, blocks and bytes of shared memory (docs.nvidia.com/cuda/cuda-c-programming-guide, "Technical
+# Specifications per Compute Capability"). All have 65,536 registers, given to a warp in units of 256.
+LIMITS = {"75": (32, 16, 64), "80": (64, 32, 164), "86": (48, 16, 100), "89": (48, 24, 100), "90": (64, 32, 228),
+          "100": (64, 32, 228), "120": (48, 24, 100)}
 
 
-def compile_for(nvcc, source, architecture, folder):
-    """(what went wrong, {kernel: (registers, shared bytes, vector accesses)}) of one source."""
+def product():
+    """The options and the architectures that the product is compiled with."""
+    cmake = open(os.path.join(CUDA, "cuda.cmake")).read()
+    options = re.search(r'COMPILE_OPTIONS\s+"([^"]+)"', cmake).group(1).split(";")
+    numbers = re.search(r"set\(CMAKE_CUDA_ARCHITECTURES ([^)]+)\)", cmake).group(1).split()
+    return ["-std=c++20", "-O3", "-I" + ROOT, *options], [number.removesuffix("-real") for number in numbers]
+
+
+def occupancy(architecture, threads, registers, shared):
+    """Percent of a multiprocessor's warps that run at once, in blocks of the most threads that a kernel allows; the shared
+    memory that a launch asks for apart."""
+    most_warps, most_blocks, kilobytes = LIMITS[architecture]
+    warps = -(-threads // 32)
+    by_registers = 65536 // (-(-registers * 32 // 256) * 256) // 4 * 4 // warps  # four schedulers share them evenly
+    reserved = 0 if architecture == "75" else 1024
+    by_shared = kilobytes * 1024 // max(shared + reserved, 1)
+    return 100 * warps * min(most_blocks, most_warps // warps, by_registers, by_shared) // most_warps
+
+
+def compile_for(nvcc, options, source, architecture, folder):
+    """(what went wrong, {kernel: (registers, shared bytes, occupancy, vector accesses)}) of one source."""
     stem = os.path.join(folder, f"{os.path.basename(source)}_{architecture}")
-    made = subprocess.run([nvcc, *OPTIONS, f"-arch=sm_{architecture}", "-Xptxas=-v,-warn-spills", "--keep", "--keep-dir",
-                           folder, "-cubin", source, "-o", stem + ".cubin"],
+    made = subprocess.run([nvcc, *options, f"-arch=sm_{architecture}", "-Xptxas=-v", "--keep", "--keep-dir", folder, "-cubin", source, "-o", stem + ".cubin"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wrong = [f"sm_{architecture} {os.path.basename(source)}: {line}" for line in made.stdout.splitlines()
              if re.search(r"\b(warning|error)\b", line)]
@@ -38,13 +60,18 @@ def compile_for(nvcc, source, architecture, folder):
             wrong.append(f"sm_{architecture} {name}: {spills.strip()}")
         registers = int(re.search(r"(\d+) registers", used).group(1))
         shared = re.search(r"(\d+) bytes smem", used)
-        kernels[name] = [registers, int(shared.group(1)) if shared else 0, 0]
+        kernels[name] = [registers, int(shared.group(1)) if shared else 0, None, None]
     ptx = os.path.join(folder, os.path.basename(source)[:-3] + ".ptx")
     if os.path.exists(ptx):
         for entry in open(ptx).read().split(".entry ")[1:]:
             name = re.match(r"\w+", entry).group(0)
-            if name in kernels:
-                kernels[name][2] = len(re.findall(r"\b(?:ld|st)\.global\S*\.v[24]\.", entry))
+            threads = re.search(r"\.maxntid (\d+)", entry)
+            if threads is None:
+                wrong.append(f"{name}: without __launch_bounds__")
+            elif name in kernels:
+                registers, shared = kernels[name][:2]
+                kernels[name][2] = occupancy(architecture, int(threads.group(1)), registers, shared)
+                kernels[name][3] = len(re.findall(r"\b(?:ld|st)\.global\S*\.v[24]\.", entry))
     return wrong, {name: tuple(numbers) for name, numbers in kernels.items()}
 
 
@@ -60,8 +87,8 @@ def read_table():
     for line in open(TABLE):
         if line.startswith("#") or not line.strip():
             continue
-        architecture, registers, shared, vectors, name = line.split(None, 4)
-        table.setdefault((architecture, name.strip()), []).append((int(registers), int(shared), int(vectors)))
+        architecture, *numbers, name = line.split(None, 5)
+        table.setdefault((architecture, name.strip()), []).append(tuple(int(number) for number in numbers))
     return table
 
 
@@ -75,16 +102,16 @@ def main():
     if nvcc is None:
         print("no nvcc: the CUDA kernels are not looked at")
         sys.exit(1 if os.environ.get("BIFRONS_NEED_NVCC") else 77)
-    cuda = os.path.join(ROOT, "kernels", "cuda")
-    sources = sorted(os.path.join(cuda, f) for f in os.listdir(cuda) if f.endswith(".cu"))
-    architectures = EVERYWHERE if options.all or options.write else USUALLY
+    sources = sorted(os.path.join(CUDA, f) for f in os.listdir(CUDA) if f.endswith(".cu"))
+    compiler_options, everywhere = product()
+    architectures = everywhere if options.all or options.write else USUALLY
     jobs = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for architecture in architectures:
             for source in sources:
                 folder = os.path.join(options.build, architecture, os.path.basename(source))
                 os.makedirs(folder, exist_ok=True)
-                jobs.append((architecture, pool.submit(compile_for, nvcc, source, architecture, folder)))
+                jobs.append((architecture, pool.submit(compile_for, nvcc, compiler_options, source, architecture, folder)))
     wrong, found = [], {}
     for architecture, job in jobs:
         words, kernels = job.result()
@@ -95,16 +122,17 @@ def main():
     found = {key: sorted(numbers) for key, numbers in found.items()}
     if options.write:
         with open(TABLE, "w") as table:
-            table.write("# Made by gates.py --write with CUDA 13.0: of each architecture and kernel the registers of a thread,\n"
-                        "# the bytes of static shared memory, and the vector loads and stores of global memory in its PTX.\n")
+            table.write("# Made by gates.py --write with CUDA 13.0: of each architecture and kernel the registers of a thread, the\n"
+                        "# bytes of static shared memory, the occupancy in percent with them, and the vector loads and stores of\n"
+                        "# global memory in its PTX.\n")
             for (architecture, name), all_numbers in sorted(found.items(), key=lambda item: (int(item[0][0]), item[0][1])):
-                for registers, shared, vectors in all_numbers:
-                    table.write(f"{architecture} {registers} {shared} {vectors} {name}\n")
+                for numbers in all_numbers:
+                    table.write(f"{architecture} {' '.join(map(str, numbers))} {name}\n")
     else:
         expected = {key: sorted(numbers) for key, numbers in read_table().items() if key[0] in architectures}
         for key in sorted(set(found) | set(expected)):
             if found.get(key) != expected.get(key):
-                wrong.append(f"sm_{key[0]} {key[1]}: (registers, shared bytes, vector accesses) are {found.get(key)}, "
+                wrong.append(f"sm_{key[0]} {key[1]}: (registers, shared bytes, occupancy, vector accesses) are {found.get(key)}, "
                              f"kernels.txt has {expected.get(key)}")
     print("\n".join(wrong), end="\n" if wrong else "")
     print(f"{sum(map(len, found.values()))} kernels for {len(architectures)} architectures, "
