@@ -17,7 +17,7 @@ set_tests_properties(device_choice_test PROPERTIES ENVIRONMENT BIFRONS_TEST_PROG
 foreach(test reference_test understanding_reference_test same_picture_test same_answer_test)
   add_test(NAME ${test}_cuda COMMAND ${test})
   set_tests_properties(${test}_cuda PROPERTIES TIMEOUT 3600
-    ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
+    COST 100 ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
   if(BIFRONS_SANITIZE)
     set_tests_properties(${test}_cuda PROPERTIES LABELS long)
   endif()
