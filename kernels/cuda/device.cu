@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/cuda/conv.h"
+#include "kernels/cuda/intrinsics.cuh"
 #include "kernels/cuda/kv_pages.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/queue.h"
@@ -21,15 +22,18 @@ int Attribute(cudaDeviceAttr attribute, int device) {
   return value;
 }
 
+// 80, 120
+int Capability(int device) {
+  return 10 * Attribute(cudaDevAttrComputeCapabilityMajor, device) +
+         Attribute(cudaDevAttrComputeCapabilityMinor, device);
+}
+
 class CudaDevice final : public Device {
  public:
-  explicit CudaDevice(int index) : memory_(index) {}
+  explicit CudaDevice(int index) : memory_(index), has_tiles_(Capability(index) >= kTileCapability) {}
 
   std::string backend() const override { return "cuda"; }
-  std::string isa() const override {
-    return "sm_" + std::to_string(Attribute(cudaDevAttrComputeCapabilityMajor, memory_.device())) +
-           std::to_string(Attribute(cudaDevAttrComputeCapabilityMinor, memory_.device()));
-  }
+  std::string isa() const override { return "sm_" + std::to_string(Capability(memory_.device())); }
   std::string name() const override {
     cudaDeviceProp properties;
     Check(cudaGetDeviceProperties(&properties, memory_.device()), "the device's properties");
@@ -38,8 +42,8 @@ class CudaDevice final : public Device {
   int threads() const override { return 1; }  // who gives the work
   uint64_t FreeMemory() override { return memory_.FreeBytes(); }
   bool keeps_tables() const override { return false; }
-  // Products of both types are multiply-accumulates of f32.
-  DType default_compute() const override { return DType::kF32; }
+  // Without tensor cores products of both types are multiply-accumulates of f32.
+  DType default_compute() const override { return has_tiles_ ? DType::kBF16 : DType::kF32; }
   double MeasureBandwidth() override;
   double MeasureMacRate(DType compute) override;
 
@@ -48,7 +52,7 @@ class CudaDevice final : public Device {
   }
   std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
                                      DType compute) override {
-    return cuda::PackLinear(memory_, parts, bias, compute);
+    return cuda::PackLinear(memory_, has_tiles_, parts, bias, compute);
   }
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
     return cuda::PackConv(memory_, shape, weight, bias);
@@ -77,6 +81,7 @@ class CudaDevice final : public Device {
   double Shortest(const Launches& launch);
 
   DeviceMemory memory_;
+  const bool has_tiles_;  // tensor cores for bf16
 };
 
 template <class Launches>
@@ -113,17 +118,24 @@ double CudaDevice::MeasureBandwidth() {
   return static_cast<double>(bytes) / seconds;
 }
 
-double CudaDevice::MeasureMacRate(DType) {
-  constexpr int kRounds = 1 << 14;
+double CudaDevice::MeasureMacRate(DType compute) {
+  const bool tiles = has_tiles_ && compute == DType::kBF16;
+  const int rounds = tiles ? 1 << 10 : 1 << 14;
   constexpr unsigned kBlocksPerProcessor = 8;
   const auto blocks = static_cast<unsigned>(Attribute(cudaDevAttrMultiProcessorCount, memory_.device())) *
                       kBlocksPerProcessor;
   const CudaBuffer results(memory_, blocks * kRateThreads * sizeof(float));
   const double seconds = Shortest([&](cudaStream_t stream) {
-    Launch(MultiplyAccumulate, blocks, kRateThreads, 0, stream, kRounds, 0.5f,
-           reinterpret_cast<float*>(results.data()));
+    auto* const to = reinterpret_cast<float*>(results.data());
+    if (tiles) {
+      constexpr uint32_t kHalves = 0x3F003F00;  // two of bf16
+      Launch(MultiplyTiles, blocks, kRateThreads, 0, stream, rounds, kHalves, to);
+    } else {
+      Launch(MultiplyAccumulate, blocks, kRateThreads, 0, stream, rounds, 0.5f, to);
+    }
   });
-  return static_cast<double>(blocks) * kRateThreads * kMacChains * kRounds / seconds;
+  const double chains = static_cast<double>(blocks) * kRateThreads * kMacChains * rounds / seconds;
+  return tiles ? chains * kTileMacs / kWarp : chains;
 }
 
 }  // namespace

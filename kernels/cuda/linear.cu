@@ -5,9 +5,12 @@
 #include <vector>
 
 #include "kernels/cuda/products.cuh"
+#include "kernels/cuda/tile_products.cuh"
 
 namespace bifrons::cuda {
 namespace {
+
+constexpr unsigned Blocks(int64_t n, int64_t each) { return static_cast<unsigned>((n + each - 1) / each); }
 
 // A part to its rows of the matrix. As it is where it can be, for weights are large; else row by row.
 void BringPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& linear, uint8_t* to) {
@@ -36,26 +39,48 @@ void BringPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& l
   }
 }
 
+// Rows of a part to its tiles, by way of the GPU.
+void RepackPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& linear, uint8_t* to) {
+  constexpr int64_t kBytesAtOnce = int64_t{32} << 20;
+  const int64_t row_bytes = linear.in * static_cast<int64_t>(sizeof(BF16)), depth = linear.stride / kTileSide;
+  const int64_t rows_at_once = std::max<int64_t>(1, kBytesAtOnce / row_bytes / kTileSide) * kTileSide;
+  const CudaBuffer staged(memory, static_cast<size_t>(std::min(rows_at_once, part.shape[0]) * row_bytes),
+                          "weights on their way");
+  const cudaStream_t stream = memory.MakeStream();
+  for (int64_t first = 0; first < part.shape[0]; first += rows_at_once) {
+    const int64_t count = std::min(rows_at_once, part.shape[0] - first);
+    memory.Bring(static_cast<const uint8_t*>(part.data) + first * row_bytes,
+                 static_cast<size_t>(count * row_bytes), staged.data());
+    Launch(RepackTiles, Blocks(count / kTileSide * depth * kWarp, kRepackThreads), kRepackThreads, 0, stream,
+           reinterpret_cast<const BF16*>(staged.data()), count, linear.in, depth,
+           reinterpret_cast<uint4*>(to + first * linear.stride * static_cast<int64_t>(sizeof(BF16))));
+    Check(cudaStreamSynchronize(stream), "packing weights");
+  }
+  memory.EndStream(stream);
+}
+
+Results ResultsOf(const CudaLinear& linear, int64_t rows, Epilogue epilogue, const View& y) {
+  return {.bias = linear.bias ? reinterpret_cast<const float*>(linear.bias->data()) : nullptr,
+          .out = linear.out,
+          .rows = rows,
+          .epilogue = epilogue,
+          .y = At<float>(y)};
+}
+
 template <class W>
 void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
                     Epilogue epilogue, const View& y) {
   const bool silu_mul = epilogue == Epilogue::kSiluMul;
-  const Product<W> product{
-      .weights = reinterpret_cast<const W*>(linear.rows->data()),
-      .stride = linear.stride,
-      .out = linear.out,
-      .in = linear.in,
-      .bias = linear.bias ? reinterpret_cast<const float*>(linear.bias->data()) : nullptr,
-      .x = At<float>(x),
-      .rows = x.rows(),
-      .x_aligned = Aligned16(x),
-      .round_x = linear.compute == DType::kBF16,
-      .epilogue = epilogue,
-      .y = At<float>(y)};
+  const Product<W> product{.weights = reinterpret_cast<const W*>(linear.numbers->data()),
+                           .stride = linear.stride,
+                           .in = linear.in,
+                           .x = At<float>(x),
+                           .x_aligned = Aligned16(x),
+                           .round_x = linear.compute == DType::kBF16,
+                           .results = ResultsOf(linear, x.rows(), epilogue, y)};
   const int64_t columns = silu_mul ? (linear.out / 2 + 1) / 2 * 4 : linear.out;
   const auto blocks = [&](int64_t rows_each, int64_t columns_each) {
-    const int64_t row_tiles = (x.rows() + rows_each - 1) / rows_each;
-    return static_cast<unsigned>((columns + columns_each - 1) / columns_each * row_tiles);
+    return Blocks(columns, columns_each) * Blocks(x.rows(), rows_each);
   };
   if (row_class == RowClass::kPrefill) {
     Launch(PrefillProduct<W>, blocks(kPrefillTile, kPrefillTile), kPrefillThreads, 0, stream, product);
@@ -70,27 +95,68 @@ void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x
   }
 }
 
+template <int kRowTiles, int kPairs>
+void MultiplyFewRows(cudaStream_t stream, const TileProduct& product, const View& x) {
+  const dim3 blocks(Blocks(product.results.out / (2 * kTileSide), kPairs),
+                    Blocks(x.rows(), kTileRows * kRowTiles));
+  const bool x_pairs = reinterpret_cast<uintptr_t>(Bytes(x)) % 8 == 0 && x.width() % 2 == 0;
+  Launch(DecodeTiles<kRowTiles, kPairs>, blocks, kDecodeTileThreads, 0, stream, product, At<float>(x),
+         x_pairs);
+}
+
+// Numbers of a row of bf16 for PrefillTiles.
+int64_t StageStride(const CudaLinear& linear) {
+  constexpr int64_t kStage = kStageDepth * kTileSide;
+  return (linear.in + kStage - 1) / kStage * kStage;
+}
+
+void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
+                   Epilogue epilogue, BF16* scratch, const View& y) {
+  const TileProduct product{.weights = reinterpret_cast<const uint4*>(linear.numbers->data()),
+                            .depth = linear.stride / kTileSide,
+                            .in = linear.in,
+                            .results = ResultsOf(linear, x.rows(), epilogue, y)};
+  if (row_class == RowClass::kPrefill) {
+    const int64_t stride = StageStride(linear);
+    Launch(RoundRows, Blocks(x.rows() * stride / 2, kRepackThreads), kRepackThreads, 0, stream, At<float>(x),
+           x.rows(), linear.in, stride, reinterpret_cast<uint32_t*>(scratch));
+    const dim3 blocks(Blocks(x.rows(), kPrefillRows), Blocks(linear.out / (2 * kTileSide), kPrefillPairs));
+    Launch(PrefillTiles, blocks, kPrefillTileThreads, 0, stream, product, scratch, stride);
+  } else if (x.rows() <= kTileRows) {
+    MultiplyFewRows<1, 1>(stream, product, x);
+  } else if (x.rows() <= 2 * kTileRows) {
+    MultiplyFewRows<2, 2>(stream, product, x);
+  } else {
+    MultiplyFewRows<4, 2>(stream, product, x);
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, std::span<const TensorView> parts, TensorView bias,
-                                   DType compute) {
+std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::span<const TensorView> parts,
+                                   TensorView bias, DType compute) {
   BIFRONS_CHECK(!parts.empty());
   auto linear = std::make_unique<CudaLinear>();
   linear->in = parts[0].shape[1];
   linear->compute = compute;
   linear->stored = parts[0].dtype;
+  bool whole_tiles = true;
   for (const TensorView& part : parts) {
     BIFRONS_CHECK(part.shape.rank() == 2 && part.shape[1] == linear->in);
     linear->out += part.shape[0];
+    whole_tiles &= part.shape[0] % kTileSide == 0;
     if (part.dtype != linear->stored) linear->stored = DType::kF32;
   }
-  linear->stride = (linear->in + 7) / 8 * 8;
+  linear->is_tiles = has_tiles && compute == DType::kBF16 && linear->stored == DType::kBF16 && whole_tiles &&
+                     linear->out % (2 * kTileSide) == 0;
+  const int64_t unit = linear->is_tiles ? kTileSide : 8;
+  linear->stride = (linear->in + unit - 1) / unit * unit;
   const size_t row_bytes = static_cast<size_t>(linear->stride) * BytesOf(linear->stored, 1);
   linear->bytes = static_cast<size_t>(linear->out) * row_bytes;
-  linear->rows = std::make_unique<CudaBuffer>(memory, linear->bytes, "weights");
-  uint8_t* to = linear->rows->data();
+  linear->numbers = std::make_unique<CudaBuffer>(memory, linear->bytes, "weights");
+  uint8_t* to = linear->numbers->data();
   for (const TensorView& part : parts) {
-    BringPart(memory, part, *linear, to);
+    (linear->is_tiles ? RepackPart : BringPart)(memory, part, *linear, to);
     to += static_cast<size_t>(part.shape[0]) * row_bytes;
   }
   if (!bias.empty()) {
@@ -104,8 +170,13 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, std::span<const TensorV
   return linear;
 }
 
+int64_t MultiplyScratch(const CudaLinear& linear, int64_t rows, RowClass row_class) {
+  return linear.is_tiles && row_class == RowClass::kPrefill ? rows * StageStride(linear) : 0;
+}
+
 void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
-              Epilogue epilogue, const View& y) {
+              Epilogue epilogue, BF16* scratch, const View& y) {
+  if (linear.is_tiles) return MultiplyTiles(stream, linear, x, row_class, epilogue, scratch, y);
   switch (linear.stored) {
     case DType::kF32:
       return MultiplyStored<float>(stream, linear, x, row_class, epilogue, y);

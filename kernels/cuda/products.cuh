@@ -1,9 +1,10 @@
-// Products of rows with a matrix, y = epilogue(x · Wᵀ + bias), for few rows and for many. Operands are f32 at
-// the multiplication, whatever is stored; every sum is f32, in an order that the matrix alone decides.
+// Products of rows with a matrix, y = epilogue(x · Wᵀ + bias), for few rows and for many, on every GPU.
+// Operands are f32 at the multiplication, whatever is stored; every sum is f32, in an order that the matrix
+// alone decides.
 #pragma once
 
 #include "kernels/cuda/loads.cuh"
-#include "kernels/queue.h"
+#include "kernels/cuda/results.cuh"
 
 namespace bifrons::cuda {
 
@@ -12,35 +13,26 @@ template <class W>
 struct Product {
   const W* weights;  // [out, stride], zeros beyond `in`; 16-byte aligned
   int64_t stride;    // a multiple of 8
-  int64_t out, in;
-  const float* bias;  // [out], or null
-  const float* x;     // [rows, in]
-  int64_t rows;
+  int64_t in;
+  const float* x;  // [rows, in]
   bool x_aligned;  // every row to 16 bytes
   bool round_x;    // to bf16
-  Epilogue epilogue;
-  float* y;  // [rows, out], or [rows, out/2] of kSiluMul
+  Results results;
 
   // Kernels count columns of the product so that four in a row make whole results: of kSiluMul two gates and
   // the two columns that they gate.
   __device__ __forceinline__ int64_t Result(int64_t column) const {
-    return epilogue == Epilogue::kSiluMul ? column / 4 * 2 + column % 2 : column;
+    return results.is_gated() ? column / 4 * 2 + column % 2 : column;
   }
-  __device__ __forceinline__ bool HasColumn(int64_t column) const { return Result(column) < y_width(); }
-  __device__ __forceinline__ int64_t y_width() const {
-    return epilogue == Epilogue::kSiluMul ? out / 2 : out;
-  }
+  __device__ __forceinline__ bool HasColumn(int64_t column) const { return Result(column) < results.width(); }
   /// The row of the matrix that makes a column.
   __device__ __forceinline__ int64_t WeightRow(int64_t column) const {
-    const bool gated = epilogue == Epilogue::kSiluMul && column % 4 >= 2;
-    return Result(column) + (gated ? out / 2 : 0);
-  }
-  __device__ __forceinline__ float WithBias(int64_t column, float sum) const {
-    return bias != nullptr ? sum + bias[WeightRow(column)] : sum;
+    const bool gated = results.is_gated() && column % 4 >= 2;
+    return Result(column) + (gated ? results.width() : 0);
   }
   /// Four of a row's numbers as operands, zero beyond `in` and beyond the last row.
   __device__ __forceinline__ float4 Load4(int64_t row, int64_t i) const {
-    const int64_t left = row < rows ? in - i : 0;
+    const int64_t left = row < results.rows ? in - i : 0;
     float4 v = LoadUpTo4(x + row * in + i, left, x_aligned);
     if (round_x) {
       v = make_float4(RoundTo<BF16>(v.x), RoundTo<BF16>(v.y), RoundTo<BF16>(v.z), RoundTo<BF16>(v.w));
@@ -49,23 +41,8 @@ struct Product {
   }
   /// Writes the result of a column, or of a gate's; `gated` is the column after the next.
   __device__ __forceinline__ void Finish(int64_t row, int64_t column, float sum, float gated) const {
-    if (row >= rows || !HasColumn(column)) return;
-    float* result = y + row * y_width() + Result(column);
-    const float product = WithBias(column, sum);
-    switch (epilogue) {
-      case Epilogue::kNone:
-        *result = product;
-        break;
-      case Epilogue::kAdd:
-        *result += product;
-        break;
-      case Epilogue::kGelu:
-        *result = Gelu(product);
-        break;
-      case Epilogue::kSiluMul:
-        if (column % 4 < 2) *result = Silu(product) * WithBias(column + 2, gated);
-        break;
-    }
+    if (results.is_gated() && column % 4 >= 2) return;
+    results.Finish(row, Result(column), sum, gated);
   }
 };
 
@@ -105,7 +82,7 @@ __global__ void __launch_bounds__(kDecodeThreads, 4) DecodeProduct(const __grid_
   constexpr int kStep = 8 * kWarp, kChunk = 4 * kStep;  // numbers of a row
   SHARED_ARRAY(float, chunk, kRows* kChunk);            // of x
   const int lane = threadIdx.x % kWarp;
-  const int64_t row_tiles = (p.rows + kRows - 1) / kRows;
+  const int64_t row_tiles = (p.results.rows + kRows - 1) / kRows;
   const int64_t first_row = blockIdx.x % row_tiles * kRows;
   const int64_t first_column =
       (blockIdx.x / row_tiles * (kDecodeThreads / kWarp) + threadIdx.x / kWarp) * kColumnsOfWarp;
@@ -169,7 +146,7 @@ __global__ void __launch_bounds__(kPrefillThreads) PrefillProduct(const __grid_c
   constexpr int kRows = 8, kColumns = 4;                                 // of a thread
   SHARED_ARRAY(float, xs, 2 * kDepth * kStride);                         // [2][kDepth][kStride]: transposed
   SHARED_ARRAY(float, ws, 2 * kDepth * kStride);
-  const int64_t row_tiles = (p.rows + kTile - 1) / kTile;
+  const int64_t row_tiles = (p.results.rows + kTile - 1) / kTile;
   const int64_t first_row = blockIdx.x % row_tiles * kTile, first_column = blockIdx.x / row_tiles * kTile;
 
   // What this thread brings: eight numbers of one row and of one column.

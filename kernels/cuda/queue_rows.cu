@@ -32,7 +32,9 @@ void LookUpIn(cudaStream_t stream, const CudaTable& table, const View& ids, cons
 }  // namespace
 
 void CudaQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
-  cuda::Multiply(stream(), static_cast<const CudaLinear&>(weight), x, row_class, epilogue, y);
+  const auto& linear = static_cast<const CudaLinear&>(weight);
+  const int64_t room = MultiplyScratch(linear, x.rows(), row_class);
+  cuda::Multiply(stream(), linear, x, row_class, epilogue, room > 0 ? Scratch<BF16>(room) : nullptr, y);
 }
 
 void CudaQueue::DoLookUp(const Table& base, View ids, View y) {

@@ -1,6 +1,7 @@
 // Loops that measure what the GPU can do.
 #pragma once
 
+#include "kernels/cuda/intrinsics.cuh"
 #include "kernels/cuda/numerics.cuh"
 
 namespace bifrons::cuda {
@@ -36,6 +37,21 @@ __global__ void __launch_bounds__(kRateThreads) MultiplyAccumulate(int rounds, f
   float total = 0;
 #pragma unroll
   for (int i = 0; i < kMacChains; i++) total += sums[i];
+  results[static_cast<int64_t>(blockIdx.x) * kRateThreads + threadIdx.x] = total;
+}
+
+/// `rounds` times kMacChains products of tiles in every warp; kTileMacs multiply-accumulates each.
+constexpr int kTileMacs = 16 * 8 * 16;
+__global__ void __launch_bounds__(kRateThreads) MultiplyTiles(int rounds, uint32_t factors, float* results) {
+  float sums[kMacChains][4] = {};
+  const uint4 a = make_uint4(factors, factors, factors, factors);
+  for (int round = 0; round < rounds; round++) {
+#pragma unroll
+    for (int i = 0; i < kMacChains; i++) MultiplyTile(sums[i], a, make_uint2(factors, factors));
+  }
+  float total = 0;
+#pragma unroll
+  for (int i = 0; i < kMacChains; i++) total += sums[i][0] + sums[i][1] + sums[i][2] + sums[i][3];
   results[static_cast<int64_t>(blockIdx.x) * kRateThreads + threadIdx.x] = total;
 }
 

@@ -117,12 +117,11 @@ __device__ __forceinline__ Crossing FindCrossing(int bits, int64_t n, const Key&
     const int above = rest;
     rest -= rest < kDigitBits ? rest : kDigitBits;
     const uint32_t mask = (1u << (above - rest)) - 1;
-    __syncthreads();  // whoever still reads the buckets
-    for (int i = 0; i < kPerThread; i++) {
+    for (int i = 0; i < kPerThread; i++) {  // which nobody reads any more
       shared.low[i * kSampleThreads + threadIdx.x] = 0;
       shared.high[i * kSampleThreads + threadIdx.x] = 0;
     }
-    __syncthreads();
+    __syncthreads();  // the buckets are empty
     for (int64_t i = threadIdx.x; i < n; i += kSampleThreads) {
       const uint32_t k = key(i);
       if (uint64_t{k ^ found.key} >> above != 0) continue;

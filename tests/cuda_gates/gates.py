@@ -3,8 +3,8 @@
 
 Compiles every source for sm_80 and sm_120 (--all: for all that the product is built for) and fails on a warning, a
 spill, a stack (numbers that were to stand in registers), a kernel whose registers, shared memory or occupancy are not
-those of kernels.txt beside this file (--write makes it anew, for all), or one that lost its 16-byte loads: kernels.txt
-says how many of a kernel's global loads and stores are vectors. Exit code 77 where there is no nvcc, unless
+those of kernels.txt beside this file (--write makes it anew, for all), or one that lost its 16-byte loads, its products
+of tiles or its copies beside the work: kernels.txt says how many of these are in a kernel's PTX. Exit code 77 where there is no nvcc, unless
 $BIFRONS_NEED_NVCC is set."""
 import argparse
 import concurrent.futures
@@ -19,6 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 TABLE = os.path.join(HERE, "kernels.txt")
 CUDA = os.path.join(ROOT, "kernels", "cuda")
 USUALLY = ["80", "120"]
+COUNTED = [r"\b(?:ld|st)\.global\S*\.v[24]\.", r"\bmma\.sync\.", r"\bldmatrix\.sync\.", r"\bcp\.async\.cg\."]
 
 # Of a multiprocessor: warps, blocks and bytes of shared memory (docs.nvidia.com/cuda/cuda-c-programming-guide, "Technical
 # Specifications per Compute Capability"). All have 65,536 registers, given to a warp in units of 256.
@@ -46,7 +47,7 @@ def occupancy(architecture, threads, registers, shared):
 
 
 def compile_for(nvcc, options, source, architecture, folder):
-    """(what went wrong, {kernel: (registers, shared bytes, occupancy, vector accesses)}) of one source."""
+    """(what went wrong, {kernel: (registers, shared bytes, occupancy, *COUNTED)}) of one source."""
     stem = os.path.join(folder, f"{os.path.basename(source)}_{architecture}")
     made = subprocess.run([nvcc, *options, f"-arch=sm_{architecture}", "-Xptxas=-v", "--keep", "--keep-dir", folder, "-cubin", source, "-o", stem + ".cubin"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -60,7 +61,7 @@ def compile_for(nvcc, options, source, architecture, folder):
             wrong.append(f"sm_{architecture} {name}: {spills.strip()}")
         registers = int(re.search(r"(\d+) registers", used).group(1))
         shared = re.search(r"(\d+) bytes smem", used)
-        kernels[name] = [registers, int(shared.group(1)) if shared else 0, None, None]
+        kernels[name] = [registers, int(shared.group(1)) if shared else 0]
     ptx = os.path.join(folder, os.path.basename(source)[:-3] + ".ptx")
     if os.path.exists(ptx):
         for entry in open(ptx).read().split(".entry ")[1:]:
@@ -70,8 +71,8 @@ def compile_for(nvcc, options, source, architecture, folder):
                 wrong.append(f"{name}: without __launch_bounds__")
             elif name in kernels:
                 registers, shared = kernels[name][:2]
-                kernels[name][2] = occupancy(architecture, int(threads.group(1)), registers, shared)
-                kernels[name][3] = len(re.findall(r"\b(?:ld|st)\.global\S*\.v[24]\.", entry))
+                kernels[name].append(occupancy(architecture, int(threads.group(1)), registers, shared))
+                kernels[name] += [len(re.findall(pattern, entry)) for pattern in COUNTED]
     return wrong, {name: tuple(numbers) for name, numbers in kernels.items()}
 
 
@@ -87,7 +88,7 @@ def read_table():
     for line in open(TABLE):
         if line.startswith("#") or not line.strip():
             continue
-        architecture, *numbers, name = line.split(None, 5)
+        architecture, *numbers, name = line.split(None, 4 + len(COUNTED))
         table.setdefault((architecture, name.strip()), []).append(tuple(int(number) for number in numbers))
     return table
 
@@ -123,8 +124,8 @@ def main():
     if options.write:
         with open(TABLE, "w") as table:
             table.write("# Made by gates.py --write with CUDA 13.0: of each architecture and kernel the registers of a thread, the\n"
-                        "# bytes of static shared memory, the occupancy in percent with them, and the vector loads and stores of\n"
-                        "# global memory in its PTX.\n")
+                        "# bytes of static shared memory, the occupancy in percent with them, and of its PTX the vector loads and\n"
+                        "# stores of global memory, mma.sync, ldmatrix and cp.async.\n")
             for (architecture, name), all_numbers in sorted(found.items(), key=lambda item: (int(item[0][0]), item[0][1])):
                 for numbers in all_numbers:
                     table.write(f"{architecture} {' '.join(map(str, numbers))} {name}\n")
@@ -132,7 +133,7 @@ def main():
         expected = {key: sorted(numbers) for key, numbers in read_table().items() if key[0] in architectures}
         for key in sorted(set(found) | set(expected)):
             if found.get(key) != expected.get(key):
-                wrong.append(f"sm_{key[0]} {key[1]}: (registers, shared bytes, occupancy, vector accesses) are {found.get(key)}, "
+                wrong.append(f"sm_{key[0]} {key[1]}: (registers, shared bytes, occupancy, PTX counts) are {found.get(key)}, "
                              f"kernels.txt has {expected.get(key)}")
     print("\n".join(wrong), end="\n" if wrong else "")
     print(f"{sum(map(len, found.values()))} kernels for {len(architectures)} architectures, "

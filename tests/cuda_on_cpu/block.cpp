@@ -46,6 +46,29 @@ void Barrier(const char* file, int line) {
   Me();
   running->Barrier(file, line);
 }
+uint4 LoadMatrices(const void* row) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) Die("a matrix's row at no multiple of 16 bytes");
+  const uint64_t* rows = Meet(Meeting::kLoadMatrices, 0xFFFFFFFFu, reinterpret_cast<uintptr_t>(row));
+  const int lane = LaneNumber();
+  unsigned words[4];
+  for (int matrix = 0; matrix < 4; matrix++) {
+    const auto* from = reinterpret_cast<const uint8_t*>(rows[8 * matrix + lane / 4]);
+    std::memcpy(&words[matrix], from + lane % 4 * 4, sizeof(unsigned));
+  }
+  return {words[0], words[1], words[2], words[3]};
+}
+void CopyAsync(void* to, const void* from, int count) {
+  Me();
+  running->CopyAsync(to, from, count);
+}
+void GroupCopies() {
+  Me();
+  running->GroupCopies();
+}
+void WaitForCopies(int left) {
+  Me();
+  running->WaitForCopies(left);
+}
 void* DynamicShared() {
   Me();
   return running->DynamicShared();
@@ -103,6 +126,8 @@ void Block::BeginThreads() {
     lane.begun = false;
     lane.number = i % kLanes;
     lane.parity = 0;
+    lane.copies.clear();
+    lane.groups = 0;
     lane.warp = &warps_[i / kLanes];
   }
   std::iota(warp_order_.begin(), warp_order_.end(), 0);
@@ -220,6 +245,7 @@ const uint64_t* Block::Meet(Meeting kind, unsigned mask, uint64_t brought) {
   warp.ready--;
   if (++warp.arrived == kLanes) {
     warp.arrived = 0;
+    if (kind == Meeting::kMultiplyTile) MultiplyTile(slots);
     for (unsigned i = 0; i < kLanes; i++) warp.lanes[i].state = Lane::State::kReady;
     Released(warp);
     // Warps drift apart between barriers.
@@ -243,6 +269,30 @@ void Block::Barrier(const char* file, int line) {
   lane.state = Lane::State::kAtBarrier;
   lane.warp->ready--;
   Yield(lane);
+}
+
+// ---- copies beside the work
+// ---------------------------------------------------------------------------------
+
+void Block::CopyAsync(void* to, const void* from, int count) {
+  if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0)
+    DieHere("a copy of 16 bytes at no multiple of them");
+  if (!IsShared(to, 16)) DieHere("a copy to what is not shared memory");
+  Lane& lane = Me();
+  lane.copies.push_back({to, from, count, lane.groups});
+}
+
+void Block::GroupCopies() { Me().groups++; }
+
+void Block::WaitForCopies(int left) {
+  Lane& lane = Me();
+  while (!lane.copies.empty() && lane.copies.front().group + static_cast<uint64_t>(left) < lane.groups) {
+    const Copy copy = lane.copies.front();
+    lane.copies.pop_front();
+    uint8_t bytes[16] = {};
+    std::memcpy(bytes, copy.from, static_cast<size_t>(copy.count));
+    std::memcpy(copy.to, bytes, sizeof bytes);
+  }
 }
 
 // ---- shared memory -------------------------------------------------------------------------------------
@@ -287,6 +337,11 @@ void* Block::SharedBytes(const void* site, size_t bytes) {
   ASAN_POISON_MEMORY_REGION(shared_ + at, room + kGuard);
   ASAN_UNPOISON_MEMORY_REGION(shared_ + at, bytes);
   return shared_ + at;
+}
+
+bool Block::IsShared(const void* p, size_t bytes) const {
+  const auto* at = static_cast<const uint8_t*>(p);
+  return at >= shared_ && at + bytes <= shared_ + shared_used_;
 }
 
 // After the last thread: nobody wrote beyond an array.

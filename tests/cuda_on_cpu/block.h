@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -18,6 +19,9 @@ constexpr size_t kMostThreads = 1024;
 constexpr size_t kMostShared = 48 << 10;         // bytes of a block
 constexpr size_t kMostSharedAllowed = 64 << 10;  // with cudaFuncSetAttribute
 
+/// mma.sync.m16n8k16 of bf16: what the 32 lanes brought is multiplied, each one's sums are written.
+void MultiplyTile(const uint64_t* operands);
+
 /// What all blocks of a launch share.
 struct Grid {
   dim3 blocks, threads;
@@ -32,6 +36,14 @@ struct Grid {
 class Warp;
 class Block;
 
+/// 16 bytes on their way to shared memory.
+struct Copy {
+  void* to;
+  const void* from;
+  int count;       // bytes that are there
+  uint64_t group;  // of the thread's
+};
+
 /// A thread of a block.
 class Lane : public LanePlace {
  public:
@@ -43,6 +55,8 @@ class Lane : public LanePlace {
   Warp* warp = nullptr;
   Context context;
   std::unique_ptr<Stack> stack;  // while it is begun
+  std::deque<Copy> copies;       // that it has not waited for
+  uint64_t groups = 0;           // of copies, so far
 };
 
 class Warp {
@@ -66,6 +80,9 @@ class Block {
   // For the lane that runs.
   const uint64_t* Meet(Meeting kind, unsigned mask, uint64_t brought);
   void Barrier(const char* file, int line);
+  void CopyAsync(void* to, const void* from, int count);
+  void GroupCopies();
+  void WaitForCopies(int left);
   void* DynamicShared();
   void* SharedBytes(const void* site, size_t bytes);
   [[noreturn]] void DieHere(const char* what) const;
@@ -87,6 +104,7 @@ class Block {
   [[noreturn]] void Stuck() const;
   void ClearShared();
   void CheckShared() const;
+  bool IsShared(const void* p, size_t bytes) const;
   void Guard(size_t at);
 
   const Grid* grid_ = nullptr;

@@ -29,6 +29,15 @@ TEST_CASE("every op of the cuda device is right") {
   }
 }
 
+TEST_CASE("products are right on a GPU without tensor cores for bf16") {
+  cuda_emulator::Set({.capability = 75});
+  const auto old = cuda::MakeCudaDevice(0);
+  CHECK(old->default_compute() == DType::kF32);
+  CheckAll(CheckOps(*old, *ref::MakeRefDevice(2), {.text = "bf16 · bf16"}));
+  cuda_emulator::Set({});
+  CHECK(cuda::MakeCudaDevice(0)->default_compute() == DType::kBF16);
+}
+
 // In all four orders, beside the first.
 void CheckOrders(std::span<const char* const> ops) {
   OrderedDevice device = InOrder(Order::kForward, 1);

@@ -2,6 +2,7 @@
 //   * runs the threads of a block as fibers, whose warps meet at every shuffle and ballot, in one of four
 //   orders;
 //   * fills shared and device memory with NaN, and guards its ends;
+//   * makes copies beside the work when they are waited for;
 //   * hides device memory from the host, but for the time of a kernel or a copy;
 //   * does what streams were given only when somebody waits, in any order that their events allow.
 // A program that relies on more than CUDA documents gets NaN, or ends with a line or a signal.
@@ -25,7 +26,7 @@ struct Settings {
   /// What every call says that needs a device: cudaSuccess, cudaErrorNoDevice or cudaErrorInsufficientDriver.
   cudaError_t driver = cudaSuccess;
   int driver_version = 13000;  // 0: there is no driver
-  int capability = 75;         // of the device
+  int capability = 80;         // of the device
 };
 
 /// From now on; memory that is in use stays.

@@ -205,7 +205,7 @@ extern constinit thread_local const LanePlace* here;
 /// A line and abort.
 [[noreturn]] void Die(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-enum class Meeting : uint8_t { kShuffle, kBallot, kSyncWarp };
+enum class Meeting : uint8_t { kShuffle, kBallot, kSyncWarp, kMultiplyTile, kLoadMatrices };
 /// Waits until all lanes of the warp are at a meeting of this kind; what each of the 32 brought, until this
 /// lane's next one.
 const uint64_t* Meet(Meeting kind, unsigned mask, uint64_t brought);
@@ -213,6 +213,23 @@ const uint64_t* Meet(Meeting kind, unsigned mask, uint64_t brought);
 int LaneNumber();
 /// __syncthreads() at a place in the source.
 void Barrier(const char* file, int line);
+/// What a lane brings to mma.sync.m16n8k16 of bf16: the lane that comes last multiplies for all.
+struct TileOperands {
+  uint4 a;
+  uint2 b;
+  float* sums;  // [4]
+};
+inline void MultiplyTile(float (&sums)[4], uint4 a, uint2 b) {
+  TileOperands operands{a, b, sums};
+  Meet(Meeting::kMultiplyTile, 0xFFFFFFFFu, reinterpret_cast<uintptr_t>(&operands));
+}
+/// ldmatrix.x4
+uint4 LoadMatrices(const void* row);
+/// cp.async of 16 bytes, zeros after the first `count`; commit_group; wait_group. A copy is made by the wait
+/// for it and not before; one that nobody waits for is never made.
+void CopyAsync(void* to, const void* from, int count);
+void GroupCopies();
+void WaitForCopies(int left);
 void* DynamicShared();
 /// The block's array of that site in the source, NaN before it is written.
 void* SharedBytes(const void* site, size_t bytes);

@@ -1,0 +1,238 @@
+// Products of rows with a matrix on tensor cores: bf16 operands, f32 sums. The matrix stands in memory in the
+// order in which they take it, so that a lane's operand is one load of 16 bytes. Every sum's order is the
+// matrix's alone; rows are columns of the tiles' products, and know nothing of each other.
+#pragma once
+
+#include "kernels/cuda/intrinsics.cuh"
+#include "kernels/cuda/results.cuh"
+
+namespace bifrons::cuda {
+
+/// Side of a tile of the matrix, and rows of x that one product of tiles takes.
+constexpr int kTileSide = 16, kTileRows = 8;
+
+/// A matrix as tiles [out / 16, depth, 32 lanes] of 16 × 16 numbers, of which a lane's eight stand together
+/// (MultiplyTile's a), zeros beyond `in`; out is a multiple of 32, so that gates and what they gate are whole
+/// tiles.
+struct TileProduct {
+  const uint4* weights;
+  int64_t depth;  // tiles of a row
+  int64_t in;
+  Results results;
+
+  __device__ __forceinline__ const uint4* Tile(int64_t number) const {
+    return weights + number * depth * kWarp + threadIdx.x % kWarp;
+  }
+  /// Tiles come in pairs: neighbours or, of kSiluMul, gates and what they gate.
+  __device__ __forceinline__ int64_t pairs() const { return results.out / (2 * kTileSide); }
+  __device__ __forceinline__ int64_t TileOfPair(int64_t pair, int which) const {
+    return results.is_gated() ? pair + which * pairs() : 2 * pair + which;
+  }
+};
+
+// ---- packing ----------------------------------------------------------------------------------------------
+
+constexpr int kRepackThreads = 256;
+
+/// tiles [out / 16, depth, 32] of rows [out, in]. A thread for each of a tile's lanes.
+__global__ void __launch_bounds__(kRepackThreads)
+    RepackTiles(const BF16* rows, int64_t out, int64_t in, int64_t depth, uint4* tiles) {
+  const int64_t i = int64_t{blockIdx.x} * kRepackThreads + threadIdx.x;
+  const int64_t tile = i / kWarp, lane = i % kWarp;
+  if (tile >= out / kTileSide * depth) return;
+  const int64_t row = tile / depth * kTileSide + lane / 4, first = tile % depth * kTileSide + lane % 4 * 2;
+  const auto two = [&](int64_t r, int64_t k) {
+    const BF16* at = rows + r * in + k;
+    return (k < in ? uint32_t{at[0].bits} : 0u) | (k + 1 < in ? uint32_t{at[1].bits} << 16 : 0u);
+  };
+  tiles[i] = make_uint4(two(row, first), two(row + 8, first), two(row, first + 8), two(row + 8, first + 8));
+}
+
+/// to [rows, stride] = bf16 of x [rows, in], zeros beyond. A thread for each two of to's numbers.
+__global__ void __launch_bounds__(kRepackThreads)
+    RoundRows(const float* x, int64_t rows, int64_t in, int64_t stride, uint32_t* to) {
+  const int64_t i = int64_t{blockIdx.x} * kRepackThreads + threadIdx.x;
+  if (i >= rows * stride / 2) return;
+  const int64_t row = 2 * i / stride, k = 2 * i % stride;
+  const float* at = x + row * in + k;
+  to[i] = PackBf16(k < in ? at[0] : 0.0f, k + 1 < in ? at[1] : 0.0f);
+}
+
+// ---- few rows ---------------------------------------------------------------------------------------------
+// The warps of a block share its tiles' depth, tile by tile in turns; their sums are added up in the end, in
+// order. x is read where it stands, by every block: it is small.
+
+constexpr int kDecodeTileThreads = 256;
+
+/// A block for every kPairs pairs of tiles (x) and every 8 · kRowTiles rows (y). `x_pairs`: two neighbouring
+/// numbers of x are one aligned load.
+template <int kRowTiles, int kPairs>
+__global__ void __launch_bounds__(kDecodeTileThreads, 2)
+    DecodeTiles(const __grid_constant__ TileProduct p, const float* x, bool x_pairs) {
+  constexpr int kWarps = kDecodeTileThreads / kWarp, kTiles = 2 * kPairs, kRows = kTileRows * kRowTiles;
+  constexpr int kColumns = 2 * kTileSide, kStride = kRows + 1;  // a column's neighbours in other banks
+  SHARED_ARRAY(float, shares, kWarps* kColumns* kStride);       // [warp][column][row] of a pair
+  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int group = lane / 4, two = lane % 4 * 2;
+  const int64_t first_pair = int64_t{blockIdx.x} * kPairs, first_row = int64_t{blockIdx.y} * kRows;
+  const uint4* tiles[kTiles];
+#pragma unroll
+  for (int j = 0; j < kTiles; j++) {  // pairs beyond the last are made and not written
+    tiles[j] = p.Tile(p.TileOfPair(min(first_pair + j / 2, p.pairs() - 1), j % 2));
+  }
+  // Two numbers of this lane's row, rounded.
+  const auto operand = [&](int row_tile, int64_t k) {
+    const int64_t row = first_row + row_tile * kTileRows + group;
+    if (row >= p.results.rows || k >= p.in) return 0u;
+    const float* at = x + row * p.in + k;
+    if (x_pairs) {
+      const float2 v = *reinterpret_cast<const float2*>(at);
+      return PackBf16(v.x, v.y);
+    }
+    return PackBf16(at[0], k + 1 < p.in ? at[1] : 0.0f);
+  };
+  float sums[kTiles][kRowTiles][4] = {};
+  constexpr int kAtOnce = 4 / kRowTiles;  // steps, as the registers allow
+#pragma unroll kAtOnce
+  for (int64_t step = warp; step < p.depth; step += kWarps) {
+    uint4 a[kTiles];
+#pragma unroll
+    for (int j = 0; j < kTiles; j++) a[j] = LoadUint4(tiles[j] + step * kWarp);
+#pragma unroll
+    for (int r = 0; r < kRowTiles; r++) {
+      const int64_t k = step * kTileSide + two;
+      const uint2 b = make_uint2(operand(r, k), operand(r, k + 8));
+#pragma unroll
+      for (int j = 0; j < kTiles; j++) MultiplyTile(sums[j][r], a[j], b);
+    }
+  }
+#pragma unroll
+  for (int pair = 0; pair < kPairs; pair++) {
+    if (pair > 0) __syncthreads();  // the last pair's have been read
+#pragma unroll
+    for (int j = 0; j < 2; j++) {
+#pragma unroll
+      for (int r = 0; r < kRowTiles; r++) {
+        float* to = shares + (warp * kColumns + j * kTileSide + group) * kStride + r * kTileRows + two;
+        const float(&sum)[4] = sums[2 * pair + j][r];
+        to[0] = sum[0], to[1] = sum[1];
+        to[8 * kStride] = sum[2], to[8 * kStride + 1] = sum[3];
+      }
+    }
+    __syncthreads();
+    const int64_t number = first_pair + pair;
+    if (number >= p.pairs()) continue;
+    const int columns = p.results.is_gated() ? kTileSide : kColumns;
+    for (int i = threadIdx.x; i < kRows * kColumns; i += kDecodeTileThreads) {
+      const int column = i % kColumns, row = i / kColumns;
+      if (column >= columns) continue;
+      float sum = 0, gated = 0;
+#pragma unroll
+      for (int w = 0; w < kWarps; w++) {
+        const float* share = shares + (w * kColumns + column) * kStride + row;
+        sum += share[0];
+        if (p.results.is_gated()) gated += share[kTileSide * kStride];
+      }
+      p.results.Finish(first_row + row, number * columns + column, sum, gated);
+    }
+  }
+}
+
+// ---- many rows --------------------------------------------------------------------------------------------
+// A block makes 128 columns of 64 rows, a warp 32 of 32. Tiles of both operands come in stages of two tiles'
+// depth, the next two stages while one is multiplied.
+
+constexpr int kPrefillTileThreads = 256, kPrefillRows = 64, kPrefillPairs = 4;
+/// Tiles of depth in a stage: rows of x are this many tiles long, or a multiple.
+constexpr int kStageDepth = 2;
+
+/// A block for every kPrefillRows rows (x) and kPrefillPairs pairs of tiles (y). x [rows, stride] of bf16,
+/// zeros beyond `in`, stride being the depth in whole stages.
+__global__ void __launch_bounds__(kPrefillTileThreads, 2)
+    PrefillTiles(const __grid_constant__ TileProduct p, const BF16* x, int64_t stride) {
+  constexpr int kStages = 3, kTiles = 2 * kPrefillPairs;
+  constexpr int kTileVectors = kTiles * kStageDepth * kWarp;  // 16 bytes each
+  constexpr int kRowVectors = kStageDepth * 2;                // of a row
+  SHARED_ARRAY(uint4, tiles, kStages * kTileVectors);         // [stage][tile][depth][lane]
+  SHARED_ARRAY(uint4, rows, kStages * kPrefillRows * kRowVectors);
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
+  const int64_t first_row = int64_t{blockIdx.x} * kPrefillRows;
+  const int64_t first_pair = int64_t{blockIdx.y} * kPrefillPairs;
+
+  // Where 16 bytes of a row stand: eight rows' of one depth are in different banks.
+  const auto place = [](int row, int vector) {
+    return row * kRowVectors + (vector ^ (row / 2 % kRowVectors));
+  };
+  const auto bring = [&](int64_t step, int stage) {
+#pragma unroll
+    for (int i = 0; i < kTileVectors / kPrefillTileThreads; i++) {
+      const int at = thread + i * kPrefillTileThreads, tile = at / (kStageDepth * kWarp);
+      const int64_t depth = step * kStageDepth + at / kWarp % kStageDepth;
+      const int64_t pair = min(first_pair + tile / 2, p.pairs() - 1);
+      const bool there = depth < p.depth;
+      CopyAsync(tiles + stage * kTileVectors + at,
+                p.Tile(p.TileOfPair(pair, tile % 2)) + (there ? depth : 0) * kWarp, there);
+    }
+    const int row = thread / kRowVectors, vector = thread % kRowVectors;
+    const bool there = first_row + row < p.results.rows;
+    CopyAsync(rows + stage * kPrefillRows * kRowVectors + place(row, vector),
+              x + (there ? first_row + row : 0) * stride + (step * kRowVectors + vector) * 8, there);
+  };
+  static_assert(kPrefillRows * kRowVectors == kPrefillTileThreads);
+
+  // Of a warp: one pair of tiles, 32 rows.
+  const int pair = warp % kPrefillPairs, warp_row = warp / kPrefillPairs * 32;
+  float sums[2][4][4] = {};
+  const int64_t steps = (p.depth + kStageDepth - 1) / kStageDepth;
+#pragma unroll
+  for (int stage = 0; stage < kStages - 1; stage++) {
+    if (stage < steps) bring(stage, stage);
+    GroupCopies();
+  }
+  for (int64_t step = 0; step < steps; step++) {
+    WaitForCopies<kStages - 2>();
+    __syncthreads();  // all copies of this stage are there, and the stage before has been used
+    const int64_t next = step + kStages - 1;
+    if (next < steps) bring(next, static_cast<int>(next % kStages));
+    GroupCopies();
+    const int stage = static_cast<int>(step % kStages);
+    const uint4* const stage_rows = rows + stage * kPrefillRows * kRowVectors;
+#pragma unroll
+    for (int depth = 0; depth < kStageDepth; depth++) {
+      uint4 a[2];
+#pragma unroll
+      for (int j = 0; j < 2; j++) {
+        a[j] =
+            LoadUint4(tiles + stage * kTileVectors + ((2 * pair + j) * kStageDepth + depth) * kWarp + lane);
+      }
+#pragma unroll
+      for (int r = 0; r < 2; r++) {  // two tiles of rows at once
+        const int row = warp_row + r * 16 + lane / 16 * 8 + lane % 8;
+        const uint4 b = LoadMatrices(stage_rows + place(row, depth * 2 + lane / 8 % 2));
+#pragma unroll
+        for (int j = 0; j < 2; j++) {
+          MultiplyTile(sums[j][2 * r], a[j], make_uint2(b.x, b.y));
+          MultiplyTile(sums[j][2 * r + 1], a[j], make_uint2(b.z, b.w));
+        }
+      }
+    }
+  }
+  const int64_t number = first_pair + pair;
+  if (number >= p.pairs()) return;
+  const bool gated = p.results.is_gated();
+#pragma unroll
+  for (int j = 0; j < 2; j++) {
+    if (gated && j == 1) break;
+#pragma unroll
+    for (int r = 0; r < 4; r++) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int64_t row = first_row + warp_row + r * kTileRows + lane % 4 * 2 + i % 2;
+        const int64_t column = (gated ? number : 2 * number + j) * kTileSide + lane / 4 + i / 2 * 8;
+        p.results.Finish(row, column, sums[j][r][i], sums[1][r][i]);
+      }
+    }
+  }
+}
+
+}  // namespace bifrons::cuda
