@@ -23,6 +23,11 @@ foreach(test reference_test understanding_reference_test same_picture_test same_
   endif()
 endforeach()
 
+# Draws beside the scalar reference, again and again: what runs there is looked at in the other tests.
+if(BIFRONS_SANITIZE)
+  set_tests_properties(selftest_test PROPERTIES LABELS long)
+endif()
+
 # What the thread sanitizer looks at: the engine's own tests and rendering.
 set(TSAN_TESTS thread_pool_test engine_test answer_test conversation_test scheduler_test company_test kv_cache_test
   same_picture_test render_test render_lists_test render_ownership_test render_restart_test render_killed_test)

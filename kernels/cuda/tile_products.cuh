@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(kDecodeTileThreads, 2)
     return PackBf16(at[0], k + 1 < p.in ? at[1] : 0.0f);
   };
   float sums[kTiles][kRowTiles][4] = {};
-  constexpr int kAtOnce = 4 / kRowTiles;  // steps, as the registers allow
+  [[maybe_unused]] constexpr int kAtOnce = 4 / kRowTiles;  // steps, as the registers allow
 #pragma unroll kAtOnce
   for (int64_t step = warp; step < p.depth; step += kWarps) {
     uint4 a[kTiles];
