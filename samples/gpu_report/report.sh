@@ -38,8 +38,11 @@ export here device out
 
 bifrons() { LD_LIBRARY_PATH=$here/lib "$here/bin/bifrons" "$@"; }
 sanitizer() {
-  LD_LIBRARY_PATH=$here/lib compute-sanitizer --tool "$1" --error-exitcode 9 \
-    "$here/bin/bifrons" selftest -q --device "$device" --ops Norm
+  local ops
+  for ops in Norm "160×384 bf16+bf16 · bf16"; do
+    LD_LIBRARY_PATH=$here/lib compute-sanitizer --tool "$1" --error-exitcode 9 \
+      "$here/bin/bifrons" selftest -q --device "$device" --ops "$ops" || return
+  done
 }
 # What is drawn and seen in company is what is drawn and seen alone.
 pictures() {
