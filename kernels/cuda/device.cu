@@ -87,7 +87,8 @@ class CudaDevice final : public Device {
 template <class Launches>
 double CudaDevice::Shortest(const Launches& launch) {
   constexpr int kTries = 5;
-  const cudaStream_t stream = memory_.MakeStream();
+  const OwnStream own(memory_);
+  const cudaStream_t stream = own.get();
   const Event begun(true), ended(true);
   float shortest = INFINITY;
   for (int i = 0; i < kTries; i++) {
@@ -99,7 +100,6 @@ double CudaDevice::Shortest(const Launches& launch) {
     Check(cudaEventElapsedTime(&milliseconds, begun.get(), ended.get()), "measuring");
     shortest = std::min(shortest, milliseconds);
   }
-  memory_.EndStream(stream);
   return static_cast<double>(shortest) * 1e-3;
 }
 

@@ -3,7 +3,7 @@
 // launched there.
 #pragma once
 
-#include "kernels/cuda/portable.cuh"
+#include "kernels/cuda/numerics.cuh"
 
 namespace bifrons::cuda {
 
@@ -28,6 +28,20 @@ __device__ __forceinline__ void MultiplyTile(float (&sums)[4], uint4 a, uint2 b)
       : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
 #else
   __trap();
+#endif
+}
+
+/// Two numbers rounded to bf16, as PackBf16 does; of a NaN some NaN.
+__device__ __forceinline__ uint32_t RoundPair(float low, float high) {
+#if !defined(__CUDACC__)
+  return PackBf16(low, high);
+#elif __CUDA_ARCH__ >= 800
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
+#else
+  __trap();
+  return 0;
 #endif
 }
 

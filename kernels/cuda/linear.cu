@@ -46,17 +46,16 @@ void RepackPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& 
   const int64_t rows_at_once = std::max<int64_t>(1, kBytesAtOnce / row_bytes / kTileSide) * kTileSide;
   const CudaBuffer staged(memory, static_cast<size_t>(std::min(rows_at_once, part.shape[0]) * row_bytes),
                           "weights on their way");
-  const cudaStream_t stream = memory.MakeStream();
+  const OwnStream stream(memory);
   for (int64_t first = 0; first < part.shape[0]; first += rows_at_once) {
     const int64_t count = std::min(rows_at_once, part.shape[0] - first);
     memory.Bring(static_cast<const uint8_t*>(part.data) + first * row_bytes,
                  static_cast<size_t>(count * row_bytes), staged.data());
-    Launch(RepackTiles, Blocks(count / kTileSide * depth * kWarp, kRepackThreads), kRepackThreads, 0, stream,
-           reinterpret_cast<const BF16*>(staged.data()), count, linear.in, depth,
+    Launch(RepackTiles, Blocks(count / kTileSide * depth * kWarp, kRepackThreads), kRepackThreads, 0,
+           stream.get(), reinterpret_cast<const BF16*>(staged.data()), count, linear.in, depth,
            reinterpret_cast<uint4*>(to + first * linear.stride * static_cast<int64_t>(sizeof(BF16))));
-    Check(cudaStreamSynchronize(stream), "packing weights");
+    Check(cudaStreamSynchronize(stream.get()), "packing weights");
   }
-  memory.EndStream(stream);
 }
 
 Results ResultsOf(const CudaLinear& linear, int64_t rows, Epilogue epilogue, const View& y) {

@@ -72,6 +72,23 @@ class DeviceMemory {
   PinnedMemory staging_;
 };
 
+/// A stream of one's own for a while; what it was given is done when it goes.
+class OwnStream {
+ public:
+  explicit OwnStream(DeviceMemory& memory) : memory_(memory), stream_(memory.MakeStream()) {}
+  ~OwnStream() {
+    cudaStreamSynchronize(stream_);
+    memory_.EndStream(stream_);
+  }
+  OwnStream(const OwnStream&) = delete;
+  OwnStream& operator=(const OwnStream&) = delete;
+  cudaStream_t get() const { return stream_; }
+
+ private:
+  DeviceMemory& memory_;
+  cudaStream_t stream_;
+};
+
 /// A block, given back when it goes.
 class CudaBuffer final : public Buffer {
  public:

@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kRepackThreads)
   if (i >= rows * stride / 2) return;
   const int64_t row = 2 * i / stride, k = 2 * i % stride;
   const float* at = x + row * in + k;
-  to[i] = PackBf16(k < in ? at[0] : 0.0f, k + 1 < in ? at[1] : 0.0f);
+  to[i] = RoundPair(k < in ? at[0] : 0.0f, k + 1 < in ? at[1] : 0.0f);
 }
 
 // ---- few rows ---------------------------------------------------------------------------------------------
@@ -87,9 +87,9 @@ __global__ void __launch_bounds__(kDecodeTileThreads, 2)
     const float* at = x + row * p.in + k;
     if (x_pairs) {
       const float2 v = *reinterpret_cast<const float2*>(at);
-      return PackBf16(v.x, v.y);
+      return RoundPair(v.x, v.y);
     }
-    return PackBf16(at[0], k + 1 < p.in ? at[1] : 0.0f);
+    return RoundPair(at[0], k + 1 < p.in ? at[1] : 0.0f);
   };
   float sums[kTiles][kRowTiles][4] = {};
   [[maybe_unused]] constexpr int kAtOnce = 4 / kRowTiles;  // steps, as the registers allow
