@@ -23,6 +23,10 @@ foreach(test reference_test understanding_reference_test same_picture_test same_
   endif()
 endforeach()
 
+# Begun first, so that none of them runs on alone in the end.
+set_tests_properties(company_test image_wrong_input_test large_input_test large_lists_test reference_test render_killed_test
+  understanding_reference_test wrong_input_test PROPERTIES COST 50)
+
 # Draws beside the scalar reference, again and again: what runs there is looked at in the other tests.
 if(BIFRONS_SANITIZE)
   set_tests_properties(selftest_test PROPERTIES LABELS long)
