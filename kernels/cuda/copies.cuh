@@ -20,11 +20,6 @@ Rows<T> RowsOf(const View& v) {
   return {reinterpret_cast<T*>(Bytes(v)), v.stride};
 }
 
-/// Blocks of kCopyThreads for so many threads.
-inline unsigned CopyBlocks(int64_t threads) {
-  return static_cast<unsigned>((threads + kCopyThreads - 1) / kCopyThreads);
-}
-
 /// to[r, :] = from[r, :], rounded or widened. A thread for each of rows · width numbers.
 template <class From, class To>
 __global__ void __launch_bounds__(kCopyThreads)

@@ -10,8 +10,6 @@
 namespace bifrons::cuda {
 namespace {
 
-constexpr unsigned Blocks(int64_t n, int64_t each) { return static_cast<unsigned>((n + each - 1) / each); }
-
 // A part to its rows of the matrix. As it is where it can be, for weights are large; else row by row.
 void BringPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& linear, uint8_t* to) {
   if (part.dtype == linear.stored && linear.stride == linear.in) {

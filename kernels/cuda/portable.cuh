@@ -81,6 +81,9 @@ void Launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
   Check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "a kernel's launch");
 }
 
+/// Blocks for n of what each has `each` of.
+inline unsigned Blocks(int64_t n, int64_t each) { return static_cast<unsigned>((n + each - 1) / each); }
+
 /// Lets launches of `kernel` ask for so many dynamic bytes.
 template <class... Parameters>
 void AllowShared(void (*kernel)(Parameters...), size_t bytes) {

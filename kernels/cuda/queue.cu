@@ -35,14 +35,14 @@ void ForPieces(const View& view, const Copy& copy) {
 
 template <class From, class To>
 void Convert(cudaStream_t stream, const View& from, const View& to) {
-  Launch(ConvertRows<From, To>, CopyBlocks(to.shape.elements()), kCopyThreads, 0, stream,
+  Launch(ConvertRows<From, To>, Blocks(to.shape.elements(), kCopyThreads), kCopyThreads, 0, stream,
          RowsOf<const From>(from), to.rows(), to.width(), RowsOf<To>(to));
 }
 
 template <class T>
 void FillWith(cudaStream_t stream, T value, const View& to) {
-  Launch(FillRows<T>, CopyBlocks(to.shape.elements()), kCopyThreads, 0, stream, value, to.rows(), to.width(),
-         RowsOf<T>(to));
+  Launch(FillRows<T>, Blocks(to.shape.elements(), kCopyThreads), kCopyThreads, 0, stream, value, to.rows(),
+         to.width(), RowsOf<T>(to));
 }
 
 template <class T>

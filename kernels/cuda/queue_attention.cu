@@ -112,14 +112,14 @@ void CudaQueue::DoRope(View x, const KvBatch& base, View cos, View sin) {
   const CudaKvBatch& batch = Cuda(base);
   BIFRONS_CHECK(batch.last_position() < cos.rows());
   const int64_t half = cos.width(), heads = x.width() / (2 * half);
-  Launch(RotateRows, CopyBlocks(x.rows() * heads * half), kCopyThreads, 0, stream(), RowsOf<float>(x),
-         batch.places().rows, At<float>(cos), At<float>(sin), x.rows(), heads, half);
+  Launch(RotateRows, Blocks(x.rows() * heads * half, kCopyThreads), kCopyThreads, 0, stream(),
+         RowsOf<float>(x), batch.places().rows, At<float>(cos), At<float>(sin), x.rows(), heads, half);
 }
 
 void CudaQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
   const CudaKvBatch& batch = Cuda(base);
   const KvShape& shape = batch.pages().shape();
-  const unsigned blocks = CopyBlocks(k.shape.elements());
+  const unsigned blocks = Blocks(k.shape.elements(), kCopyThreads);
   if (shape.type == DType::kBF16) {
     Launch(StoreKvRows<BF16>, blocks, kCopyThreads, 0, stream(), At<float>(k), At<float>(v), k.stride,
            k.rows(), shape.kv_heads, shape.head_dim, KeysOf<BF16>(batch, layer));

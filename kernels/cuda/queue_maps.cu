@@ -12,8 +12,6 @@
 namespace bifrons::cuda {
 namespace {
 
-unsigned Blocks(int64_t n, int64_t each) { return static_cast<unsigned>((n + each - 1) / each); }
-
 // ---- group normalisation ----------------------------------------------------------------------------------
 
 struct GroupNormTask {

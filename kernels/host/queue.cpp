@@ -8,8 +8,6 @@
 #include "kernels/host/memory.h"
 
 namespace bifrons::host {
-namespace {}  // namespace
-
 std::unique_ptr<KvBatch> HostQueue::MakeBatch(KvPages& pages, std::span<const KvSpan> spans) {
   return std::make_unique<HostKvBatch>(static_cast<HostKvPages&>(pages), spans);
 }

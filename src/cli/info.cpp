@@ -43,7 +43,7 @@ nlohmann::json MemoryJson(const MemoryPlan& plan) {
 }
 
 nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::string& model, DType compute,
-                      int images, Device& device) {
+                      int images, const Device& device, uint64_t available) {
   nlohmann::json json;
   json["model"] = model;
   json["layout"] = NameOfLayout(c.layout);
@@ -76,7 +76,7 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
   json["parameters"]["total"] = parameters;
   json["memory"] = MemoryJson(plan);
   json["memory"]["dtype"] = NameOf(compute), json["memory"]["images"] = images;
-  json["memory"]["available"] = device.FreeMemory(), json["memory"]["device"] = device.backend();
+  json["memory"]["available"] = available, json["memory"]["device"] = device.backend();
   return json;
 }
 
@@ -118,13 +118,13 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
 }
 
 void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images,
-                 Device& device) {
+                 const Device& device, uint64_t available) {
   std::printf(
       "memory to %s %d %s%s at once in %s on %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
       "%.1f MB (%.1f MB available)\n",
       what, images, noun, images == 1 ? "" : "s", NameOf(compute), device.backend().c_str(),
       Megabytes(plan.weights), Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()),
-      Megabytes(device.FreeMemory()));
+      Megabytes(available));
 }
 
 }  // namespace
@@ -134,6 +134,7 @@ Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const auto source, OpenWeights(model));
   BIFRONS_TRY(const auto device, ChooseDevice(options.load));
   const DType compute = options.load.compute.value_or(device->default_compute());
+  const uint64_t available = device->FreeMemory();
   const auto memory = [&](const ModelParts& parts) {
     const MemoryPlan plan = PlanMemory(*source, compute, parts, options.images);
     return device->keeps_tables() ? plan : plan.WithoutTables();
@@ -142,7 +143,7 @@ Result<int> RunInfo(const InfoOptions& options) {
   const auto table = TensorTable(source->config());
 
   if (options.json) {
-    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, *device);
+    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, *device, available);
     if (source->config().has_vision) json["memory_to_answer"] = MemoryJson(asking);
     if (options.tensors) {
       for (const TensorSpec& t : table) {
@@ -157,9 +158,9 @@ Result<int> RunInfo(const InfoOptions& options) {
     return 0;
   }
   Print(source->config(), plan, model);
-  PrintMemory("draw", "picture", plan, compute, options.images, *device);
+  PrintMemory("draw", "picture", plan, compute, options.images, *device, available);
   if (source->config().has_vision)
-    PrintMemory("answer about", "image", asking, compute, options.images, *device);
+    PrintMemory("answer about", "image", asking, compute, options.images, *device, available);
   if (options.tensors) {
     std::printf("\n");
     for (const TensorSpec& t : table) {
