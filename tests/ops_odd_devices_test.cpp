@@ -1,5 +1,6 @@
 // The op matrix runs on devices that hide their memory, work late or live in another process. Both have the
 // ref device's arithmetic, so their bits must be its own.
+#include <array>
 #include <catch2/catch.hpp>
 
 #include "kernels/op_matrix/op_matrix.h"
@@ -19,7 +20,7 @@ constexpr const char* kCases[] = {
 
 void CheckBits(Device& device) {
   for (const char* text : kCases) {
-    const std::vector<OpResult> results = CheckSameBits(device, Ref(), {.text = text});
+    const std::vector<OpResult> results = CheckSameBits(device, std::array{&Ref()}, {.text = text});
     CHECK(!results.empty());
     for (const OpResult& result : results) {
       INFO(result.op << " " << result.shape << (result.intact ? "" : ": wrote where it may not"));

@@ -17,8 +17,13 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 # Before enable_language: what CMake takes by default may be older than the toolkit. Turing to Blackwell, and PTX that
 # the driver can compile for what comes after.
+# The kernels use nothing that compute_80 or compute_90 lacks, and one PTX for several GPUs is compiled once.
 if(NOT CMAKE_CUDA_ARCHITECTURES)
-  set(CMAKE_CUDA_ARCHITECTURES 75-real 80-real 86-real 89-real 90 100-real 120-real)
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+  set(CUDA_CODE
+    --generate-code=arch=compute_75,code=[sm_75]
+    --generate-code=arch=compute_80,code=[sm_80,sm_86,sm_89]
+    --generate-code=arch=compute_90,code=[sm_90,sm_100,sm_120,compute_90])
 endif()
 enable_language(CUDA)
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that newer ones have it
@@ -28,9 +33,11 @@ set(CMAKE_CUDA_STANDARD 20)
 find_package(CUDAToolkit REQUIRED)
 
 file(GLOB CUDA_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cu)
+file(GLOB CUDA_HOST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)  # without kernels
 # As it is written: what a kernel computes has the same bits on every GPU and, compiled for it, on a processor. A spill is
 # a mistake.
 set_source_files_properties(${CUDA_SOURCES} PROPERTIES COMPILE_OPTIONS
-  "-fmad=false;-prec-div=true;-prec-sqrt=true;-ftz=false;-Xptxas=-warn-spills;-Xcompiler=-Wall,-Wextra")
+  "${CUDA_CODE};-fmad=false;-prec-div=true;-prec-sqrt=true;-ftz=false;-Xptxas=-warn-spills;-Xcompiler=-Wall,-Wextra")
+list(APPEND CUDA_SOURCES ${CUDA_HOST_SOURCES})
 set(CUDA_LIBRARIES CUDA::cudart_static)
 set(CUDA_PC_LIBRARIES " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt")  # for bifrons.pc

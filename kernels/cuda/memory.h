@@ -4,7 +4,7 @@
 #include <mutex>
 #include <vector>
 
-#include "kernels/cuda/portable.cuh"
+#include "kernels/cuda/check.h"
 #include "kernels/view.h"
 
 namespace bifrons::cuda {

@@ -83,14 +83,19 @@ std::vector<OpResult> CheckOps(Device& tested, Device& reference, const OpSelect
   });
 }
 
-std::vector<OpResult> CheckSameBits(Device& device, Device& other, const OpSelection& selection,
+std::vector<OpResult> CheckSameBits(Device& device, std::span<Device* const> others,
+                                    const OpSelection& selection,
                                     const std::function<void(const OpResult&)>& report) {
   return ForEach<OpResult>(selection, report, [&](const Case& one) {
-    const op_matrix::Outcome a = RunOn(device, one), b = RunOn(other, one);
-    OpResult result{one.op, one.shape, 0, a.intact && b.intact};
-    for (size_t i = 0; i < a.results.size(); i++) {
-      result.worst_share =
-          std::max(result.worst_share, op_matrix::SameBytes(a.results[i].view(), b.results[i].view()));
+    const op_matrix::Outcome a = RunOn(device, one);
+    OpResult result{one.op, one.shape, 0, a.intact};
+    for (Device* other : others) {
+      const op_matrix::Outcome b = RunOn(*other, one);
+      result.intact &= b.intact;
+      for (size_t i = 0; i < a.results.size(); i++) {
+        result.worst_share =
+            std::max(result.worst_share, op_matrix::SameBytes(a.results[i].view(), b.results[i].view()));
+      }
     }
     return result;
   });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,8 +38,8 @@ size_t CountOps(const OpSelection&);
 std::vector<OpResult> CheckOps(Device& tested, Device& reference, const OpSelection&,
                                const std::function<void(const OpResult&)>& report = {});
 
-/// As CheckOps, but the results of `other` must be those of `device` bit by bit.
-std::vector<OpResult> CheckSameBits(Device& device, Device& other, const OpSelection&,
+/// As CheckOps, but the results of all others must be those of `device` bit by bit.
+std::vector<OpResult> CheckSameBits(Device& device, std::span<Device* const> others, const OpSelection&,
                                     const std::function<void(const OpResult&)>& report = {});
 
 struct OpSpeed {

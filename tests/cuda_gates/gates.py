@@ -28,11 +28,12 @@ LIMITS = {"75": (32, 16, 64), "80": (64, 32, 164), "86": (48, 16, 100), "89": (4
 
 
 def product():
-    """The options and the architectures that the product is compiled with."""
+    """The options that the product is compiled with, and its architectures: {of the GPU: of the PTX}."""
     cmake = open(os.path.join(CUDA, "cuda.cmake")).read()
-    options = re.search(r'COMPILE_OPTIONS\s+"([^"]+)"', cmake).group(1).split(";")
-    numbers = re.search(r"set\(CMAKE_CUDA_ARCHITECTURES ([^)]+)\)", cmake).group(1).split()
-    return ["-std=c++20", "-O3", "-I" + ROOT, *options], [number.removesuffix("-real") for number in numbers]
+    options = re.search(r'COMPILE_OPTIONS\s+"\$\{CUDA_CODE\};([^"]+)"', cmake).group(1).split(";")
+    ptx = {gpu: virtual for virtual, code in re.findall(r"arch=compute_(\d+),code=\[([^]]+)\]", cmake)
+           for gpu in re.findall(r"sm_(\d+)", code)}
+    return ["-std=c++20", "-O3", "-I" + ROOT, *options], ptx
 
 
 def occupancy(architecture, threads, registers, shared):
@@ -46,10 +47,10 @@ def occupancy(architecture, threads, registers, shared):
     return 100 * warps * min(most_blocks, most_warps // warps, by_registers, by_shared) // most_warps
 
 
-def compile_for(nvcc, options, source, architecture, folder):
+def compile_for(nvcc, options, source, architecture, ptx, folder):
     """(what went wrong, {kernel: (registers, shared bytes, occupancy, *COUNTED)}) of one source."""
     stem = os.path.join(folder, f"{os.path.basename(source)}_{architecture}")
-    made = subprocess.run([nvcc, *options, f"-arch=sm_{architecture}", "-Xptxas=-v", "--keep", "--keep-dir", folder, "-cubin", source, "-o", stem + ".cubin"],
+    made = subprocess.run([nvcc, *options, f"-arch=compute_{ptx}", f"-code=sm_{architecture}", "-Xptxas=-v", "--keep", "--keep-dir", folder, "-cubin", source, "-o", stem + ".cubin"],
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wrong = [f"sm_{architecture} {os.path.basename(source)}: {line}" for line in made.stdout.splitlines()
              if re.search(r"\b(warning|error)\b", line)]
@@ -104,15 +105,15 @@ def main():
         print("no nvcc: the CUDA kernels are not looked at")
         sys.exit(1 if os.environ.get("BIFRONS_NEED_NVCC") else 77)
     sources = sorted(os.path.join(CUDA, f) for f in os.listdir(CUDA) if f.endswith(".cu"))
-    compiler_options, everywhere = product()
-    architectures = everywhere if options.all or options.write else USUALLY
+    compiler_options, ptx = product()
+    architectures = list(ptx) if options.all or options.write else USUALLY
     jobs = []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for architecture in architectures:
             for source in sources:
                 folder = os.path.join(options.build, architecture, os.path.basename(source))
                 os.makedirs(folder, exist_ok=True)
-                jobs.append((architecture, pool.submit(compile_for, nvcc, compiler_options, source, architecture, folder)))
+                jobs.append((architecture, pool.submit(compile_for, nvcc, compiler_options, source, architecture, ptx[architecture], folder)))
     wrong, found = [], {}
     for architecture, job in jobs:
         words, kernels = job.result()

@@ -35,7 +35,7 @@ MUTANTS = [
     ("a thread too many", "copies.cuh", "if (i >= rows * width) return;", "if (i > rows * width) return;", "Copy "),
     ("an event between queues", "queue.cu",
      """    Check(cudaStreamWaitEvent(stream(), event->get()), "waiting for another queue");\n""", "", "queues"),
-    ("an event before memory comes back", "memory.cu",
+    ("an event before memory comes back", "memory.cpp",
      "    cudaStreamWaitEvent(returning_, queue.given);\n", "", "queues"),
     ("a wait before numbers are fetched", "queue.cu",
      """  Check(cudaEventSynchronize(event->get()), "the device's work");\n""", "", "Upload"),
