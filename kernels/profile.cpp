@@ -44,8 +44,6 @@ const char* NameOf(Zone zone) {
       return "look-up";
     case Zone::kNorm:
       return "norm";
-    case Zone::kRope:
-      return "rope";
     case Zone::kStoreKv:
       return "store kv";
     case Zone::kAttention:

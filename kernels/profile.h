@@ -22,8 +22,7 @@ enum class Zone : uint8_t {
   kProduct,
   kLookUp,
   kNorm,
-  kRope,
-  kStoreKv,
+  kStoreKv,  // with RoPE before it
   kAttention,
   kSample,
   kConvolution,

@@ -39,6 +39,27 @@ int64_t KvBytes(const KvShape& shape, int64_t positions) {
   return static_cast<int64_t>(shape.Bytes(positions)) / shape.layers;
 }
 
+// Whether x, y and the epilogue fit a product with the matrix.
+bool IsProduct(const Linear& weight, const View& x, RowClass row_class, Epilogue epilogue, const View& y) {
+  const int64_t out = epilogue == Epilogue::kSiluMul ? weight.out / 2 : weight.out;
+  return Inside(x) && Inside(y) && Floats(x) && Floats(y) && x.shape == Shape{x.rows(), weight.in} &&
+         y.shape == Shape{x.rows(), out} && x.contiguous() && y.contiguous() &&
+         (row_class == RowClass::kPrefill || !(x.own_layout || y.own_layout)) &&
+         !(y.own_layout && epilogue == Epilogue::kAdd);
+}
+
+OpCost ProductCost(const Linear& weight, const View& x, Epilogue epilogue, const View& y) {
+  return {static_cast<int64_t>(weight.bytes) + Bytes(x, y) + (epilogue == Epilogue::kAdd ? Bytes(y) : 0),
+          x.rows() * weight.in * weight.out};
+}
+
+// Whether k and v are the batch's, for a layer that there is.
+bool AreKv(const View& k, const View& v, const KvBatch& batch, int64_t layer) {
+  const KvShape& shape = batch.pages().shape();
+  return Matrix(k) && Matrix(v) && SameShape(k, v) && k.rows() == batch.rows() && k.stride == v.stride &&
+         k.width() == shape.kv_heads * shape.head_dim && layer >= 0 && layer < shape.layers;
+}
+
 }  // namespace
 
 // ---- profiling ---------------------------------------------------------------------------------
@@ -135,18 +156,24 @@ void Queue::Fill(View to, float value) {
 // ---- rows ---------------------------------------------------------------------------------------
 
 void Queue::Multiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
-  const int64_t out = epilogue == Epilogue::kSiluMul ? weight.out / 2 : weight.out;
-  CHECK_ARGUMENTS(Inside(x) && Inside(y) && Floats(x) && Floats(y), x, y);
-  CHECK_ARGUMENTS((x.shape == Shape{x.rows(), weight.in}) && (y.shape == Shape{x.rows(), out}), x, y);
-  CHECK_ARGUMENTS(row_class == RowClass::kPrefill || !(x.own_layout || y.own_layout), x, y);
-  CHECK_ARGUMENTS(x.contiguous() && y.contiguous() && !(y.own_layout && epilogue == Epilogue::kAdd), x, y);
+  CHECK_ARGUMENTS(IsProduct(weight, x, row_class, epilogue, y), x, y);
+  if (x.rows() == 0) return;
+  const Report report(*this, Zone::kProduct, [&] { return ProductCost(weight, x, epilogue, y); });
+  DoMultiply(weight, x, row_class, epilogue, y);
+  report.End();
+}
+
+void Queue::MultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                           Epilogue epilogue, View y) {
+  CHECK_ARGUMENTS(IsProduct(weight, x, row_class, epilogue, y) && !x.own_layout && Vector(norm, x.width()), x,
+                  y);
   if (x.rows() == 0) return;
   const Report report(*this, Zone::kProduct, [&] {
-    return OpCost{
-        static_cast<int64_t>(weight.bytes) + Bytes(x, y) + (epilogue == Epilogue::kAdd ? Bytes(y) : 0),
-        x.rows() * weight.in * weight.out};
+    OpCost cost = ProductCost(weight, x, epilogue, y);
+    cost.bytes += Bytes(norm);
+    return cost;
   });
-  DoMultiply(weight, x, row_class, epilogue, y);
+  DoMultiplyNormed(weight, x, norm, eps, row_class, epilogue, y);
   report.End();
 }
 
@@ -179,26 +206,29 @@ void Queue::LayerNorm(View x, View weight, View bias, float eps, View y) {
 
 // ---- attention ----------------------------------------------------------------------------------
 
-void Queue::Rope(View x, const KvBatch& batch, View cos, View sin) {
-  const int64_t half = batch.pages().shape().head_dim / 2;
-  CHECK_ARGUMENTS(Matrix(x) && x.rows() == batch.rows() && x.width() % (2 * half) == 0, x, cos);
-  CHECK_ARGUMENTS(Matrix(cos) && Matrix(sin) && SameShape(cos, sin) && cos.width() == half &&
-                      cos.contiguous() && sin.contiguous(),
-                  cos, sin);
-  if (x.rows() == 0) return;
-  const Report report(*this, Zone::kRope, [&] { return OpCost{2 * Bytes(x)}; });
-  DoRope(x, batch, cos, sin);
+void Queue::StoreKv(View k, View v, const KvBatch& batch, int64_t layer) {
+  CHECK_ARGUMENTS(AreKv(k, v, batch, layer), k, v);
+  if (k.rows() == 0) return;
+  const Report report(*this, Zone::kStoreKv,
+                      [&] { return OpCost{Bytes(k, v) + KvBytes(batch.pages().shape(), k.rows())}; });
+  DoStoreKv(k, v, batch, layer);
   report.End();
 }
 
-void Queue::StoreKv(View k, View v, const KvBatch& batch, int64_t layer) {
-  const KvShape& shape = batch.pages().shape();
-  CHECK_ARGUMENTS(Matrix(k) && Matrix(v) && SameShape(k, v) && k.rows() == batch.rows(), k, v);
-  CHECK_ARGUMENTS(k.width() == shape.kv_heads * shape.head_dim && k.stride == v.stride, k, v);
-  CHECK_ARGUMENTS(layer >= 0 && layer < shape.layers, k, v);
-  if (k.rows() == 0) return;
-  const Report report(*this, Zone::kStoreKv, [&] { return OpCost{Bytes(k, v) + KvBytes(shape, k.rows())}; });
-  DoStoreKv(k, v, batch, layer);
+void Queue::RopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin, int64_t layer) {
+  const int64_t half = batch.pages().shape().head_dim / 2;
+  CHECK_ARGUMENTS(AreKv(k, v, batch, layer), k, v);
+  CHECK_ARGUMENTS(Matrix(q) && q.rows() == batch.rows() && q.stride == k.stride &&
+                      q.width() % batch.pages().shape().head_dim == 0,
+                  q, k);
+  CHECK_ARGUMENTS(Matrix(cos) && Matrix(sin) && SameShape(cos, sin) && cos.width() == half &&
+                      batch.pages().shape().head_dim % 2 == 0 && cos.contiguous() && sin.contiguous(),
+                  cos, sin);
+  if (q.rows() == 0) return;
+  const Report report(*this, Zone::kStoreKv, [&] {
+    return OpCost{2 * Bytes(q, k) + Bytes(v) + KvBytes(batch.pages().shape(), k.rows())};
+  });
+  DoRopeStoreKv(q, k, v, batch, cos, sin, layer);
   report.End();
 }
 

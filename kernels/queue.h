@@ -108,6 +108,9 @@ class Queue {
   /// RowClass::kPrefill x and y may be in own layout: what one Multiply wrote another reads, of as many rows
   /// and the same compute; with compute bf16 such numbers may have been rounded to bf16 already.
   void Multiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y);
+  /// Multiply of RmsNorm(x, norm, eps), which stands nowhere; x in plain rows.
+  void MultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                      Epilogue epilogue, View y);
   /// y[r, :] = table[ids[r], :] as f32 or bf16 numbers; ids i32 [rows] or [rows, 1]. A negative id is taken
   /// for 0: who sampled it will hear of it (Sample).
   void LookUp(const Table& table, View ids, View y);
@@ -121,13 +124,13 @@ class Queue {
   /// Spans of a batch's rows, in order. The page numbers are copied. Like a buffer, a batch may be dropped
   /// before what was given with it is done; the pages themselves must stay.
   virtual std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) = 0;
-  /// Rotates every head of head_dim values of every row of x [rows, heads · head_dim] in place (rotate-half
-  /// convention: element i pairs with i + head_dim/2). cos, sin: f32 [positions, head_dim/2]; a row uses its
-  /// position's.
-  void Rope(View x, const KvBatch& batch, View cos, View sin);
   /// Writes keys and values k, v [rows, kv_heads · head_dim] of the batch's rows into `layer` of their pages,
   /// rounded to the pages' type.
   void StoreKv(View k, View v, const KvBatch& batch, int64_t layer);
+  /// Rotates every head of head_dim values of every row of q [rows, heads · head_dim] and k in place
+  /// (rotate-half convention: element i pairs with i + head_dim/2), then StoreKv. cos, sin: f32 [positions,
+  /// head_dim/2]; a row uses its position's. q, k and v have one stride.
+  void RopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin, int64_t layer);
   /// Causal attention over the pages, scale head_dim^-0.5, softmax in f32; the row at position p sees 0…p. q,
   /// y [rows, heads · head_dim], heads a multiple of kv_heads.
   void Attend(View q, const KvBatch& batch, int64_t layer, View y);
@@ -194,11 +197,14 @@ class Queue {
   virtual void DoCopyRows(View from, std::span<const int32_t> rows, View to) = 0;
   virtual void DoFill(View to, float value) = 0;
   virtual void DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) = 0;
+  virtual void DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                                Epilogue epilogue, View y) = 0;
   virtual void DoLookUp(const Table& table, View ids, View y) = 0;
   virtual void DoRmsNorm(View x, View weight, float eps, View y) = 0;
   virtual void DoLayerNorm(View x, View weight, View bias, float eps, View y) = 0;
-  virtual void DoRope(View x, const KvBatch& batch, View cos, View sin) = 0;
   virtual void DoStoreKv(View k, View v, const KvBatch& batch, int64_t layer) = 0;
+  virtual void DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin,
+                             int64_t layer) = 0;
   virtual void DoAttend(View q, const KvBatch& batch, int64_t layer, View y) = 0;
   virtual void DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) = 0;
   virtual void DoSample(View logits, std::span<const SampleRequest> requests, View tokens) = 0;

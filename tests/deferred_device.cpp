@@ -283,6 +283,12 @@ class DeferredQueue final : public Queue {
   void DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) override {
     Hold({&x, &y}).Later([=, &weight](Queue& ref) { ref.Multiply(weight, x, row_class, epilogue, y); });
   }
+  void DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                        Epilogue epilogue, View y) override {
+    Hold({&x, &norm, &y}).Later([=, &weight](Queue& ref) {
+      ref.MultiplyNormed(weight, x, norm, eps, row_class, epilogue, y);
+    });
+  }
   void DoLookUp(const Table& table, View ids, View y) override {
     Hold({&ids, &y}).Later([=, &table](Queue& ref) { ref.LookUp(table, ids, y); });
   }
@@ -292,11 +298,14 @@ class DeferredQueue final : public Queue {
   void DoLayerNorm(View x, View weight, View bias, float eps, View y) override {
     Hold({&x, &weight, &bias, &y}).Later([=](Queue& ref) { ref.LayerNorm(x, weight, bias, eps, y); });
   }
-  void DoRope(View x, const KvBatch& batch, View cos, View sin) override {
-    Hold({&x, &cos, &sin}).Later([=, held = Held(batch)](Queue& ref) { ref.Rope(x, *held, cos, sin); });
-  }
   void DoStoreKv(View k, View v, const KvBatch& batch, int64_t layer) override {
     Hold({&k, &v}).Later([=, held = Held(batch)](Queue& ref) { ref.StoreKv(k, v, *held, layer); });
+  }
+  void DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin,
+                     int64_t layer) override {
+    Hold({&q, &k, &v, &cos, &sin}).Later([=, held = Held(batch)](Queue& ref) {
+      ref.RopeStoreKv(q, k, v, *held, cos, sin, layer);
+    });
   }
   void DoAttend(View q, const KvBatch& batch, int64_t layer, View y) override {
     Hold({&q, &y}).Later([=, held = Held(batch)](Queue& ref) { ref.Attend(q, *held, layer, y); });

@@ -9,10 +9,11 @@
 namespace bifrons {
 
 /// OpSelection::text of every op.
-inline constexpr const char* kOps[] = {
-    "Upload",    "Copy ",     "CopyRows",   "Fill",          "LookUp",          "Multiply",  "RmsNorm",
-    "LayerNorm", "Rope",      "StoreKv",    "CopyPositions", "Attend ",         "AttendAll", "Sample",
-    "Convolve",  "GroupNorm", "Upsample2x", "UnfoldPatches", "NearestCodeword", "ToBytes"};
+inline constexpr const char* kOps[] = {"Upload",        "Copy ",           "CopyRows",  "Fill",
+                                       "LookUp",        "Multiply",        "RmsNorm",   "LayerNorm",
+                                       "StoreKv",       "CopyPositions",   "Attend ",   "AttendAll",
+                                       "Sample",        "Convolve",        "GroupNorm", "Upsample2x",
+                                       "UnfoldPatches", "NearestCodeword", "ToBytes"};
 
 inline void CheckAll(const std::vector<OpResult>& results) {
   CHECK(!results.empty());

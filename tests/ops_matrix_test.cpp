@@ -29,8 +29,8 @@ TEST_CASE("every op has the same bits with any number of threads") {
 }
 
 TEST_CASE("ops are measured in the same cases") {
-  const std::vector<OpSpeed> speeds = MeasureOps(Cpu(2), {.text = "Rope"}, 1e-4);
-  CHECK(speeds.size() == CheckOps(Ref(), Ref(), {.text = "Rope"}).size());
+  const std::vector<OpSpeed> speeds = MeasureOps(Cpu(2), {.text = "RopeStoreKv"}, 1e-4);
+  CHECK(speeds.size() == CheckOps(Ref(), Ref(), {.text = "RopeStoreKv"}).size());
   for (const OpSpeed& speed : speeds) {
     CHECK(speed.seconds > 0);
     CHECK(speed.seconds < 1);

@@ -25,11 +25,11 @@ template <auto... ops>
 struct List {
   static constexpr uint8_t kCount = sizeof...(ops);
 };
-using Ops =
-    List<&Queue::Upload, &Queue::Copy, &Queue::CopyRows, &Queue::Fill, &Queue::Multiply, &Queue::LookUp,
-         &Queue::RmsNorm, &Queue::LayerNorm, &Queue::Rope, &Queue::StoreKv, &Queue::Attend, &Queue::AttendAll,
-         &Queue::CopyPositions, &Queue::Sample, &Queue::Convolve, &Queue::GroupNorm, &Queue::Upsample2x,
-         &Queue::UnfoldPatches, &Queue::NearestCodeword, &Queue::ToBytes>;
+using Ops = List<&Queue::Upload, &Queue::Copy, &Queue::CopyRows, &Queue::Fill, &Queue::Multiply,
+                 &Queue::MultiplyNormed, &Queue::LookUp, &Queue::RmsNorm, &Queue::LayerNorm, &Queue::StoreKv,
+                 &Queue::RopeStoreKv, &Queue::Attend, &Queue::AttendAll, &Queue::CopyPositions,
+                 &Queue::Sample, &Queue::Convolve, &Queue::GroupNorm, &Queue::Upsample2x,
+                 &Queue::UnfoldPatches, &Queue::NearestCodeword, &Queue::ToBytes>;
 enum Call : uint8_t {
   kAllocate = Ops::kCount,
   kFree,
@@ -291,13 +291,19 @@ struct ProcessQueue final : Queue {
   void DoMultiply(const Linear& w, View x, RowClass c, Epilogue e, View y) override {
     Give<&Queue::Multiply>(w, x, c, e, y);
   }
+  void DoMultiplyNormed(const Linear& w, View x, View norm, float eps, RowClass c, Epilogue e,
+                        View y) override {
+    Give<&Queue::MultiplyNormed>(w, x, norm, eps, c, e, y);
+  }
   void DoLookUp(const Table& t, View ids, View y) override { Give<&Queue::LookUp>(t, ids, y); }
   void DoRmsNorm(View x, View w, float eps, View y) override { Give<&Queue::RmsNorm>(x, w, eps, y); }
   void DoLayerNorm(View x, View w, View b, float eps, View y) override {
     Give<&Queue::LayerNorm>(x, w, b, eps, y);
   }
-  void DoRope(View x, const KvBatch& b, View cos, View sin) override { Give<&Queue::Rope>(x, b, cos, sin); }
   void DoStoreKv(View k, View v, const KvBatch& b, int64_t l) override { Give<&Queue::StoreKv>(k, v, b, l); }
+  void DoRopeStoreKv(View q, View k, View v, const KvBatch& b, View cos, View sin, int64_t l) override {
+    Give<&Queue::RopeStoreKv>(q, k, v, b, cos, sin, l);
+  }
   void DoAttend(View q, const KvBatch& b, int64_t l, View y) override { Give<&Queue::Attend>(q, b, l, y); }
   void DoAttendAll(const FullAttention& a, View q, View k, View v, View y) override {
     Give<&Queue::AttendAll>(a, q, k, v, y);

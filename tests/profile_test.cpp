@@ -163,7 +163,7 @@ TEST_CASE("the networks' parts have the multiply-accumulates that their geometry
   CHECK(Of(*profile, "decode", Zone::kQkv).macs == 2 * c.layers * c.hidden * (heads + 2 * kv_heads));
   CHECK(Of(*profile, "decode", Zone::kAttentionOut).macs == 2 * c.layers * c.hidden * heads);
   CHECK(Of(*profile, "decode", Zone::kFeedForward).macs == 2 * c.layers * 3 * c.hidden * c.intermediate);
-  CHECK(Of(*profile, "prefill", Zone::kRope).calls == 2 * c.layers);
+  CHECK(Of(*profile, "prefill", Zone::kStoreKv).calls == 2 * c.layers);
   CHECK(Of(*profile, "steps", Zone::kHead).calls == 2 * 2);
 }
 

@@ -97,7 +97,7 @@ TEST_CASE("wrong convolutions are found among the ops and in the pictures, where
 }
 
 TEST_CASE("wrong products are found in the codes") {
-  const Selftest test = Test<WrongProducts>("Rope");
+  const Selftest test = Test<WrongProducts>("RopeStoreKv");
   CHECK(test.ops.passed());
   const ModelComparison& f32 = test.model.comparisons.at(0);
   CHECK(f32.codes.agreed < f32.codes.steps);

@@ -1,9 +1,14 @@
 # Tests that are not plain Catch2 programs, and properties of those that are.
 
 # The ops and the vision networks: the plain tests take the best instruction set; oneDNN's is chosen once per
-# process, so each of the lesser ones is a run of its own. A set that the processor lacks is a warning.
+# process, so each of the lesser ones is a run of its own. A set that the processor lacks is a warning. Sanitizers take
+# too long to look at one twice.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-  foreach(isa baseline avx2 avx512)
+  set(ISAS baseline avx2)
+  if(NOT BIFRONS_SANITIZE)
+    list(APPEND ISAS avx512)
+  endif()
+  foreach(isa ${ISAS})
     foreach(test ops_matrix_test ops_rows_test ops_attention_test ops_maps_test vq_decoder_test vq_encoder_test siglip_test)
       add_test(NAME ${test}_${isa} COMMAND ${test})
       set_tests_properties(${test}_${isa} PROPERTIES ENVIRONMENT BIFRONS_TEST_ISA=${isa})
@@ -27,9 +32,10 @@ endforeach()
 set_tests_properties(company_test image_wrong_input_test large_input_test large_lists_test reference_test render_killed_test
   understanding_reference_test wrong_input_test PROPERTIES COST 50)
 
-# Draws beside the scalar reference, again and again: what runs there is looked at in the other tests.
+# Draws beside the scalar reference, again and again; reads lists of a million lines: what runs there is looked at in the
+# other tests.
 if(BIFRONS_SANITIZE)
-  set_tests_properties(selftest_test PROPERTIES LABELS long)
+  set_tests_properties(selftest_test large_lists_test PROPERTIES LABELS long)
 endif()
 
 # What the thread sanitizer looks at: the engine's own tests and rendering.

@@ -48,22 +48,6 @@ void CpuQueue::DoLayerNorm(View x, View weight, View bias, float eps, View y) {
   });
 }
 
-void CpuQueue::DoRope(View x, const KvBatch& batch, View cos, View sin) {
-  const auto& rows = static_cast<const host::HostKvBatch&>(batch).row_places();
-  const int64_t half = cos.width(), heads = x.width() / (2 * half);
-  work_.Deal(x.rows(), x.width(), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; r++) {
-      const int64_t position = rows[static_cast<size_t>(r)].position;
-      BIFRONS_CHECK(position < cos.rows());
-      for (int64_t h = 0; h < heads; h++) {
-        float* low = At<float>(x) + r * x.stride + h * 2 * half;
-        work_.rows.rotate(low, low + half, At<float>(cos) + position * half, At<float>(sin) + position * half,
-                          half);
-      }
-    }
-  });
-}
-
 void CpuQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
   const auto& batch = static_cast<const host::HostKvBatch&>(base);
   const KvShape& shape = batch.pages().shape();
@@ -84,6 +68,26 @@ void CpuQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
       }
     }
   });
+}
+
+void CpuQueue::DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin,
+                             int64_t layer) {
+  const auto& rows = static_cast<const host::HostKvBatch&>(batch).row_places();
+  const int64_t half = cos.width();
+  work_.Deal(q.rows(), q.width() + k.width(), [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; r++) {
+      const int64_t position = rows[static_cast<size_t>(r)].position;
+      BIFRONS_CHECK(position < cos.rows());
+      for (const View& x : {q, k}) {
+        for (int64_t h = 0; h < x.width() / (2 * half); h++) {
+          float* low = At<float>(x) + r * x.stride + h * 2 * half;
+          work_.rows.rotate(low, low + half, At<float>(cos) + position * half,
+                            At<float>(sin) + position * half, half);
+        }
+      }
+    }
+  });
+  DoStoreKv(k, v, batch, layer);
 }
 
 void CpuQueue::DoAttend(View q, const KvBatch& batch, int64_t layer, View y) {

@@ -38,22 +38,6 @@ struct PagedKeys {
   }
 };
 
-/// x [rows, heads · 2 · half] rotated in place: element i of a head with i + half, by the row's position in
-/// cos and sin [positions, half]. A thread for each of rows · heads · half pairs.
-__global__ void __launch_bounds__(kCopyThreads)
-    RotateRows(Rows<float> x, const KvRow* rows, const float* cos, const float* sin, int64_t row_count,
-               int64_t heads, int64_t half) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
-  if (i >= row_count * heads * half) return;
-  const int64_t row = i / (heads * half), head = i / half % heads, pair = i % half;
-  const int64_t angle = rows[row].position * half + pair;
-  float* low = x.data + row * x.stride + head * 2 * half + pair;
-  float* high = low + half;
-  const float a = *low, b = *high, c = cos[angle], s = sin[angle];
-  *low = a * c - b * s;
-  *high = b * c + a * s;
-}
-
 /// Keys and values k, v [rows, heads · dim] of the same stride to the rows' places in the pages, rounded. A
 /// thread for each of rows · heads · dim numbers.
 template <class T>
@@ -66,6 +50,53 @@ __global__ void __launch_bounds__(kCopyThreads)
   const int64_t head = column / dim, position = pages.Seen(row) - 1;
   pages.Keys(row, head, position)[column % dim] = Narrow<T>(k[row * stride + column]);
   pages.Values(row, head, position)[column % dim] = Narrow<T>(v[row * stride + column]);
+}
+
+/// Rows of queries q [rows, heads · 2 · half], keys and values k, v [rows, kv_heads · 2 · half] of the same
+/// stride, and the angles of positions, cos and sin [positions, half].
+struct Rotation {
+  float *q, *k;
+  const float* v;
+  int64_t stride;
+  const float *cos, *sin;
+  int64_t heads, kv_heads, half;
+
+  /// Of a row: element i of a head with i + half, of all three.
+  __host__ __device__ int64_t pairs() const { return (heads + 2 * kv_heads) * half; }
+};
+
+/// Queries and keys rotated in place by their rows' positions, then keys and values to the pages, rounded. A
+/// thread for each of rows · pairs() pairs.
+template <class T>
+__global__ void __launch_bounds__(kCopyThreads)
+    RotateStoreRows(const __grid_constant__ Rotation r, int64_t row_count, const PagedKeys<T> pages) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
+  if (i >= row_count * r.pairs()) return;
+  const int64_t row = i / r.pairs(), head = i / r.half % (r.heads + 2 * r.kv_heads), pair = i % r.half;
+  const int64_t position = pages.Seen(row) - 1;
+  const auto rotate = [&](float* low, float* high) {
+    const float a = *low, b = *high;
+    const float c = r.cos[position * r.half + pair], s = r.sin[position * r.half + pair];
+    *low = a * c - b * s;
+    *high = b * c + a * s;
+  };
+  const auto store = [&](const float* low, const float* high, T* to) {
+    to[pair] = Narrow<T>(*low);
+    to[pair + r.half] = Narrow<T>(*high);
+  };
+  if (head < r.heads) {
+    float* low = r.q + row * r.stride + head * 2 * r.half + pair;
+    rotate(low, low + r.half);
+    return;
+  }
+  const int64_t kv_head = (head - r.heads) % r.kv_heads;
+  const int64_t at = row * r.stride + kv_head * 2 * r.half + pair;
+  if (head < r.heads + r.kv_heads) {
+    rotate(r.k + at, r.k + at + r.half);
+    store(r.k + at, r.k + at + r.half, pages.Keys(row, kv_head, position));
+  } else {
+    store(r.v + at, r.v + at + r.half, pages.Values(row, kv_head, position));
+  }
 }
 
 }  // namespace bifrons::cuda

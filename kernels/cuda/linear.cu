@@ -65,8 +65,8 @@ Results ResultsOf(const CudaLinear& linear, int64_t rows, Epilogue epilogue, con
 }
 
 template <class W>
-void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
-                    Epilogue epilogue, const View& y) {
+void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
+                    RowClass row_class, Epilogue epilogue, const View& y) {
   const bool silu_mul = epilogue == Epilogue::kSiluMul;
   const Product<W> product{.weights = reinterpret_cast<const W*>(linear.numbers->data()),
                            .stride = linear.stride,
@@ -74,6 +74,7 @@ void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x
                            .x = At<float>(x),
                            .x_aligned = Aligned16(x),
                            .round_x = linear.compute == DType::kBF16,
+                           .norm = norm,
                            .results = ResultsOf(linear, x.rows(), epilogue, y)};
   const int64_t columns = silu_mul ? (linear.out / 2 + 1) / 2 * 4 : linear.out;
   const auto blocks = [&](int64_t rows_each, int64_t columns_each) {
@@ -96,9 +97,9 @@ template <int kRowTiles, int kPairs>
 void MultiplyFewRows(cudaStream_t stream, const TileProduct& product, const View& x) {
   const dim3 blocks(Blocks(product.results.out / (2 * kTileSide), kPairs),
                     Blocks(x.rows(), kTileRows * kRowTiles));
-  const bool x_pairs = reinterpret_cast<uintptr_t>(Bytes(x)) % 8 == 0 && x.width() % 2 == 0;
+  const bool x_aligned = Aligned16(x) && Aligned16(product.norm.weight);
   Launch(DecodeTiles<kRowTiles, kPairs>, blocks, kDecodeTileThreads, 0, stream, product, At<float>(x),
-         x_pairs);
+         x_aligned);
 }
 
 // Numbers of a row of bf16 for PrefillTiles.
@@ -107,11 +108,12 @@ int64_t StageStride(const CudaLinear& linear) {
   return (linear.in + kStage - 1) / kStage * kStage;
 }
 
-void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
-                   Epilogue epilogue, BF16* scratch, const View& y) {
+void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
+                   RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y) {
   const TileProduct product{.weights = reinterpret_cast<const uint4*>(linear.numbers->data()),
                             .depth = linear.stride / kTileSide,
                             .in = linear.in,
+                            .norm = norm,
                             .results = ResultsOf(linear, x.rows(), epilogue, y)};
   if (row_class == RowClass::kPrefill) {
     const int64_t stride = StageStride(linear);
@@ -171,16 +173,17 @@ int64_t MultiplyScratch(const CudaLinear& linear, int64_t rows, RowClass row_cla
   return linear.is_tiles && row_class == RowClass::kPrefill ? rows * StageStride(linear) : 0;
 }
 
-void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
-              Epilogue epilogue, BF16* scratch, const View& y) {
-  if (linear.is_tiles) return MultiplyTiles(stream, linear, x, row_class, epilogue, scratch, y);
+void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
+              RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y) {
+  BIFRONS_CHECK(norm.weight == nullptr || row_class == RowClass::kDecode);
+  if (linear.is_tiles) return MultiplyTiles(stream, linear, x, norm, row_class, epilogue, scratch, y);
   switch (linear.stored) {
     case DType::kF32:
-      return MultiplyStored<float>(stream, linear, x, row_class, epilogue, y);
+      return MultiplyStored<float>(stream, linear, x, norm, row_class, epilogue, y);
     case DType::kBF16:
-      return MultiplyStored<BF16>(stream, linear, x, row_class, epilogue, y);
+      return MultiplyStored<BF16>(stream, linear, x, norm, row_class, epilogue, y);
     case DType::kF16:
-      return MultiplyStored<F16>(stream, linear, x, row_class, epilogue, y);
+      return MultiplyStored<F16>(stream, linear, x, norm, row_class, epilogue, y);
     case DType::kI32:
     case DType::kU8:
       BIFRONS_CHECK(false, "a matrix of integers");

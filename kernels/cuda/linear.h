@@ -5,6 +5,7 @@
 #include <span>
 
 #include "kernels/cuda/memory.h"
+#include "kernels/cuda/row_norm.cuh"
 #include "kernels/queue.h"
 
 namespace bifrons::cuda {
@@ -26,8 +27,8 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
 
 /// Numbers of bf16 that Multiply needs for itself.
 int64_t MultiplyScratch(const CudaLinear& linear, int64_t rows, RowClass row_class);
-/// Queue::Multiply, of contiguous rows x and y.
-void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, RowClass row_class,
-              Epilogue epilogue, BF16* scratch, const View& y);
+/// Queue::Multiply, of contiguous rows x and y, and MultiplyNormed of RowClass::kDecode.
+void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
+              RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y);
 
 }  // namespace bifrons::cuda

@@ -1,9 +1,8 @@
-// Norms of rows: a block for each.
+// Norms of rows as kernels of their own.
 #pragma once
 
 #include "kernels/cuda/copies.cuh"
-#include "kernels/cuda/loads.cuh"
-#include "kernels/cuda/reduce.cuh"
+#include "kernels/cuda/row_norm.cuh"
 
 namespace bifrons::cuda {
 
@@ -23,19 +22,19 @@ __device__ __forceinline__ float RowSum(const float* row, int64_t width, bool al
   return BlockSum<kRowNormThreads>(sum);
 }
 
-/// y = x / sqrt(mean(x²) + eps) · weight over each row of `width`; y may be x. `aligned`: every row, and
-/// weight.
-__global__ void __launch_bounds__(kRowNormThreads)
-    RmsNormRows(Rows<const float> x, const float* weight, float eps, int64_t width, bool aligned,
+constexpr int kRmsNormThreads = 128;
+
+/// RmsNorm of rows of `width`, a warp for each; y may be x. `aligned`: every row of both.
+__global__ void __launch_bounds__(kRmsNormThreads)
+    RmsNormRows(Rows<const float> x, const RowNorm norm, int64_t rows, int64_t width, bool aligned,
                 Rows<float> y) {
-  const float* in = x.data + blockIdx.x * x.stride;
-  float* out = y.data + blockIdx.x * y.stride;
-  const float squares = RowSum(in, width, aligned, [](float v) { return v * v; });
-  const float scale = 1.0f / sqrtf(squares / static_cast<float>(width) + eps);
-  for (int64_t i = 4 * threadIdx.x; i < width; i += 4 * kRowNormThreads) {
-    const float4 v = LoadUpTo4(in + i, width - i, aligned), w = LoadUpTo4(weight + i, width - i, aligned);
-    StoreUpTo4(out + i, width - i, aligned,
-               make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w));
+  const int64_t row = int64_t{blockIdx.x} * (kRmsNormThreads / kWarp) + threadIdx.x / kWarp;
+  if (row >= rows) return;  // a whole warp, and nobody waits for it
+  const float* in = x.data + row * x.stride;
+  float* out = y.data + row * y.stride;
+  const float scale = norm.Scale(in, width, aligned);
+  for (int64_t i = 4 * (threadIdx.x % kWarp); i < width; i += 4 * kWarp) {
+    StoreUpTo4(out + i, width - i, aligned, norm.Of4(LoadUpTo4(in + i, width - i, aligned), i, width, scale));
   }
 }
 

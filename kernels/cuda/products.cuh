@@ -3,8 +3,8 @@
 // alone decides.
 #pragma once
 
-#include "kernels/cuda/loads.cuh"
 #include "kernels/cuda/results.cuh"
+#include "kernels/cuda/row_norm.cuh"
 
 namespace bifrons::cuda {
 
@@ -17,6 +17,7 @@ struct Product {
   const float* x;  // [rows, in]
   bool x_aligned;  // every row to 16 bytes
   bool round_x;    // to bf16
+  RowNorm norm;    // of x; of DecodeProduct alone
   Results results;
 
   // Kernels count columns of the product so that four in a row make whole results: of kSiluMul two gates and
@@ -30,14 +31,14 @@ struct Product {
     const bool gated = results.is_gated() && column % 4 >= 2;
     return Result(column) + (gated ? results.width() : 0);
   }
-  /// Four of a row's numbers as operands, zero beyond `in` and beyond the last row.
+  /// Four of a row's numbers, zero beyond `in` and beyond the last row.
   __device__ __forceinline__ float4 Load4(int64_t row, int64_t i) const {
-    const int64_t left = row < results.rows ? in - i : 0;
-    float4 v = LoadUpTo4(x + row * in + i, left, x_aligned);
-    if (round_x) {
-      v = make_float4(RoundTo<BF16>(v.x), RoundTo<BF16>(v.y), RoundTo<BF16>(v.z), RoundTo<BF16>(v.w));
-    }
-    return v;
+    return LoadUpTo4(x + row * in + i, row < results.rows ? in - i : 0, x_aligned);
+  }
+  /// Numbers as operands.
+  __device__ __forceinline__ float4 Rounded(float4 v) const {
+    if (!round_x) return v;
+    return make_float4(RoundTo<BF16>(v.x), RoundTo<BF16>(v.y), RoundTo<BF16>(v.z), RoundTo<BF16>(v.w));
   }
   /// Writes the result of a column, or of a gate's; `gated` is the column after the next.
   __device__ __forceinline__ void Finish(int64_t row, int64_t column, float sum, float gated) const {
@@ -81,6 +82,7 @@ template <class W, int kRows>
 __global__ void __launch_bounds__(kDecodeThreads, 4) DecodeProduct(const __grid_constant__ Product<W> p) {
   constexpr int kStep = 8 * kWarp, kChunk = 4 * kStep;  // numbers of a row
   SHARED_ARRAY(float, chunk, kRows* kChunk);            // of x
+  SHARED_ARRAY(float, scales, kRows);                   // of the norm
   const int lane = threadIdx.x % kWarp;
   const int64_t row_tiles = (p.results.rows + kRows - 1) / kRows;
   const int64_t first_row = blockIdx.x % row_tiles * kRows;
@@ -92,16 +94,26 @@ __global__ void __launch_bounds__(kDecodeThreads, 4) DecodeProduct(const __grid_
     const int64_t column = first_column + j;
     weights[j] = p.weights + (p.HasColumn(column) ? p.WeightRow(column) : 0) * p.stride + lane * 8;
   }
+  if (p.norm.exists()) {
+    for (int r = threadIdx.x / kWarp; r < kRows; r += kDecodeThreads / kWarp) {
+      const int64_t row = min(first_row + r, p.results.rows - 1);
+      const float scale = p.norm.Scale(p.x + row * p.in, p.in, p.x_aligned);
+      if (lane == 0) scales[r] = scale;
+    }
+  }
   float sums[kRows * kColumnsOfWarp] = {};
   for (int64_t begin = 0; begin < p.stride; begin += kChunk) {
     const int count = static_cast<int>(min(static_cast<int64_t>(kChunk), p.stride - begin));
-    __syncthreads();  // the chunk before has been used
+    __syncthreads();  // the scales are there, and the chunk before has been used
     // Of a lane's eight numbers the first four and the last four stand apart, so that the lanes of a warp
     // read neighbouring ones.
     for (int i = 4 * threadIdx.x; i < kRows * kChunk; i += 4 * kDecodeThreads) {
       const int r = i / kChunk, at = i % kChunk;
       const int place = at / kStep * kStep + at % 8 / 4 * (4 * kWarp) + at % kStep / 8 * 4;
-      if (at < count) StoreFloat4(chunk + r * kChunk + place, p.Load4(first_row + r, begin + at));
+      if (at >= count) continue;
+      float4 v = p.Load4(first_row + r, begin + at);
+      if (p.norm.exists()) v = p.norm.Of4(v, begin + at, p.in, scales[r]);
+      StoreFloat4(chunk + r * kChunk + place, p.Rounded(v));
     }
     __syncthreads();
     for (int step = 0; step < count; step += kStep) {
@@ -157,7 +169,8 @@ __global__ void __launch_bounds__(kPrefillThreads) PrefillProduct(const __grid_c
   float4 low, high;
   float w[8];
   const auto load = [&](int64_t begin) {
-    low = p.Load4(first_row + line, begin + part), high = p.Load4(first_row + line, begin + part + 4);
+    low = p.Rounded(p.Load4(first_row + line, begin + part));
+    high = p.Rounded(p.Load4(first_row + line, begin + part + 4));
     LoadUpTo8(weights + begin + part, has_column ? p.stride - begin - part : 0, true, w);
   };
   const auto keep = [&](int half) {

@@ -63,11 +63,14 @@ class CudaQueue final : public Queue {
   void DoFill(View to, float value) override;
   // queue_rows.cu
   void DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) override;
+  void DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                        Epilogue epilogue, View y) override;
   void DoLookUp(const Table& table, View ids, View y) override;
   void DoRmsNorm(View x, View weight, float eps, View y) override;
   void DoLayerNorm(View x, View weight, View bias, float eps, View y) override;
-  void DoRope(View x, const KvBatch& batch, View cos, View sin) override;
   void DoStoreKv(View k, View v, const KvBatch& batch, int64_t layer) override;
+  void DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin,
+                     int64_t layer) override;
   void DoAttend(View q, const KvBatch& batch, int64_t layer, View y) override;
   void DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) override;
   // queue_maps.cu

@@ -108,14 +108,6 @@ void CudaQueue::CopyPositions(KvPages& base, int32_t from, int64_t positions, in
         "a copy of positions");
 }
 
-void CudaQueue::DoRope(View x, const KvBatch& base, View cos, View sin) {
-  const CudaKvBatch& batch = Cuda(base);
-  BIFRONS_CHECK(batch.last_position() < cos.rows());
-  const int64_t half = cos.width(), heads = x.width() / (2 * half);
-  Launch(RotateRows, Blocks(x.rows() * heads * half, kCopyThreads), kCopyThreads, 0, stream(),
-         RowsOf<float>(x), batch.places().rows, At<float>(cos), At<float>(sin), x.rows(), heads, half);
-}
-
 void CudaQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
   const CudaKvBatch& batch = Cuda(base);
   const KvShape& shape = batch.pages().shape();
@@ -126,6 +118,24 @@ void CudaQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
   } else {
     Launch(StoreKvRows<float>, blocks, kCopyThreads, 0, stream(), At<float>(k), At<float>(v), k.stride,
            k.rows(), shape.kv_heads, shape.head_dim, KeysOf<float>(batch, layer));
+  }
+}
+
+void CudaQueue::DoRopeStoreKv(View q, View k, View v, const KvBatch& base, View cos, View sin,
+                              int64_t layer) {
+  const CudaKvBatch& batch = Cuda(base);
+  BIFRONS_CHECK(batch.last_position() < cos.rows());
+  const KvShape& shape = batch.pages().shape();
+  const int64_t half = cos.width(), heads = q.width() / shape.head_dim;
+  const Rotation rotation{At<float>(q),   At<float>(k), At<float>(v),   q.stride, At<float>(cos),
+                          At<float>(sin), heads,        shape.kv_heads, half};
+  const unsigned blocks = Blocks(q.rows() * rotation.pairs(), kCopyThreads);
+  if (shape.type == DType::kBF16) {
+    Launch(RotateStoreRows<BF16>, blocks, kCopyThreads, 0, stream(), rotation, q.rows(),
+           KeysOf<BF16>(batch, layer));
+  } else {
+    Launch(RotateStoreRows<float>, blocks, kCopyThreads, 0, stream(), rotation, q.rows(),
+           KeysOf<float>(batch, layer));
   }
 }
 

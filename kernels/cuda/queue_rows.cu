@@ -29,12 +29,33 @@ void LookUpIn(cudaStream_t stream, const CudaTable& table, const View& ids, cons
   }
 }
 
+RowNorm NormOf(const View& weight, float eps) {
+  return {.weight = At<float>(weight), .aligned = Aligned16(Bytes(weight)), .eps = eps};
+}
+
 }  // namespace
 
 void CudaQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
   const auto& linear = static_cast<const CudaLinear&>(weight);
   const int64_t room = MultiplyScratch(linear, x.rows(), row_class);
-  cuda::Multiply(stream(), linear, x, row_class, epilogue, room > 0 ? Scratch<BF16>(room) : nullptr, y);
+  cuda::Multiply(stream(), linear, x, {}, row_class, epilogue, room > 0 ? Scratch<BF16>(room) : nullptr, y);
+}
+
+// Few rows are normed by every block that multiplies them, which costs less than a launch; many once.
+void CudaQueue::DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                                 Epilogue epilogue, View y) {
+  const auto& linear = static_cast<const CudaLinear&>(weight);
+  if (row_class == RowClass::kDecode)
+    return cuda::Multiply(stream(), linear, x, NormOf(norm, eps), row_class, epilogue, nullptr, y);
+  const int64_t rounded = (MultiplyScratch(linear, x.rows(), row_class) + 7) / 8 * 8;
+  auto* scratch = Scratch<BF16>(rounded + 2 * x.shape.elements());
+  const View normed{.buffer = scratch_.get(),
+                    .offset = BytesOf(DType::kBF16, rounded),
+                    .type = x.type,
+                    .shape = x.shape,
+                    .stride = x.width()};
+  DoRmsNorm(x, norm, eps, normed);
+  cuda::Multiply(stream(), linear, normed, {}, row_class, epilogue, scratch, y);
 }
 
 void CudaQueue::DoLookUp(const Table& base, View ids, View y) {
@@ -47,9 +68,9 @@ void CudaQueue::DoLookUp(const Table& base, View ids, View y) {
 }
 
 void CudaQueue::DoRmsNorm(View x, View weight, float eps, View y) {
-  const bool aligned = Aligned16(x) && Aligned16(weight) && Aligned16(y);
-  Launch(RmsNormRows, static_cast<unsigned>(x.rows()), kRowNormThreads, 0, stream(), RowsOf<const float>(x),
-         At<float>(weight), eps, x.width(), aligned, RowsOf<float>(y));
+  Launch(RmsNormRows, Blocks(x.rows(), kRmsNormThreads / kWarp), kRmsNormThreads, 0, stream(),
+         RowsOf<const float>(x), NormOf(weight, eps), x.rows(), x.width(), Aligned16(x) && Aligned16(y),
+         RowsOf<float>(y));
 }
 
 void CudaQueue::DoLayerNorm(View x, View weight, View bias, float eps, View y) {

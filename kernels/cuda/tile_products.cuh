@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/intrinsics.cuh"
 #include "kernels/cuda/results.cuh"
+#include "kernels/cuda/row_norm.cuh"
 
 namespace bifrons::cuda {
 
@@ -18,6 +19,7 @@ struct TileProduct {
   const uint4* weights;
   int64_t depth;  // tiles of a row
   int64_t in;
+  RowNorm norm;  // of x; of DecodeTiles alone
   Results results;
 
   __device__ __forceinline__ const uint4* Tile(int64_t number) const {
@@ -64,11 +66,11 @@ __global__ void __launch_bounds__(kRepackThreads)
 
 constexpr int kDecodeTileThreads = 256;
 
-/// A block for every kPairs pairs of tiles (x) and every 8 · kRowTiles rows (y). `x_pairs`: two neighbouring
-/// numbers of x are one aligned load.
+/// A block for every kPairs pairs of tiles (x) and every 8 · kRowTiles rows (y). `x_aligned`: every row of x
+/// to 16 bytes, and norm's weight.
 template <int kRowTiles, int kPairs>
 __global__ void __launch_bounds__(kDecodeTileThreads, 2)
-    DecodeTiles(const __grid_constant__ TileProduct p, const float* x, bool x_pairs) {
+    DecodeTiles(const __grid_constant__ TileProduct p, const float* x, bool x_aligned) {
   constexpr int kWarps = kDecodeTileThreads / kWarp, kTiles = 2 * kPairs, kRows = kTileRows * kRowTiles;
   constexpr int kColumns = 2 * kTileSide, kStride = kRows + 1;  // a column's neighbours in other banks
   SHARED_ARRAY(float, shares, kWarps* kColumns* kStride);       // [warp][column][row] of a pair
@@ -80,16 +82,33 @@ __global__ void __launch_bounds__(kDecodeTileThreads, 2)
   for (int j = 0; j < kTiles; j++) {  // pairs beyond the last are made and not written
     tiles[j] = p.Tile(p.TileOfPair(min(first_pair + j / 2, p.pairs() - 1), j % 2));
   }
-  // Two numbers of this lane's row, rounded.
+  float scales[kRowTiles] = {};  // of the norm, of this lane's rows
+  if (p.norm.exists()) {
+    SHARED_ARRAY(float, row_scales, kRows);
+    for (int r = warp; r < kRows; r += kWarps) {
+      const int64_t row = min(first_row + r, p.results.rows - 1);
+      const float scale = p.norm.Scale(x + row * p.in, p.in, x_aligned);
+      if (lane == 0) row_scales[r] = scale;
+    }
+    __syncthreads();
+#pragma unroll
+    for (int r = 0; r < kRowTiles; r++) scales[r] = row_scales[r * kTileRows + group];
+  }
+  // Two numbers of a row.
+  const auto load2 = [&](const float* at, int64_t k) {
+    if (x_aligned) return *reinterpret_cast<const float2*>(at + k);
+    return make_float2(at[k], k + 1 < p.in ? at[k + 1] : 0.0f);
+  };
+  // Two of this lane's row, normed and rounded.
   const auto operand = [&](int row_tile, int64_t k) {
     const int64_t row = first_row + row_tile * kTileRows + group;
     if (row >= p.results.rows || k >= p.in) return 0u;
-    const float* at = x + row * p.in + k;
-    if (x_pairs) {
-      const float2 v = *reinterpret_cast<const float2*>(at);
-      return RoundPair(v.x, v.y);
+    float2 v = load2(x + row * p.in, k);
+    if (p.norm.exists()) {
+      const float2 w = load2(p.norm.weight, k);
+      v = make_float2(v.x * scales[row_tile] * w.x, v.y * scales[row_tile] * w.y);
     }
-    return RoundPair(at[0], k + 1 < p.in ? at[1] : 0.0f);
+    return RoundPair(v.x, v.y);
   };
   float sums[kTiles][kRowTiles][4] = {};
   [[maybe_unused]] constexpr int kAtOnce = 4 / kRowTiles;  // steps, as the registers allow

@@ -5,7 +5,6 @@
 
 #include "kernels/host/convert.h"
 #include "kernels/host/kv_pages.h"
-#include "kernels/host/memory.h"
 
 namespace bifrons::host {
 std::unique_ptr<KvBatch> HostQueue::MakeBatch(KvPages& pages, std::span<const KvSpan> spans) {
@@ -14,6 +13,15 @@ std::unique_ptr<KvBatch> HostQueue::MakeBatch(KvPages& pages, std::span<const Kv
 
 void HostQueue::CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) {
   static_cast<HostKvPages&>(pages).CopyPositions(from, positions, to);
+}
+
+void HostQueue::DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                                 Epilogue epilogue, View y) {
+  const size_t bytes = BytesOf(x.type, x.shape);
+  if (normed_ == nullptr || normed_->bytes() < bytes) normed_ = std::make_unique<HostBuffer>(bytes);
+  const View normed{.buffer = normed_.get(), .type = x.type, .shape = x.shape, .stride = x.width()};
+  DoRmsNorm(x, norm, eps, normed);
+  DoMultiply(weight, normed, row_class, epilogue, y);
 }
 
 void HostQueue::DoUpload(TensorView from, View to) {

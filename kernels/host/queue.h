@@ -2,6 +2,9 @@
 // copying them. What the devices in the host's memory share; their arithmetic is their own.
 #pragma once
 
+#include <memory>
+
+#include "kernels/host/memory.h"
 #include "kernels/queue.h"
 
 namespace bifrons::host {
@@ -16,11 +19,19 @@ class HostQueue : public Queue {
   void CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) override;
 
  private:
+  // What a device's own ops are enough for.
+  void DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) override = 0;
+  void DoRmsNorm(View x, View weight, float eps, View y) override = 0;
+  void DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
+                        Epilogue epilogue, View y) override;
+
   void DoUpload(TensorView from, View to) override;
   Ticket DoDownload(View from, void* to) override;
   void DoCopy(View from, View to) override;
   void DoCopyRows(View from, std::span<const int32_t> rows, View to) override;
   void DoFill(View to, float value) override;
+
+  std::unique_ptr<HostBuffer> normed_;  // x of MultiplyNormed, between its two halves
 };
 
 }  // namespace bifrons::host

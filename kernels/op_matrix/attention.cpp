@@ -1,4 +1,4 @@
-// Rope against f64; Attend, over pages that StoreKv filled, against the reference device.
+// RopeStoreKv against f64 and StoreKv; Attend, over pages that StoreKv filled, against the reference device.
 #include <algorithm>
 
 #include "kernels/op_matrix/sequences.h"
@@ -6,17 +6,23 @@
 namespace bifrons::op_matrix {
 namespace {
 
-// ---- Rope ---------------------------------------------------------------------------------------
+// ---- RopeStoreKv --------------------------------------------------------------------------------
 
-// Some heads of a row; the columns beside them must stay.
-struct RopeCase : Case {
-  int64_t heads, dim;
+// Queries and keys are judged by f64. What is in pages can only be attended to: it must be what StoreKv puts
+// there of the rotated keys.
+struct RopeStoreKvCase : Case {
+  static constexpr int64_t kLayer = 1;  // of two
+  int64_t heads;
+  KvShape kv;
   std::vector<Piece> pieces;
 
-  RopeCase(int64_t h, int64_t d, std::vector<Piece> p) : heads(h), dim(d), pieces(std::move(p)) {
-    op = "Rope";
-    shape = std::to_string(Rows()) + " rows, " + std::to_string(heads) + " heads of " + std::to_string(dim);
-    bytes = 8.0 * static_cast<double>(Rows() * heads * dim);
+  RopeStoreKvCase(int64_t h, int64_t kv_heads, int64_t dim, DType type, std::vector<Piece> p)
+      : heads(h), kv{2, kv_heads, dim, 32, type}, pieces(std::move(p)) {
+    op = "RopeStoreKv";
+    shape = std::to_string(Rows()) + " rows, " + std::to_string(heads) + "/" + std::to_string(kv_heads) +
+            " heads of " + std::to_string(dim) + " " + NameOf(type);
+    bytes = 4.0 * static_cast<double>(Rows() * (2 * heads + 3 * kv_heads) * dim) +
+            static_cast<double>(kv.Bytes(Rows())) / static_cast<double>(kv.layers);
   }
   int64_t Rows() const {
     int64_t rows = 0;
@@ -28,32 +34,54 @@ struct RopeCase : Case {
     for (const Piece& piece : pieces) positions = std::max(positions, piece.start + piece.rows);
     return positions;
   }
-  Numbers X() const { return Normals(DType::kF32, {Rows(), heads * dim}, 1); }
+  int64_t Width() const { return (heads + 2 * kv.kv_heads) * kv.head_dim; }
+  Numbers Rotated() const { return Normals(DType::kF32, {Rows(), Width()}, 1); }
   Numbers Cos() const {
-    return {DType::kF32, {Positions(), dim / 2}, [](int64_t i) { return std::cos(static_cast<double>(i)); }};
+    return {DType::kF32, {Positions(), kv.head_dim / 2}, [](int64_t i) {
+              return std::cos(static_cast<double>(i));
+            }};
   }
   Numbers Sin() const {
-    return {DType::kF32, {Positions(), dim / 2}, [](int64_t i) { return std::sin(static_cast<double>(i)); }};
+    return {DType::kF32, {Positions(), kv.head_dim / 2}, [](int64_t i) {
+              return std::sin(static_cast<double>(i));
+            }};
   }
 
   void Place(Stage& stage) const override {
-    const Sequences sequences(stage, {1, 1, dim, 32, DType::kF32}, pieces);
-    const View x = stage.InOut(X().view(), {0, 2 * dim + 3});
+    const Sequences sequences(stage, kv, pieces);
+    const int64_t q_width = heads * kv.head_dim, kv_width = kv.kv_heads * kv.head_dim;
+    const View before = stage.In(Normals(DType::kF32, {Positions(), kv_width}, 2).view());
+    for (size_t i = 0; i < pieces.size(); i++) {
+      const KvBatch& history = sequences.MakeHistory(stage, i);
+      const View rows = before.Rows(0, history.rows());
+      stage.queue().StoreKv(rows, rows, history, kLayer);
+    }
+    const View all = stage.InOut(Rotated().view(), {0, 3});
+    const View q = all.Columns(0, q_width), k = all.Columns(q_width, kv_width),
+               v = all.Columns(q_width + kv_width, kv_width);
     const View cos = stage.In(Cos().view()), sin = stage.In(Sin().view());
-    stage.op = [=, &batch = sequences.batch()](Queue& queue) { queue.Rope(x, batch, cos, sin); };
+    const View y = stage.Out(DType::kF32, {Rows(), q_width}), z = stage.Out(DType::kF32, {Rows(), q_width});
+    const KvBatch& batch = sequences.batch();
+    stage.op = [=, &batch](Queue& queue) { queue.RopeStoreKv(q, k, v, batch, cos, sin, kLayer); };
+    stage.look = [=, &batch](Queue& queue) {
+      queue.Attend(q, batch, kLayer, y);
+      queue.StoreKv(k, v, batch, kLayer);
+      queue.Attend(q, batch, kLayer, z);
+    };
   }
   // Two products and their sum.
   double WorstShare(const std::vector<Tensor>& got, Device&) const override {
-    const Numbers x = X(), cos = Cos(), sin = Sin();
-    const int64_t half = dim / 2;
-    double worst = 0;
+    const Numbers x = Rotated(), cos = Cos(), sin = Sin();
+    const int64_t dim = kv.head_dim, half = dim / 2, all_heads = heads + 2 * kv.kv_heads;
+    double worst = SameBytes(got[1].view(), got[2].view());
     int64_t row = 0;
     for (const Piece& piece : pieces) {
       for (int64_t r = 0; r < piece.rows; r++, row++) {
-        for (int64_t i = 0; i < heads * half; i++) {
-          const int64_t low = (row * heads + i / half) * dim + i % half, high = low + half;
-          const double c = cos[(piece.start + r) * half + i % half],
-                       s = sin[(piece.start + r) * half + i % half];
+        for (int64_t i = 0; i < all_heads * half; i++) {
+          const bool rotates = i / half < heads + kv.kv_heads;
+          const int64_t low = (row * all_heads + i / half) * dim + i % half, high = low + half;
+          const double c = rotates ? cos[(piece.start + r) * half + i % half] : 1,
+                       s = rotates ? sin[(piece.start + r) * half + i % half] : 0;
           const auto check = [&](int64_t at, double a, double b) {
             worst = Worse(worst,
                           Share(got[0].as<float>()[at], a + b, 3 * kEpsilon * (std::fabs(a) + std::fabs(b))));
@@ -141,8 +169,12 @@ struct AttendCase : Case {
 }  // namespace
 
 void AddAttentionCases(Cases& cases) {
-  for (const int64_t dim : {2, 6, 64, 128})
-    cases.push_back(std::make_unique<RopeCase>(3, dim, std::vector<Piece>{{1, 0}, {1, 49}, {3, 7}, {2, 30}}));
+  const std::vector<Piece> ragged{{1, 0}, {1, 49}, {3, 7}, {2, 30}};
+  for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const int64_t dim : {2, 6, 64, 128})
+      cases.push_back(std::make_unique<RopeStoreKvCase>(3, 3, dim, type, ragged));
+    cases.push_back(std::make_unique<RopeStoreKvCase>(6, 2, 40, type, ragged));
+  }
 
   // A prompt from 0, a window after 137 positions, one token after 70. Pages of powers of two, of others, and
   // one for all.
@@ -169,7 +201,8 @@ void AddAttentionCases(Cases& cases) {
         cases.back()->published = true;
       }
     }
-    cases.push_back(std::make_unique<RopeCase>(heads, 128, std::vector<Piece>(32, {1, 599})));
+    cases.push_back(
+        std::make_unique<RopeStoreKvCase>(heads, heads, 128, DType::kBF16, std::vector<Piece>(32, {1, 599})));
     cases.back()->published = true;
   }
 }

@@ -37,8 +37,9 @@ void AddCopyCases(Cases& cases);           // Upload, Copy, CopyRows, Fill, Look
 void AddMultiplyCases(Cases& cases);       // Multiply with every epilogue, class and type
 void AddExactProductCases(Cases& cases);   // Multiply where every sum is exact; its epilogues at their ends
 void AddOwnLayoutCases(Cases& cases);      // two Multiplies by way of own layout
+void AddNormedProductCases(Cases& cases);  // MultiplyNormed
 void AddNormCases(Cases& cases);           // RmsNorm, LayerNorm, GroupNorm
-void AddAttentionCases(Cases& cases);      // Rope, Attend
+void AddAttentionCases(Cases& cases);      // RopeStoreKv, Attend
 void AddPageCases(Cases& cases);           // StoreKv, CopyPositions
 void AddFullAttentionCases(Cases& cases);  // AttendAll
 void AddSampleCases(Cases& cases);         // Sample

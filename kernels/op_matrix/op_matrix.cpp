@@ -18,6 +18,7 @@ Cases Selected(const OpSelection& selection) {
   op_matrix::AddMultiplyCases(cases);
   op_matrix::AddExactProductCases(cases);
   op_matrix::AddOwnLayoutCases(cases);
+  op_matrix::AddNormedProductCases(cases);
   op_matrix::AddNormCases(cases);
   op_matrix::AddAttentionCases(cases);
   op_matrix::AddPageCases(cases);

@@ -28,8 +28,9 @@ class RefQueue final : public host::HostQueue {
   void DoLookUp(const Table& table, View ids, View y) override;
   void DoRmsNorm(View x, View weight, float eps, View y) override;
   void DoLayerNorm(View x, View weight, View bias, float eps, View y) override;
-  void DoRope(View x, const KvBatch& batch, View cos, View sin) override;
   void DoStoreKv(View k, View v, const KvBatch& batch, int64_t layer) override;
+  void DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin,
+                     int64_t layer) override;
   void DoAttend(View q, const KvBatch& batch, int64_t layer, View y) override;
   void DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) override;
   void DoSample(View logits, std::span<const SampleRequest> requests, View tokens) override;

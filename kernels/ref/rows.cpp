@@ -114,24 +114,6 @@ void RefQueue::DoLayerNorm(View x, View weight, View bias, float eps, View y) {
   }
 }
 
-void RefQueue::DoRope(View x, const KvBatch& batch, View cos, View sin) {
-  const auto& rows = static_cast<const host::HostKvBatch&>(batch).row_places();
-  const int64_t half = cos.width();
-  for (int64_t r = 0; r < x.rows(); r++) {
-    const int64_t position = rows[static_cast<size_t>(r)].position;
-    BIFRONS_CHECK(position < cos.rows());
-    const float *c = At<float>(cos) + position * half, *s = At<float>(sin) + position * half;
-    for (int64_t h = 0; h < x.width() / (2 * half); h++) {
-      float *low = At<float>(x) + r * x.stride + h * 2 * half, *high = low + half;
-      for (int64_t i = 0; i < half; i++) {
-        const float a = low[i], b = high[i];
-        low[i] = a * c[i] - b * s[i];
-        high[i] = b * c[i] + a * s[i];
-      }
-    }
-  }
-}
-
 void RefQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
   const auto& batch = static_cast<const host::HostKvBatch&>(base);
   const KvShape& shape = batch.pages().shape();
@@ -147,6 +129,28 @@ void RefQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
       }
     }
   }
+}
+
+void RefQueue::DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View cos, View sin,
+                             int64_t layer) {
+  const auto& rows = static_cast<const host::HostKvBatch&>(batch).row_places();
+  const int64_t half = cos.width();
+  for (const View& x : {q, k}) {
+    for (int64_t r = 0; r < x.rows(); r++) {
+      const int64_t position = rows[static_cast<size_t>(r)].position;
+      BIFRONS_CHECK(position < cos.rows());
+      const float *c = At<float>(cos) + position * half, *s = At<float>(sin) + position * half;
+      for (int64_t h = 0; h < x.width() / (2 * half); h++) {
+        float *low = At<float>(x) + r * x.stride + h * 2 * half, *high = low + half;
+        for (int64_t i = 0; i < half; i++) {
+          const float a = low[i], b = high[i];
+          low[i] = a * c[i] - b * s[i];
+          high[i] = b * c[i] + a * s[i];
+        }
+      }
+    }
+  }
+  DoStoreKv(k, v, batch, layer);
 }
 
 // With a bf16 cache, q and the softmax's weights stay f32: a cache's type is a storage type.

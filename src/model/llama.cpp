@@ -75,9 +75,8 @@ namespace {
 
 // Decode rows share one product (and so one read of the weight); a prefill span is its own product, because
 // libraries' results may depend on the row count and so must depend on one request alone.
-void Multiply(Queue& queue, Zone zone, const Linear& weight, std::span<const SequenceSpan> spans, View x,
-              Epilogue epilogue, View y) {
-  const Within within(queue, zone);
+template <class Give>
+void ForProducts(std::span<const SequenceSpan> spans, const Give& give) {
   int64_t row = 0;
   for (size_t i = 0; i < spans.size();) {
     const RowClass row_class = spans[i].row_class;
@@ -85,9 +84,25 @@ void Multiply(Queue& queue, Zone zone, const Linear& weight, std::span<const Seq
     if (row_class == RowClass::kDecode) {
       for (; i < spans.size() && spans[i].row_class == RowClass::kDecode; i++) rows += spans[i].rows;
     }
-    queue.Multiply(weight, x.Rows(row, rows), row_class, epilogue, y.Rows(row, rows));
+    give(row, rows, row_class);
     row += rows;
   }
+}
+
+void Multiply(Queue& queue, Zone zone, const Linear& weight, std::span<const SequenceSpan> spans, View x,
+              Epilogue epilogue, View y) {
+  const Within within(queue, zone);
+  ForProducts(spans, [&](int64_t row, int64_t rows, RowClass row_class) {
+    queue.Multiply(weight, x.Rows(row, rows), row_class, epilogue, y.Rows(row, rows));
+  });
+}
+
+void MultiplyNormed(Queue& queue, Zone zone, const Linear& weight, std::span<const SequenceSpan> spans,
+                    View x, View norm, float eps, Epilogue epilogue, View y) {
+  const Within within(queue, zone);
+  ForProducts(spans, [&](int64_t row, int64_t rows, RowClass row_class) {
+    queue.MultiplyNormed(weight, x.Rows(row, rows), norm, eps, row_class, epilogue, y.Rows(row, rows));
+  });
 }
 
 }  // namespace
@@ -97,7 +112,6 @@ void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
   const auto batch = MakeBatch(queue, spans);
   const int64_t rows = batch->rows();
   const int64_t q_width = config_.heads * config_.head_dim, kv_width = config_.kv_heads * config_.head_dim;
-  const View normed = Grown(device_, activations_.normed, rows, config_.hidden);
   const View qkv = Grown(device_, activations_.qkv, rows, q_width + 2 * kv_width);
   const View attended = Grown(device_, activations_.attended, rows, q_width);
   const View ffn = Grown(device_, activations_.ffn, rows, config_.intermediate);
@@ -112,16 +126,15 @@ void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
   for (int64_t l = 0; l < config_.layers; l++) {
     const Layer& layer = layers_[static_cast<size_t>(l)];
     // x = x + o(attention(rope(qkv(norm(x)))))  [LlamaDecoderLayer]
-    queue.RmsNorm(x, layer.attention_norm.view(), config_.norm_eps, normed);
-    Multiply(queue, Zone::kQkv, *layer.qkv, spans, normed, Epilogue::kNone, qkv);
-    queue.Rope(qkv.Columns(0, q_width + kv_width), *batch, cos_.view(), sin_.view());
-    queue.StoreKv(k, v, *batch, l);
+    MultiplyNormed(queue, Zone::kQkv, *layer.qkv, spans, x, layer.attention_norm.view(), config_.norm_eps,
+                   Epilogue::kNone, qkv);
+    queue.RopeStoreKv(q, k, v, *batch, cos_.view(), sin_.view(), l);
     queue.Attend(q, *batch, l, attended);
     Multiply(queue, Zone::kAttentionOut, *layer.o, spans, attended, Epilogue::kAdd, x);
 
     // x = x + down(silu(gate(norm(x))) · up(norm(x)))
-    queue.RmsNorm(x, layer.ffn_norm.view(), config_.norm_eps, normed);
-    Multiply(queue, Zone::kFeedForward, *layer.gate_up, spans, normed, Epilogue::kSiluMul, ffn);
+    MultiplyNormed(queue, Zone::kFeedForward, *layer.gate_up, spans, x, layer.ffn_norm.view(),
+                   config_.norm_eps, Epilogue::kSiluMul, ffn);
     Multiply(queue, Zone::kFeedForward, *layer.down, spans, ffn, Epilogue::kAdd, x);
     show(l + 1);
   }

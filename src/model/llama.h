@@ -61,7 +61,7 @@ class Llama {
   };
   // Buffers of one batch, f32 [rows, …], grown to the largest seen.
   struct Activations {
-    DeviceTensor normed, qkv, attended, ffn;
+    DeviceTensor qkv, attended, ffn;
   };
 
   static constexpr int64_t kRotaryBlock = 1024;

@@ -1,0 +1,38 @@
+// RmsNorm for kernels that read rows: what they multiply is normed on its way, and stands nowhere.
+#pragma once
+
+#include "kernels/cuda/loads.cuh"
+#include "kernels/cuda/reduce.cuh"
+
+namespace bifrons::cuda {
+
+/// x / sqrt(mean(x²) + eps) · weight, or x itself.
+struct RowNorm {
+  const float* weight = nullptr;  // [width]; null: rows stay as they are
+  bool aligned = false;           // weight to 16 bytes
+  float eps = 0;
+
+  __device__ __forceinline__ bool exists() const { return weight != nullptr; }
+
+  /// What a row's numbers are multiplied by before the weight, to all lanes of the warp that asks: each adds
+  /// up four in every 4 · kWarp.
+  __device__ __forceinline__ float Scale(const float* row, int64_t width, bool row_aligned) const {
+    float squares = 0;
+#pragma unroll 4
+    for (int64_t i = 4 * (threadIdx.x % kWarp); i < width; i += 4 * kWarp) {
+      const float4 v = LoadUpTo4(row + i, width - i, row_aligned);
+      squares += v.x * v.x;
+      squares += v.y * v.y;
+      squares += v.z * v.z;
+      squares += v.w * v.w;
+    }
+    return 1.0f / sqrtf(WarpSum(squares) / static_cast<float>(width) + eps);
+  }
+  /// Four numbers of a row from `i` on; zeros stay zeros.
+  __device__ __forceinline__ float4 Of4(float4 v, int64_t i, int64_t width, float scale) const {
+    const float4 w = LoadUpTo4(weight + i, width - i, aligned);
+    return make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w);
+  }
+};
+
+}  // namespace bifrons::cuda
