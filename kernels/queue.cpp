@@ -96,6 +96,14 @@ void Queue::EndOp(const Reported& op) {
   op.Took(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count());
 }
 
+// ---- work that repeats --------------------------------------------------------------------------
+
+void Queue::Repeat(Repetition& repetition, std::span<const View> views, const KvBatch& batch,
+                   const std::function<void()>& give) {
+  if (profile_ != nullptr) return give();
+  DoRepeat(repetition, views, batch, give);
+}
+
 // A line that names the op, its condition and the shapes; `a` and `b` are two of its views.
 #define CHECK_ARGUMENTS(condition, a, b)                                                                 \
   BIFRONS_CHECK(condition, "%s: %s %s, %s %s", __func__, NameOf((a).type), (a).shape.ToString().c_str(), \

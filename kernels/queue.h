@@ -18,6 +18,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -66,6 +67,12 @@ struct Ticket {
   uint64_t number = 0;                 // of the queue's moments
 };
 
+/// What a device keeps of ops that it is given again and again (Queue::Repeat).
+class Repetition {
+ public:
+  virtual ~Repetition() = default;
+};
+
 class Queue {
  public:
   virtual ~Queue() = default;
@@ -86,6 +93,15 @@ class Queue {
   /// Every op from now on is reported to `profile`, which must stay as long as the queue: at the latest when
   /// a ticket taken after the op has been waited for. `name`, a literal, is the queue's in the profile.
   void ReportTo(Profile& profile, std::string_view name);
+
+  // ---- work that repeats ------------------------------------------------------------------------
+  /// For one giver; it must go before the weights in its ops, and be of use to this queue alone.
+  virtual std::unique_ptr<Repetition> MakeRepetition() { return std::make_unique<Repetition>(); }
+  /// The ops that `give` gives to this queue. Whenever `views` are in the same places as another time and
+  /// `batch` has rows of as many sequences, these are the same ops on the same views, weights and layers: a
+  /// device may have kept them, and not call `give`. While somebody profiles, it is always called.
+  void Repeat(Repetition& repetition, std::span<const View> views, const KvBatch& batch,
+              const std::function<void()>& give);
 
   // ---- numbers in and out -----------------------------------------------------------------------
   /// `from` may go away at once. Same type and number of elements; a `from` that is no matrix fills rows in
@@ -190,6 +206,10 @@ class Queue {
   Place place_;  // kRest: the op's own zone
   std::chrono::steady_clock::time_point begun_;
 
+  virtual void DoRepeat(Repetition&, std::span<const View>, const KvBatch&,
+                        const std::function<void()>& give) {
+    give();
+  }
   // Every op as a device does it, after its arguments have been checked.
   virtual void DoUpload(TensorView from, View to) = 0;
   virtual Ticket DoDownload(View from, void* to) = 0;

@@ -9,8 +9,6 @@
 
 namespace bifrons::cuda {
 
-/// Positions of a span, and threads of a block: one scores one position.
-constexpr int kSpan = 128;
 /// Numbers of a head that stand in shared memory at once.
 constexpr int kHeadPart = 32;
 

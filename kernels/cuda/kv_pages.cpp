@@ -37,15 +37,16 @@ uint8_t* CudaKvPages::page(int32_t number) const {
 
 CudaKvBatch::CudaKvBatch(DeviceMemory& memory, KvPages& pages, std::span<const KvSpan> spans)
     : KvBatch(pages, spans) {
+  size_t page_count = 0;
   for (const KvSpan& span : spans) {
     BIFRONS_CHECK(span.start >= 0 && span.start + span.rows <= static_cast<int64_t>(span.pages.size()) *
                                                                    pages.shape().page_positions);
-    page_count_ += span.pages.size();
+    page_count += span.pages.size();
     if (span.rows > 1) tile_rows_ = kTileRows;
   }
   std::vector<uint8_t*> addresses;
   std::vector<KvRow> places;
-  addresses.reserve(page_count_);
+  addresses.reserve(page_count);
   places.reserve(static_cast<size_t>(rows()));
   for (const KvSpan& span : spans) {
     const auto first_page = static_cast<int32_t>(addresses.size());
@@ -61,14 +62,16 @@ CudaKvBatch::CudaKvBatch(DeviceMemory& memory, KvPages& pages, std::span<const K
     const auto* first = reinterpret_cast<const uint8_t*>(list.data());
     bytes_.insert(bytes_.end(), first, first + list.size() * sizeof(list[0]));
   };
-  append(addresses), append(places), append(tiles_);
+  append(places), append(tiles_), append(addresses);
   buffer_ = std::make_unique<CudaBuffer>(memory, bytes_.size(), "a batch");
 }
 
 KvPlaces CudaKvBatch::places() const {
-  const uint8_t* rows_at = data() + page_count_ * sizeof(uint8_t*);
+  static_assert(sizeof(KvRow) % alignof(uint8_t*) == 0 && sizeof(KvTile) % alignof(uint8_t*) == 0);
+  const uint8_t* rows_at = elsewhere_ != nullptr ? elsewhere_ : data();
   const uint8_t* tiles_at = rows_at + static_cast<size_t>(rows()) * sizeof(KvRow);
-  return {reinterpret_cast<uint8_t* const*>(data()), reinterpret_cast<const KvRow*>(rows_at),
+  const uint8_t* pages_at = tiles_at + tiles_.size() * sizeof(KvTile);
+  return {reinterpret_cast<uint8_t* const*>(pages_at), reinterpret_cast<const KvRow*>(rows_at),
           reinterpret_cast<const KvTile*>(tiles_at)};
 }
 

@@ -39,6 +39,9 @@ struct KvRow {
   int32_t position, first_page;
 };
 
+/// Positions of a span: attention is split over spans that are the same for every row.
+constexpr int kSpan = 128;
+
 /// Consecutive rows of one sequence.
 struct KvTile {
   int32_t first_row, rows;
@@ -59,10 +62,24 @@ class CudaKvBatch final : public KvBatch {
   CudaKvBatch(DeviceMemory& memory, KvPages& pages, std::span<const KvSpan> spans);
 
   const CudaKvPages& cuda_pages() const { return static_cast<const CudaKvPages&>(pages()); }
-  /// To be brought to `places`: pages, rows and tiles.
+  /// To be brought to `places`: rows, tiles and pages; of batches with as many rows and tiles, each begins at
+  /// the same byte.
   const std::vector<uint8_t>& bytes() const { return bytes_; }
   uint8_t* data() const { return buffer_->data(); }
+  /// Where kernels find it: where it was brought, or Elsewhere.
   KvPlaces places() const;
+
+  /// As long as it lives, kernels are told to find the batch at `data`, where it is yet to come.
+  class Elsewhere {
+   public:
+    Elsewhere(const CudaKvBatch& batch, uint8_t* data) : batch_(batch) { batch.elsewhere_ = data; }
+    ~Elsewhere() { batch_.elsewhere_ = nullptr; }
+    Elsewhere(const Elsewhere&) = delete;
+    Elsewhere& operator=(const Elsewhere&) = delete;
+
+   private:
+    const CudaKvBatch& batch_;
+  };
 
   /// Every row once, in order: one row each, or up to kTileRows.
   const std::vector<KvTile>& tiles() const { return tiles_; }
@@ -74,9 +91,9 @@ class CudaKvBatch final : public KvBatch {
   std::vector<KvTile> tiles_;
   int32_t tile_rows_ = 1;
   int64_t last_position_ = 0;
-  size_t page_count_ = 0;
   std::vector<uint8_t> bytes_;
   std::unique_ptr<CudaBuffer> buffer_;
+  mutable uint8_t* elsewhere_ = nullptr;
 };
 
 }  // namespace bifrons::cuda

@@ -37,6 +37,7 @@ class CudaQueue final : public Queue {
 
   std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) override;
   void CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) override;
+  std::unique_ptr<Repetition> MakeRepetition() override;
 
  private:
   // Where to launch; makes the GPU the calling thread's.
@@ -53,6 +54,9 @@ class CudaQueue final : public Queue {
   // Numbers for kernels, by way of pinned memory; `from` may go away at once.
   void Bring(const void* from, size_t bytes, uint8_t* to);
 
+  // graphs.cpp
+  void DoRepeat(Repetition& repetition, std::span<const View> views, const KvBatch& batch,
+                const std::function<void()>& give) override;
   // queue.cu
   void BeginOp() override;
   void EndOp(const Reported& op) override;

@@ -1,5 +1,7 @@
 #include "src/model/llama.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <string>
 
@@ -122,24 +124,32 @@ void Llama::Forward(Queue& queue, std::span<const SequenceSpan> spans, View x) {
     if (observer_) observer_(queue, layer, x);
   };
 
-  show(0);
-  for (int64_t l = 0; l < config_.layers; l++) {
-    const Layer& layer = layers_[static_cast<size_t>(l)];
-    // x = x + o(attention(rope(qkv(norm(x)))))  [LlamaDecoderLayer]
-    MultiplyNormed(queue, Zone::kQkv, *layer.qkv, spans, x, layer.attention_norm.view(), config_.norm_eps,
-                   Epilogue::kNone, qkv);
-    queue.RopeStoreKv(q, k, v, *batch, cos_.view(), sin_.view(), l);
-    queue.Attend(q, *batch, l, attended);
-    Multiply(queue, Zone::kAttentionOut, *layer.o, spans, attended, Epilogue::kAdd, x);
+  const auto layers = [&] {
+    show(0);
+    for (int64_t l = 0; l < config_.layers; l++) {
+      const Layer& layer = layers_[static_cast<size_t>(l)];
+      // x = x + o(attention(rope(qkv(norm(x)))))  [LlamaDecoderLayer]
+      MultiplyNormed(queue, Zone::kQkv, *layer.qkv, spans, x, layer.attention_norm.view(), config_.norm_eps,
+                     Epilogue::kNone, qkv);
+      queue.RopeStoreKv(q, k, v, *batch, cos_.view(), sin_.view(), l);
+      queue.Attend(q, *batch, l, attended);
+      Multiply(queue, Zone::kAttentionOut, *layer.o, spans, attended, Epilogue::kAdd, x);
 
-    // x = x + down(silu(gate(norm(x))) · up(norm(x)))
-    MultiplyNormed(queue, Zone::kFeedForward, *layer.gate_up, spans, x, layer.ffn_norm.view(),
-                   config_.norm_eps, Epilogue::kSiluMul, ffn);
-    Multiply(queue, Zone::kFeedForward, *layer.down, spans, ffn, Epilogue::kAdd, x);
-    show(l + 1);
-  }
-  queue.RmsNorm(x, norm_.view(), config_.norm_eps, x);
-  show(config_.layers + 1);
+      // x = x + down(silu(gate(norm(x))) · up(norm(x)))
+      MultiplyNormed(queue, Zone::kFeedForward, *layer.gate_up, spans, x, layer.ffn_norm.view(),
+                     config_.norm_eps, Epilogue::kSiluMul, ffn);
+      Multiply(queue, Zone::kFeedForward, *layer.down, spans, ffn, Epilogue::kAdd, x);
+      show(l + 1);
+    }
+    queue.RmsNorm(x, norm_.view(), config_.norm_eps, x);
+    show(config_.layers + 1);
+  };
+  const bool repeats = std::all_of(spans.begin(), spans.end(), [](const SequenceSpan& span) {
+    return span.row_class == RowClass::kDecode;
+  });
+  if (!repeats || observer_) return layers();
+  if (decode_ == nullptr) decode_ = queue.MakeRepetition();
+  queue.Repeat(*decode_, std::array{x, qkv, attended, ffn, cos_.view(), sin_.view()}, *batch, layers);
 }
 
 }  // namespace bifrons

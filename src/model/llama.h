@@ -76,6 +76,7 @@ class Llama {
   DeviceTensor norm_;       // f32 [hidden]
   DeviceTensor cos_, sin_;  // f32 [positions, head_dim/2]
   Activations activations_;
+  std::unique_ptr<Repetition> decode_;  // what the queue keeps of the layers' ops for sampled tokens
   size_t weight_bytes_ = 0;
   LayerObserver observer_;
 };

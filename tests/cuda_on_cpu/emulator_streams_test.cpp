@@ -316,6 +316,45 @@ TEST_CASE("memory that was freed, or that is too small, is told of") {
               beyond);
 }
 
+TEST_CASE("a graph does again what was captured, with the arguments of that time") {
+  const Numbers<float> from(kNumbers), to(kNumbers);
+  const Stream stream;
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  Give(stream, from, 1);
+  Give(stream, to, 0);
+  Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a capture");
+  Launch(CopyNumbers, kNumbers / 32, 32, 0, stream, from.data(), to.data());
+  Check(cudaStreamEndCapture(stream, &graph), "a capture");
+  Check(cudaGraphInstantiate(&exec, graph, 0), "a graph");
+  Check(cudaGraphDestroy(graph), "a graph");
+  CHECK(Of(to.Fetch(stream)) == 0);  // nothing was done yet
+  for (const float value : {2.0f, 3.0f}) {
+    Give(stream, from, value);
+    Check(cudaGraphLaunch(exec, stream), "a graph");
+    CHECK(Of(to.Fetch(stream)) == value);
+  }
+  CheckAborts([&] { cudaGraphDestroy(graph); }, "a graph that was never made or is destroyed is used");
+  const auto captured = [&](const auto& call) {
+    return [&] {
+      cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal);
+      call();
+    };
+  };
+  const char* const kCaptured = "a stream is waited for, or meets an event, while it is captured";
+  CheckAborts(captured([&] { cudaStreamSynchronize(stream); }), kCaptured);
+  CheckAborts(captured([&] { cudaEventRecord(Event(), stream); }), kCaptured);
+  CheckAborts(captured([&] { cudaGraphLaunch(exec, stream); }), kCaptured);
+  CheckAborts(
+      [&] {
+        cudaFree(from.data());
+        cudaGraphLaunch(exec, stream);
+        cudaStreamSynchronize(stream);
+      },
+      "device memory was freed before the work on it was done");
+  Check(cudaGraphExecDestroy(exec), "a graph");
+}
+
 TEST_CASE("launches and copies that CUDA refuses end the process with a line") {
   const Numbers<float> numbers(kNumbers);
   const Stream stream;

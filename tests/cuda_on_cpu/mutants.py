@@ -14,10 +14,11 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 SECONDS = 300  # a fault may make a kernel go on for ever
 
 # name, file of kernels/cuda, text, what stands there instead, and what finds it: cases of the op matrix, or
-# "queues" (cuda_queue_test)
+# those of another program.
+PROGRAMS = {"queues": "cuda_queue_test", "graphs": "cuda_graphs_test"}
 MUTANTS = [
     ("a barrier before shared memory is read", "reduce.cuh",
-     "sums[threadIdx.x / kWarp] = sum;\n  __syncthreads();", "sums[threadIdx.x / kWarp] = sum;", "RmsNorm"),
+     "sums[threadIdx.x / kWarp] = sum;\n  __syncthreads();", "sums[threadIdx.x / kWarp] = sum;", "LayerNorm"),
     ("a barrier before shared memory is written again", "reduce.cuh",
      "  __syncthreads();  // the last call's sums have been read\n", "", "LayerNorm"),
     ("a barrier between two uses of buckets", "sample.cuh", "    __syncthreads();  // the buckets are empty\n", "", "Sample"),
@@ -56,8 +57,22 @@ MUTANTS = [
      "    __syncthreads();\n    const int64_t number", "    const int64_t number", "bf16 · bf16 decode"),
     ("a warp too few of a sum", "tile_products.cuh", "for (int w = 0; w < kWarps; w++) {",
      "for (int w = 1; w < kWarps; w++) {", "bf16 · bf16 decode"),
-    ("a kernel reads the host's memory", "queue_rows.cu", "At<float>(weight), eps, x.width(), aligned,",
-     "&eps, eps, x.width(), aligned,", "RmsNorm"),
+    ("a kernel reads the host's memory", "queue_rows.cu", "{.weight = At<float>(weight),", "{.weight = &eps,", "RmsNorm"),
+    ("a norm's scale of another row", "tile_products.cuh", "row_scales[r * kTileRows + group]", "row_scales[r * kTileRows]",
+     "MultiplyNormed"),
+    ("a barrier before a norm's scales are read", "tile_products.cuh",
+     "row_scales[r] = scale;\n    }\n    __syncthreads();", "row_scales[r] = scale;\n    }", "MultiplyNormed"),
+    ("keys that are kept before they are rotated", "kv_rows.cuh",
+     "    rotate(r.k + at, r.k + at + r.half);\n    store(r.k + at, r.k + at + r.half, pages.Keys(row, kv_head, position));",
+     "    store(r.k + at, r.k + at + r.half, pages.Keys(row, kv_head, position));\n    rotate(r.k + at, r.k + at + r.half);",
+     "RopeStoreKv"),
+    ("a graph that finds its batch where an old one was", "graphs.cpp",
+     "    const CudaKvBatch::Elsewhere moved(batch, graph.batch->data());\n", "", "graphs"),
+    ("a graph kept for more positions than its grid has", "graphs.cpp",
+     ".spans = batch.last_position() / kSpan,", ".spans = 0,", "graphs"),
+    ("a graph kept for other buffers", "graphs.cpp",
+     "  for (const View& view : views) key.addresses.push_back(Bytes(view));\n", "", "graphs"),
+    ("a graph kept for other scratch", "graphs.cpp", "own == nullptr ? nullptr : own->data()", "nullptr", "graphs"),
 ]
 
 
@@ -71,7 +86,7 @@ def build(folder, copy):
                           f"-DBIFRONS_CUDA_COPY={copy}"])
         if configured.returncode != 0:
             sys.exit(configured.stdout)
-    built = run(["cmake", "--build", folder, "--target", "check_ops", "cuda_queue_test"])
+    built = run(["cmake", "--build", folder, "--target", "check_ops", *PROGRAMS.values()])
     if built.returncode != 0:
         sys.exit(built.stdout)
 
@@ -79,8 +94,8 @@ def build(folder, copy):
 def found_by(folder, cases):
     """The first run that fails and its last words; none when all are right."""
     for order in range(4):
-        if cases == "queues":
-            command = [os.path.join(folder, "cuda_queue_test")]
+        if cases in PROGRAMS:
+            command = [os.path.join(folder, PROGRAMS[cases])]
         else:
             command = [os.path.join(folder, "check_ops"), cases, str(order), str(order)]
         try:

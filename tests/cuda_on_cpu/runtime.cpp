@@ -471,14 +471,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   NEEDS_A_DRIVER();
-  const CUstream_st& wanted = state.streams.Of(stream);
+  const CUstream_st& wanted = state.streams.NotCaptured(stream);
   state.streams.Until([&, given = wanted.given] { return wanted.done >= given; }, &wanted);
   return cudaSuccess;
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
   NEEDS_A_DRIVER();
-  if (state.streams.Of(stream).pending.empty()) return cudaSuccess;
+  if (state.streams.NotCaptured(stream).pending.empty()) return cudaSuccess;
   state.streams.Asked();
   return Failed(cudaErrorNotReady);
 }
@@ -532,6 +532,43 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEve
   Require(a->recorded > 0 && b->recorded > 0, "cudaEventElapsedTime", "an event that was never recorded");
   if (a->reached < a->recorded || b->reached < b->recorded) return Failed(cudaErrorNotReady);
   *milliseconds = std::chrono::duration<float, std::milli>(b->time - a->time).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  NEEDS_A_DRIVER();
+  state.streams.BeginCapture(stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  NEEDS_A_DRIVER();
+  *graph = state.streams.EndCapture(stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {
+  NEEDS_A_DRIVER();
+  Require(flags == 0, "cudaGraphInstantiate", "flags");
+  *exec = state.streams.Instantiate(graph);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  NEEDS_A_DRIVER();
+  state.streams.Destroy(graph);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+  NEEDS_A_DRIVER();
+  state.streams.Launch(exec, stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
+  NEEDS_A_DRIVER();
+  state.streams.Destroy(exec);
   return cudaSuccess;
 }
 

@@ -23,8 +23,15 @@ CUstream_st& Streams::Of(cudaStream_t stream) {
                         : "a stream that was never made or is destroyed is used");
 }
 
+CUstream_st& Streams::NotCaptured(cudaStream_t stream) {
+  CUstream_st& queue = Of(stream);
+  if (queue.captured != nullptr) Die("a stream is waited for, or meets an event, while it is captured");
+  return queue;
+}
+
 void Streams::Give(cudaStream_t stream, std::function<void()> run) {
   CUstream_st& queue = Of(stream);
+  if (queue.captured != nullptr) return queue.captured->work.push_back(std::move(run));
   queue.pending.push_back({std::move(run), nullptr, 0});
   queue.given++;
 }
@@ -50,6 +57,7 @@ std::shared_ptr<CUevent_st> Streams::Of(cudaEvent_t event) {
 
 void Streams::Record(cudaEvent_t event, cudaStream_t stream) {
   const std::shared_ptr<CUevent_st> shared = Of(event);
+  NotCaptured(stream);
   shared->stream = stream;
   Give(stream, [shared, moment = ++shared->recorded] {
     shared->reached = std::max(shared->reached, moment);
@@ -59,11 +67,50 @@ void Streams::Record(cudaEvent_t event, cudaStream_t stream) {
 
 // The event's latest moment, as CUDA has it; one that was never recorded is past.
 void Streams::WaitFor(cudaStream_t stream, cudaEvent_t event) {
-  CUstream_st& queue = Of(stream);
+  CUstream_st& queue = NotCaptured(stream);
   std::shared_ptr<CUevent_st> shared = Of(event);
   const uint64_t moment = shared->recorded;
   queue.pending.push_back({nullptr, std::move(shared), moment});
   queue.given++;
+}
+
+template <class T>
+T& Living(const std::vector<std::unique_ptr<T>>& all, const T* one) {
+  for (const auto& each : all) {
+    if (each.get() == one) return *each;
+  }
+  Die("a graph that was never made or is destroyed is used");
+}
+
+void Streams::BeginCapture(cudaStream_t stream) {
+  NotCaptured(stream).captured = std::make_unique<CUgraph_st>();
+}
+
+cudaGraph_t Streams::EndCapture(cudaStream_t stream) {
+  CUstream_st& queue = Of(stream);
+  if (queue.captured == nullptr) Die("a capture ends that never began");
+  graphs_.push_back(std::move(queue.captured));
+  return graphs_.back().get();
+}
+
+cudaGraphExec_t Streams::Instantiate(cudaGraph_t graph) {
+  execs_.push_back(std::make_unique<CUgraphExec_st>(CUgraphExec_st{Living(graphs_, graph)}));
+  return execs_.back().get();
+}
+
+void Streams::Launch(cudaGraphExec_t exec, cudaStream_t stream) {
+  NotCaptured(stream);
+  for (const auto& work : Living(execs_, exec).work) Give(stream, work);
+}
+
+void Streams::Destroy(cudaGraph_t graph) {
+  Living(graphs_, graph);
+  std::erase_if(graphs_, [&](const auto& each) { return each.get() == graph; });
+}
+
+void Streams::Destroy(cudaGraphExec_t exec) {
+  Living(execs_, exec);
+  std::erase_if(execs_, [&](const auto& each) { return each.get() == exec; });
 }
 
 std::vector<CUstream_st*> Streams::Ready() const {

@@ -20,6 +20,12 @@ struct CUevent_st {
   std::chrono::steady_clock::time_point time;  // when it was reached last
 };
 
+/// What a stream was given while it was captured, with the arguments of that time.
+struct CUgraph_st {
+  std::vector<std::function<void()>> work;
+};
+struct CUgraphExec_st : CUgraph_st {};
+
 struct CUstream_st {
   struct Work {
     std::function<void()> run;  // none: waits until `event` has reached `moment`
@@ -29,6 +35,7 @@ struct CUstream_st {
   std::deque<Work> pending;
   uint64_t given = 0, done = 0;
   bool destroyed = false;
+  std::unique_ptr<CUgraph_st> captured;  // while that goes on
 };
 
 namespace cuda_emulator {
@@ -42,6 +49,8 @@ class Streams {
   void Destroy(cudaStream_t stream);
   /// Dies for what is no stream; the default stream, whose order nobody here relies on, is none.
   CUstream_st& Of(cudaStream_t stream);
+  /// The same, and dies for one that is captured: nobody can wait for what is not done.
+  CUstream_st& NotCaptured(cudaStream_t stream);
   void Give(cudaStream_t stream, std::function<void()> run);
 
   cudaEvent_t CreateEvent(bool timed);
@@ -49,6 +58,14 @@ class Streams {
   std::shared_ptr<CUevent_st> Of(cudaEvent_t event);
   void Record(cudaEvent_t event, cudaStream_t stream);
   void WaitFor(cudaStream_t stream, cudaEvent_t event);
+
+  void BeginCapture(cudaStream_t stream);
+  cudaGraph_t EndCapture(cudaStream_t stream);
+  cudaGraphExec_t Instantiate(cudaGraph_t graph);
+  void Launch(cudaGraphExec_t exec, cudaStream_t stream);
+  /// What was launched is still done.
+  void Destroy(cudaGraph_t graph);
+  void Destroy(cudaGraphExec_t exec);
 
   /// Does work until `reached`, preferably not what is waited for (of `wanted`).
   void Until(const std::function<bool()>& reached, const CUstream_st* wanted);
@@ -67,6 +84,8 @@ class Streams {
   uint64_t seed_ = 1;
   std::vector<std::unique_ptr<CUstream_st>> streams_;
   std::vector<std::shared_ptr<CUevent_st>> events_;
+  std::vector<std::unique_ptr<CUgraph_st>> graphs_;
+  std::vector<std::unique_ptr<CUgraphExec_st>> execs_;
 };
 
 }  // namespace cuda_emulator

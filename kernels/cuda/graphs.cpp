@@ -1,0 +1,112 @@
+#include "kernels/cuda/graphs.h"
+
+#include <algorithm>
+#include <bit>
+#include <tuple>
+
+#include "kernels/cuda/queue.h"
+
+namespace bifrons::cuda {
+namespace {
+
+// Captures what a stream is given; who fails meanwhile leaves the stream as it was.
+class Capture {
+ public:
+  explicit Capture(cudaStream_t stream) : stream_(stream) {
+    Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a graph of the step");
+  }
+  ~Capture() {
+    if (!ended_) End();
+    if (graph_ != nullptr) cudaGraphDestroy(graph_);
+  }
+  Capture(const Capture&) = delete;
+  Capture& operator=(const Capture&) = delete;
+
+  cudaGraphExec_t Instantiate() {
+    Check(End(), "a graph of the step");
+    cudaGraphExec_t exec = nullptr;
+    Check(cudaGraphInstantiate(&exec, graph_, 0), "a graph of the step");
+    return exec;
+  }
+
+ private:
+  cudaError_t End() {
+    ended_ = true;
+    return cudaStreamEndCapture(stream_, &graph_);
+  }
+
+  const cudaStream_t stream_;
+  cudaGraph_t graph_ = nullptr;
+  bool ended_ = false;
+};
+
+auto Members(const KvTile& tile) { return std::tie(tile.first_row, tile.rows); }
+
+}  // namespace
+
+bool GraphKey::operator<(const GraphKey& other) const {
+  const auto less = [](const KvTile& a, const KvTile& b) { return Members(a) < Members(b); };
+  const auto rest = [](const GraphKey& key) {
+    return std::tie(key.addresses, key.spans, key.batch_bytes, key.page_positions, key.kv_type);
+  };
+  if (rest(*this) != rest(other)) return rest(*this) < rest(other);
+  return std::lexicographical_compare(tiles.begin(), tiles.end(), other.tiles.begin(), other.tiles.end(),
+                                      less);
+}
+
+// The driver frees a graph that still runs when it is done.
+CudaRepetition::~CudaRepetition() {
+  for (const auto& [key, graph] : graphs_) {
+    if (graph.exec != nullptr) cudaGraphExecDestroy(graph.exec);
+  }
+}
+
+CudaRepetition::Graph& CudaRepetition::Of(const GraphKey& key) {
+  if (!graphs_.contains(key) && graphs_.size() >= kMost) {
+    const auto oldest = std::min_element(graphs_.begin(), graphs_.end(), [](const auto& a, const auto& b) {
+      return a.second.used < b.second.used;
+    });
+    if (oldest->second.exec != nullptr) cudaGraphExecDestroy(oldest->second.exec);
+    graphs_.erase(oldest);
+  }
+  Graph& graph = graphs_[key];
+  graph.used = ++clock_;
+  return graph;
+}
+
+std::unique_ptr<Repetition> CudaQueue::MakeRepetition() { return std::make_unique<CudaRepetition>(); }
+
+// The first time ops take what memory they need, and what comes only once pays for no graph; the second time
+// they are captured.
+void CudaQueue::DoRepeat(Repetition& base, std::span<const View> views, const KvBatch& kv_batch,
+                         const std::function<void()>& give) {
+  const auto& batch = static_cast<const CudaKvBatch&>(kv_batch);
+  GraphKey key{.addresses = {},
+               .tiles = batch.tiles(),
+               .spans = batch.last_position() / kSpan,
+               .batch_bytes = std::bit_ceil(batch.bytes().size()),
+               .page_positions = batch.pages().shape().page_positions,
+               .kv_type = batch.pages().shape().type};
+  for (const View& view : views) key.addresses.push_back(Bytes(view));
+  for (const CudaBuffer* own : {scratch_.get()})
+    key.addresses.push_back(own == nullptr ? nullptr : own->data());
+
+  auto& repetition = static_cast<CudaRepetition&>(base);
+  CudaRepetition::Graph& graph = repetition.Of(key);
+  if (graph.exec == nullptr) {
+    if (graph.batch == nullptr) {
+      graph.batch = std::make_unique<CudaBuffer>(memory_, key.batch_bytes, "a batch");
+      return give();
+    }
+    const CudaKvBatch::Elsewhere moved(batch, graph.batch->data());
+    Capture capture(stream());
+    give();
+    graph.exec = capture.Instantiate();
+  }
+  Check(cudaMemcpyAsync(graph.batch->data(), batch.data(), batch.bytes().size(), cudaMemcpyDeviceToDevice,
+                        stream()),
+        "a batch");
+  Check(cudaGraphLaunch(graph.exec, stream()), "a graph of the step");
+}
+
+}  // namespace bifrons::cuda
