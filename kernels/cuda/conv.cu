@@ -36,28 +36,36 @@ bool Bf16Holds(const TensorView& numbers) {
   return true;
 }
 
+ConvSizes SizesOf(const CudaConv& conv) {
+  const ConvShape& shape = conv.shape;
+  return {.height = static_cast<int>(shape.height),
+          .width = static_cast<int>(shape.width),
+          .in_channels = static_cast<int>(shape.in_channels),
+          .out_width = static_cast<int>(shape.out_width()),
+          .out_channels = static_cast<int>(shape.out_channels),
+          .kernel = shape.kernel,
+          .stride = shape.stride,
+          .padding = shape.padding(),
+          .pixels = shape.out_height() * shape.out_width(),
+          .depth = conv.depth,
+          .weight_columns = conv.columns};
+}
+
+template <class Out>
+ConvResults<Out> ResultsOf(const CudaConv& conv, const View& residual, const View& out) {
+  return {.bias = reinterpret_cast<const float*>(conv.bias->data()),
+          .residual = At<Out>(residual),
+          .wide = conv.shape.out_channels % 4 == 0 && Aligned16(Bytes(out)) && Aligned16(Bytes(residual)),
+          .out = At<Out>(out)};
+}
+
 template <class In, class Weight, class Out, int kCount, class Tile>
 void LaunchConv(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
                 const View& out) {
-  const ConvShape& shape = conv.shape;
-  const ConvSizes sizes{.height = static_cast<int>(shape.height),
-                        .width = static_cast<int>(shape.width),
-                        .in_channels = static_cast<int>(shape.in_channels),
-                        .out_width = static_cast<int>(shape.out_width()),
-                        .out_channels = static_cast<int>(shape.out_channels),
-                        .kernel = shape.kernel,
-                        .stride = shape.stride,
-                        .padding = shape.padding(),
-                        .pixels = shape.out_height() * shape.out_width(),
-                        .depth = conv.depth,
-                        .weight_columns = conv.columns};
-  const bool wide = shape.out_channels % 4 == 0 && Aligned16(Bytes(out)) && Aligned16(Bytes(residual));
-  const auto blocks = [](int64_t n, int64_t tile) { return static_cast<unsigned>((n + tile - 1) / tile); };
-  const dim3 grid(blocks(sizes.pixels, Tile::kPixels), blocks(shape.out_channels, Tile::kChannels));
-  Launch(ConvKernel<In, Weight, Out, kCount, Tile>, grid, Tile::kThreads, 0, stream, sizes,
-         static_cast<const In*>(At<In>(in)), reinterpret_cast<const Weight*>(conv.weight->data()),
-         reinterpret_cast<const float*>(conv.bias->data()), static_cast<const Out*>(At<Out>(residual)), wide,
-         At<Out>(out));
+  const ConvSizes sizes = SizesOf(conv);
+  const dim3 grid(Blocks(sizes.pixels, Tile::kPixels), Blocks(sizes.out_channels, Tile::kChannels));
+  Launch(ConvKernel<In, Weight, Out, kCount, Tile>, grid, Tile::kThreads, 0, stream, sizes, At<In>(in),
+         reinterpret_cast<const Weight*>(conv.weight->data()), ResultsOf<Out>(conv, residual, out));
 }
 
 template <class In, class Weight, class Out>

@@ -1,20 +1,10 @@
-// Convolution as one product: rows are output pixels, columns output channels, and the sum goes over the
-// taps' input channels, which a block unfolds into shared memory tile by tile. Whatever the tile, a result is
-// one sum in the order of taps and channels.
+// Convolutions by fused multiply-adds, of every type on every GPU: a block unfolds its patches into shared
+// memory tile by tile.
 #pragma once
 
-#include "kernels/cuda/vectors.cuh"
+#include "kernels/cuda/conv_patches.cuh"
 
 namespace bifrons::cuda {
-
-/// What a convolution's kernel must know of its shape. A pixel's depth is taps · in_channels.
-struct ConvSizes {
-  int height, width, in_channels;  // of the input
-  int out_width, out_channels;
-  int kernel, stride, padding;
-  int64_t pixels;                 // of the output
-  int64_t depth, weight_columns;  // of the weights, padded with zeros to whole tiles
-};
 
 /// A block's piece of the output, and what each of its threads computes of it. The tile's pixels are dealt
 /// out in groups of up to four, channels in groups of four, so that the threads of a warp read shared memory
@@ -42,78 +32,36 @@ using ThinConvTile = ConvTile<128, 4, 1, 4, 16>;  // of pictures
 template <class In, int kCount, class Tile>
 class PatchLoader {
  public:
-  static constexpr int kAcross = Tile::kDepth / kCount;
-  static constexpr int kAll = Tile::kPixels * kAcross;
-  static constexpr int kLoads = (kAll + Tile::kThreads - 1) / Tile::kThreads;
-  static_assert(Tile::kThreads % kAcross == 0);
+  using Walk = PatchWalk<In, kCount, Tile>;
+  static constexpr int kLoads = Walk::kLoads;
 
   __device__ __forceinline__ PatchLoader(const ConvSizes& sizes, const In* in, int64_t first_pixel)
-      : sizes_(sizes) {
-    channel_ = static_cast<int>(threadIdx.x) % kAcross * kCount;
-    Settle();
-#pragma unroll
-    for (int i = 0; i < kLoads; i++) {
-      const int64_t pixel = first_pixel + PixelOf(i), line = pixel / sizes.out_width;
-      const bool is_there = InTile(i) && pixel < sizes.pixels;
-      const int64_t y = line * sizes.stride - sizes.padding;
-      const int64_t x = (pixel - line * sizes.out_width) * sizes.stride - sizes.padding;
-      corner_[i] = in + (y * sizes.width + x) * sizes.in_channels;
-      y_[i] = is_there ? static_cast<int>(y) : kNowhere;
-      x_[i] = static_cast<int>(x);
-    }
-  }
+      : walk_(sizes, in, first_pixel) {}
 
   /// The numbers of this step, and on to the next.
   __device__ __forceinline__ void Next(float (&numbers)[kLoads][kCount]) {
-    const int64_t tap = (int64_t{tap_y_} * sizes_.width + tap_x_) * sizes_.in_channels + channel_;
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
-      // Negative ones are large, too.
-      const auto y = static_cast<uint32_t>(y_[i] + tap_y_), x = static_cast<uint32_t>(x_[i] + tap_x_);
-      const bool is_there = tap_y_ < sizes_.kernel && y < static_cast<uint32_t>(sizes_.height) &&
-                            x < static_cast<uint32_t>(sizes_.width);
 #pragma unroll
       for (int j = 0; j < kCount; j++) numbers[i][j] = 0;
-      if (is_there) Load(corner_[i] + tap, numbers[i]);
+      if (walk_.IsThere(i)) Load(walk_.At(i), numbers[i]);
     }
-    channel_ += Tile::kDepth;
-    Settle();
+    walk_.Next();
   }
 
   /// Into patches [kDepth][row], transposed.
   __device__ __forceinline__ void Put(const float (&numbers)[kLoads][kCount], float* patches, int row) const {
-    const int term = static_cast<int>(threadIdx.x) % kAcross * kCount;
+    const int term = Walk::Across() * kCount;
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
-      if (!InTile(i)) continue;
+      if (!Walk::InTile(i)) continue;
 #pragma unroll
-      for (int j = 0; j < kCount; j++) patches[(term + j) * row + PixelOf(i)] = numbers[i][j];
+      for (int j = 0; j < kCount; j++) patches[(term + j) * row + Walk::PixelOf(i)] = numbers[i][j];
     }
   }
 
  private:
-  // In the tile.
-  __device__ __forceinline__ static int PixelOf(int i) {
-    return (static_cast<int>(threadIdx.x) + i * Tile::kThreads) / kAcross;
-  }
-  __device__ __forceinline__ static bool InTile(int i) {
-    return kAll % Tile::kThreads == 0 || PixelOf(i) < Tile::kPixels;
-  }
-  // Channels beyond a tap's last are the next tap's.
-  __device__ __forceinline__ void Settle() {
-    while (channel_ >= sizes_.in_channels) {
-      channel_ -= sizes_.in_channels;
-      if (++tap_x_ == sizes_.kernel) tap_x_ = 0, tap_y_++;
-    }
-  }
-
-  static constexpr int kNowhere = -(1 << 30);  // a line that no tap leads into the map
-
-  const ConvSizes& sizes_;
-  int channel_, tap_x_ = 0, tap_y_ = 0;
-  // Of each pixel's first tap in the input.
-  const In* corner_[kLoads];
-  int y_[kLoads], x_[kLoads];
+  Walk walk_;
 };
 
 /// The weights' side.
@@ -166,13 +114,12 @@ class WeightLoader {
   int64_t columns_;
 };
 
-/// out [pixels, out_channels] = patches of in · weight [depth, weight_columns] + bias [weight_columns]
-/// (+ residual, which may be out; null: none). Block (x, y) has tile x of the pixels and tile y of the
-/// channels. kCount: of in's numbers at once; wide: whether four of out's may be loaded and stored at once.
+/// Block (x, y) makes tile x of the pixels and tile y of the channels; weight [depth, weight_columns].
+/// kCount: of in's numbers at once.
 template <class In, class Weight, class Out, int kCount, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
-    ConvKernel(ConvSizes sizes, const In* in, const Weight* weight, const float* bias, const Out* residual,
-               bool wide, Out* out) {
+    ConvKernel(const __grid_constant__ ConvSizes sizes, const In* in, const Weight* weight,
+               const __grid_constant__ ConvResults<Out> results) {
   using Patches = PatchLoader<In, kCount, Tile>;
   using Weights = WeightLoader<Weight, Tile>;
   // Rows of patches are a little longer, so that the writes of a warp fall into different banks.
@@ -232,26 +179,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   for (int i = 0; i < Tile::kThreadPixels; i++) {
     const int64_t pixel =
         first_pixel + i / Tile::kGroup * Tile::kGroup * Tile::kDown + down * Tile::kGroup + i % Tile::kGroup;
-    if (pixel >= sizes.pixels) continue;
 #pragma unroll
     for (int j = 0; j < Tile::kThreadChannels; j += 4) {
-      const int64_t channel = first_channel + j * Tile::kAcross + across * 4;
-      const int64_t at = pixel * sizes.out_channels + channel, left = sizes.out_channels - channel;
-      float b[4], results[4], before[4] = {};
-      Load(bias + channel, b);
-      if (wide && left > 0) {
-        if (residual) Load(residual + at, before);
-#pragma unroll
-        for (int l = 0; l < 4; l++) results[l] = (sums[i][j + l] + b[l]) + before[l];
-        Store(out + at, results);
-      } else {
-#pragma unroll
-        for (int l = 0; l < 4; l++) {
-          if (l >= left) continue;
-          const float old = residual ? Widen(residual[at + l]) : 0.0f;
-          out[at + l] = Narrow<Out>((sums[i][j + l] + b[l]) + old);
-        }
-      }
+      const float four[4] = {sums[i][j], sums[i][j + 1], sums[i][j + 2], sums[i][j + 3]};
+      results.Finish(sizes, pixel, first_channel + j * Tile::kAcross + across * 4, four);
     }
   }
 }
