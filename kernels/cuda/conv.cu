@@ -3,25 +3,31 @@
 #include <bit>
 
 #include "kernels/cuda/conv.h"
+#include "kernels/cuda/conv_tiles.cuh"
 #include "src/base/check.h"
 
 namespace bifrons::cuda {
 namespace {
 
 // Packed weights are a multiple of these: of what a step takes of the depth, and of the channels of every
-// tile but the large one.
+// tile but the large one. Those of tensor cores have deeper steps.
 constexpr int64_t kDepth = 16, kColumns = 64;
 static_assert(kDepth % LargeConvTile::kDepth == 0 && kDepth % SmallConvTile::kDepth == 0 &&
               kDepth % ThinConvTile::kDepth == 0);
 static_assert(kColumns % SmallConvTile::kChannels == 0 && kColumns % ThinConvTile::kChannels == 0);
+constexpr int64_t kTileDepth = 64;
+static_assert(kTileDepth % LargeConvStages::kDepth == 0 && kTileDepth % SmallConvStages::kDepth == 0);
+static_assert(kColumns % SmallConvStages::kChannels == 0);
 
 // The large tile reads least, where there are enough of them for the multiprocessors of a large GPU.
 constexpr int64_t kEnoughTiles = 128;
 
 struct CudaConv : Conv2d {
-  std::unique_ptr<CudaBuffer> weight;  // f32 or bf16 [depth, columns]: by tap, then by input channel
-  std::unique_ptr<CudaBuffer> bias;    // f32 [columns]
+  // f32 or bf16 [depth, columns], depth by tap, then by input channel; or bf16 as ConvWeightIndex says.
+  std::unique_ptr<CudaBuffer> weight;
+  std::unique_ptr<CudaBuffer> bias;  // f32 [columns]
   DType weight_type = DType::kF32;
+  bool is_tiles = false;  // for tensor cores
   int64_t depth = 0, columns = 0;
 };
 
@@ -59,6 +65,8 @@ ConvResults<Out> ResultsOf(const CudaConv& conv, const View& residual, const Vie
           .out = At<Out>(out)};
 }
 
+// ---- by fused multiply-adds -------------------------------------------------------------------------------
+
 template <class In, class Weight, class Out, int kCount, class Tile>
 void LaunchConv(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
                 const View& out) {
@@ -69,8 +77,8 @@ void LaunchConv(cudaStream_t stream, const CudaConv& conv, const View& in, const
 }
 
 template <class In, class Weight, class Out>
-void LaunchTiles(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
-                 const View& out) {
+void LaunchStored(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
+                  const View& out) {
   constexpr int kCount = kPerVector<In>;
   const ConvShape& shape = conv.shape;
   const int64_t large_tiles = (shape.out_height() * shape.out_width() + LargeConvTile::kPixels - 1) /
@@ -90,16 +98,41 @@ template <class In, class Out>
 void LaunchTyped(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
                  const View& out) {
   if (conv.weight_type == DType::kBF16) {
-    LaunchTiles<In, BF16, Out>(stream, conv, in, residual, out);
+    LaunchStored<In, BF16, Out>(stream, conv, in, residual, out);
   } else {
-    LaunchTiles<In, float, Out>(stream, conv, in, residual, out);
+    LaunchStored<In, float, Out>(stream, conv, in, residual, out);
+  }
+}
+
+// ---- on tensor cores --------------------------------------------------------------------------------------
+
+template <class Out, class Tile>
+void LaunchStages(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
+                  const View& out) {
+  const ConvSizes sizes = SizesOf(conv);
+  const unsigned blocks = Blocks(sizes.pixels, Tile::kPixels) * Blocks(sizes.weight_columns, Tile::kChannels);
+  Launch(ConvTilesKernel<Out, Tile>, blocks, Tile::kThreads, 0, stream, sizes, At<BF16>(in),
+         Aligned16(Bytes(in)), reinterpret_cast<const uint4*>(conv.weight->data()),
+         ResultsOf<Out>(conv, residual, out));
+}
+
+template <class Out>
+void LaunchTiles(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
+                 const View& out) {
+  using Large = LargeConvStages;
+  const int64_t pixels = conv.shape.out_height() * conv.shape.out_width();
+  const int64_t large_tiles = int64_t{Blocks(pixels, Large::kPixels)} * (conv.columns / Large::kChannels);
+  if (conv.columns % Large::kChannels == 0 && large_tiles >= kEnoughTiles) {
+    LaunchStages<Out, Large>(stream, conv, in, residual, out);
+  } else {
+    LaunchStages<Out, SmallConvStages>(stream, conv, in, residual, out);
   }
 }
 
 }  // namespace
 
-std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, TensorView weight,
-                                 TensorView bias) {
+std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, bool has_tiles, const ConvShape& shape,
+                                 TensorView weight, TensorView bias) {
   constexpr int64_t kMaxChannels = kMaxGridYz * ThinConvTile::kChannels;
   const int64_t taps = int64_t{shape.kernel} * shape.kernel;
   BIFRONS_CHECK(shape.kernel == 1 || shape.kernel == 3);
@@ -111,15 +144,18 @@ std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, T
 
   auto conv = std::make_unique<CudaConv>();
   conv->shape = shape;
-  conv->depth = RoundedUp(taps * shape.in_channels, kDepth);
-  conv->columns = RoundedUp(shape.out_channels, kColumns);
   conv->weight_type = Bf16Holds(weight) ? DType::kBF16 : DType::kF32;
+  conv->is_tiles = has_tiles && shape.type == DType::kBF16 && conv->weight_type == DType::kBF16 &&
+                   shape.in_channels % kConvVector == 0 && shape.out_channels > ThinConvTile::kChannels;
+  conv->depth = RoundedUp(taps * shape.in_channels, conv->is_tiles ? kTileDepth : kDepth);
+  conv->columns = RoundedUp(shape.out_channels, kColumns);
   Tensor packed = Tensor::Zeros(conv->weight_type, {conv->depth, conv->columns});
   for (int64_t o = 0; o < shape.out_channels; o++) {
     for (int64_t c = 0; c < shape.in_channels; c++) {
       for (int64_t t = 0; t < taps; t++) {
         const float x = ElementAt(weight, (o * shape.in_channels + c) * taps + t);
-        const int64_t at = (t * shape.in_channels + c) * conv->columns + o;
+        const int64_t term = t * shape.in_channels + c;
+        const int64_t at = conv->is_tiles ? ConvWeightIndex(o, term, conv->depth) : term * conv->columns + o;
         if (conv->weight_type == DType::kBF16) {
           packed.as<BF16>()[at] = ToBF16(x);
         } else {
@@ -146,7 +182,11 @@ std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, T
 void Convolve(cudaStream_t stream, const Conv2d& packed, const View& in, const View& residual,
               const View& out) {
   const auto& conv = static_cast<const CudaConv&>(packed);
-  if (conv.shape.type == DType::kF32) {
+  if (conv.is_tiles && conv.shape.output_type == DType::kBF16) {
+    LaunchTiles<BF16>(stream, conv, in, residual, out);
+  } else if (conv.is_tiles) {
+    LaunchTiles<float>(stream, conv, in, residual, out);
+  } else if (conv.shape.type == DType::kF32) {
     LaunchTyped<float, float>(stream, conv, in, residual, out);
   } else if (conv.shape.output_type == DType::kBF16) {
     LaunchTyped<BF16, BF16>(stream, conv, in, residual, out);

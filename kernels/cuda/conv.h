@@ -9,9 +9,10 @@
 
 namespace bifrons::cuda {
 
-/// Device::PackConv. Weights that bf16 holds are kept in bf16, whatever their type was.
-std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, const ConvShape& shape, TensorView weight,
-                                 TensorView bias);
+/// Device::PackConv, for a GPU that has tensor cores for bf16 or not. Weights that bf16 holds are kept in
+/// bf16, whatever their type was.
+std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, bool has_tiles, const ConvShape& shape,
+                                 TensorView weight, TensorView bias);
 
 /// Queue::Convolve, for what PackConv returned.
 void Convolve(cudaStream_t stream, const Conv2d& conv, const View& in, const View& residual, const View& out);

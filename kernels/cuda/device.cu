@@ -55,7 +55,7 @@ class CudaDevice final : public Device {
     return cuda::PackLinear(memory_, has_tiles_, parts, bias, compute);
   }
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
-    return cuda::PackConv(memory_, shape, weight, bias);
+    return cuda::PackConv(memory_, has_tiles_, shape, weight, bias);
   }
   std::unique_ptr<Table> PackTable(TensorView rows) override {
     memory_.MakeCurrent();

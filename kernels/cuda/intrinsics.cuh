@@ -78,6 +78,20 @@ __device__ __forceinline__ void CopyAsync(void* to, const void* from, bool there
 #endif
 }
 
+/// The same by way of L1, for bytes that the multiprocessor will soon ask for again.
+__device__ __forceinline__ void CopyAsyncCached(void* to, const void* from, bool there) {
+#if !defined(__CUDACC__)
+  ::cuda_emulator::CopyAsync(to, from, there ? 16 : 0);
+#elif __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
+               :
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(to))), "l"(from), "r"(there ? 16 : 0)
+               : "memory");
+#else
+  __trap();
+#endif
+}
+
 /// Makes one group of this thread's copies since the last one.
 __device__ __forceinline__ void GroupCopies() {
 #if !defined(__CUDACC__)

@@ -19,7 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 TABLE = os.path.join(HERE, "kernels.txt")
 CUDA = os.path.join(ROOT, "kernels", "cuda")
 USUALLY = ["80", "120"]
-COUNTED = [r"\b(?:ld|st)\.global\S*\.v[24]\.", r"\bmma\.sync\.", r"\bldmatrix\.sync\.", r"\bcp\.async\.cg\."]
+COUNTED = [r"\b(?:ld|st)\.global\S*\.v[24]\.", r"\bmma\.sync\.", r"\bldmatrix\.sync\.", r"\bcp\.async\.c[ag]\."]
 
 # Of a multiprocessor: warps, blocks and bytes of shared memory (docs.nvidia.com/cuda/cuda-c-programming-guide, "Technical
 # Specifications per Compute Capability"). All have 65,536 registers, given to a warp in units of 256.

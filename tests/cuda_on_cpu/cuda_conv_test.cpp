@@ -1,11 +1,15 @@
 // A convolution's numbers do not depend on how it is cut into tiles, nor on how many of them are loaded and
-// stored at once: which is chosen by the map's size and by its address.
+// stored at once: which is chosen by the map's size and by its address. Nor, here, on whether tensor cores
+// make it: the emulator's add up products in the order of fused multiply-adds, which a GPU's do not.
 #include <catch2/catch.hpp>
 #include <cstring>
 
 #include "kernels/cuda/conv.cuh"
+#include "kernels/cuda/conv_tiles.cuh"
+#include "kernels/cuda/device.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/op_matrix/numbers.h"
+#include "tests/cuda_on_cpu/emulator.h"
 
 namespace bifrons {
 namespace {
@@ -96,12 +100,37 @@ struct Convolution {
                               stream, sizes, x, static_cast<const Weight*>(w), results);
                });
   }
+  // `apart`: the maps stand at addresses that are no multiples of 16.
+  template <class Tile>
+  std::vector<uint8_t> OnTensorCores(bool wide, bool apart) const {
+    const int64_t depth = sizes.depth, columns = sizes.weight_columns;
+    Tensor packed(DType::kBF16, {columns, depth});
+    for (int64_t i = 0; i < depth * columns; i++) {
+      packed.as<BF16>()[cuda::ConvWeightIndex(i % columns, i / columns, depth)] =
+          weight.view().template as<BF16>()[i];
+    }
+    return Run(packed.view(), wide, apart ? sizeof(Out) : 0,
+               [&](cudaStream_t stream, const BF16* x, const void* w, const auto& results) {
+                 const unsigned blocks =
+                     cuda::Blocks(sizes.pixels, Tile::kPixels) * cuda::Blocks(columns, Tile::kChannels);
+                 cuda::Launch(cuda::ConvTilesKernel<Out, Tile>, blocks, Tile::kThreads, 0, stream, sizes, x,
+                              !apart, static_cast<const uint4*>(w), results);
+               });
+  }
+
   void CheckMultiplied() const {
     constexpr int kCount = cuda::kPerVector<In>;
     const std::vector<uint8_t> wanted = Multiplied<1, cuda::SmallConvTile>(false);
-    CHECK(Multiplied<kCount, cuda::SmallConvTile>(may_be_wide) == wanted);
-    CHECK(Multiplied<kCount, cuda::LargeConvTile>(may_be_wide) == wanted);
-    CHECK(Multiplied<kCount, cuda::ThinConvTile>(may_be_wide) == wanted);
+    CHECK((Multiplied<kCount, cuda::SmallConvTile>(may_be_wide) == wanted));
+    CHECK((Multiplied<kCount, cuda::LargeConvTile>(may_be_wide) == wanted));
+    CHECK((Multiplied<kCount, cuda::ThinConvTile>(may_be_wide) == wanted));
+  }
+  void CheckOnTensorCores() const {
+    const std::vector<uint8_t> wanted = Multiplied<1, cuda::SmallConvTile>(false);
+    CHECK((OnTensorCores<cuda::SmallConvStages>(may_be_wide, false) == wanted));
+    CHECK((OnTensorCores<cuda::LargeConvStages>(may_be_wide, false) == wanted));
+    CHECK((OnTensorCores<cuda::SmallConvStages>(false, true) == wanted));
+    CHECK((OnTensorCores<cuda::LargeConvStages>(false, true) == wanted));
   }
 };
 
@@ -117,6 +146,54 @@ TEST_CASE("a convolution's numbers do not depend on its tiles") {
     Convolution<float, float, float>(d).CheckMultiplied();
     Convolution<BF16, BF16, BF16>(d).CheckMultiplied();
     Convolution<BF16, float, float>(d).CheckMultiplied();
+  }
+}
+
+TEST_CASE("a convolution's numbers on tensor cores do not depend on its tiles, nor on its address") {
+  // One pixel, all channels of one tap; taps that end within a stage; the last rows and channels of a tile.
+  for (const Dims& d :
+       {Dims{1, 1, 8, 5, 3, 1}, Dims{1, 1, 64, 16, 1, 1}, Dims{7, 13, 16, 40, 3, 1}, Dims{9, 7, 24, 72, 3, 2},
+        Dims{13, 11, 40, 200, 3, 1}, Dims{17, 9, 72, 131, 1, 1}, Dims{2, 3, 136, 24, 3, 2}}) {
+    INFO(NameOf(d));
+    Convolution<BF16, BF16, BF16>(d).CheckOnTensorCores();
+    Convolution<BF16, BF16, float>(d).CheckOnTensorCores();
+  }
+}
+
+// By way of the device, which chooses, for a GPU of that capability: alone, and in the residual's place.
+std::vector<Tensor> Convolved(int capability, const ConvShape& shape) {
+  cuda_emulator::Set({.capability = capability});
+  const auto device = cuda::MakeCudaDevice(0);
+  const auto queue = device->MakeQueue();
+  const Numbers weight =
+      Normals(DType::kBF16, {shape.out_channels, shape.in_channels, shape.kernel, shape.kernel}, 1);
+  const auto conv =
+      device->PackConv(shape, weight.view(), Normals(DType::kF32, {shape.out_channels}, 2).view());
+  const DeviceTensor in = device->PackTensor(Normals(DType::kBF16, shape.in(), 3).view());
+  const DeviceTensor out = device->NewTensor(shape.output_type, shape.out());
+  const DeviceTensor sum = device->PackTensor(Normals(shape.output_type, shape.out(), 4).view());
+  queue->Convolve(*conv, in.view(), {}, out.view());
+  queue->Convolve(*conv, in.view(), sum.view(), sum.view());
+  std::vector<Tensor> results;
+  for (const DeviceTensor* result : {&out, &sum}) results.push_back(queue->Fetch(result->view()));
+  cuda_emulator::Set({});
+  return results;
+}
+
+TEST_CASE("a convolution has the same numbers with tensor cores and without") {
+  // On both sides of where tensor cores end: input channels in eights, more output channels than a picture's.
+  for (const Dims& d : {Dims{1, 1, 8, 8, 3, 1}, Dims{5, 3, 8, 5, 3, 1}, Dims{5, 3, 8, 4, 3, 1},
+                        Dims{5, 3, 12, 16, 3, 1}, Dims{7, 9, 16, 24, 3, 2}, Dims{9, 5, 24, 40, 1, 1},
+                        Dims{8, 8, 40, 72, 3, 1}, Dims{3, 23, 72, 16, 3, 2}, Dims{133, 129, 8, 128, 1, 1}}) {
+    INFO(NameOf(d));
+    for (const DType type : {DType::kBF16, DType::kF32}) {
+      const ConvShape shape{d.in_channels, d.out_channels, d.height,     d.width,
+                            d.kernel,      d.stride,       DType::kBF16, type};
+      const std::vector<Tensor> with = Convolved(80, shape), without = Convolved(75, shape);
+      for (size_t i = 0; i < with.size(); i++) {
+        CHECK(std::memcmp(with[i].data(), without[i].data(), with[i].bytes()) == 0);
+      }
+    }
   }
 }
 

@@ -73,6 +73,19 @@ MUTANTS = [
     ("a graph kept for other buffers", "graphs.cpp",
      "  for (const View& view : views) key.addresses.push_back(Bytes(view));\n", "", "graphs"),
     ("a graph kept for other scratch", "graphs.cpp", "own == nullptr ? nullptr : own->data()", "nullptr", "graphs"),
+    ("a word of a convolution's weights in another's place", "conv_tiles.cuh",
+     "row + term % kConvTileTerms / 8 * 2", "row * 2 + term % kConvTileTerms / 8", "bf16 stored bf16"),
+    ("a tap of a convolution shifted by a pixel", "conv_patches.cuh",
+     "sizes_.width + tap_x_) *", "sizes_.width + tap_x_ + 1) *", "bf16 stored bf16"),
+    ("numbers beside a convolution's map", "conv_tiles.cuh",
+     "there ? walk.At(i) : in, there);", "there ? walk.At(i) : in, true);", "bf16 stored bf16"),
+    ("a wait for a convolution's copies that leaves a group too many", "conv_tiles.cuh",
+     "WaitForCopies<kStages - 2>();", "WaitForCopies<kStages - 1>();", "bf16 stored bf16"),
+    ("a convolution's stage too early", "conv_tiles.cuh",
+     "const int stage = step % kStages;", "const int stage = (step + 1) % kStages;", "bf16 stored bf16"),
+    ("a barrier between a convolution's copies and their use", "conv_tiles.cuh",
+     "    __syncthreads();  // all copies of this stage are there, and the stage before has been used\n", "",
+     "bf16 stored bf16"),
 ]
 
 
