@@ -11,7 +11,12 @@
 namespace bifrons {
 namespace {
 
-constexpr int64_t kHeads = 2, kDim = 32, kWidth = kHeads * kDim, kInner = 96, kPositions = 512;
+constexpr int64_t kPositions = 512;
+
+struct Sizes {
+  int64_t heads = 2, dim = 32, inner = 96;
+  int64_t width() const { return heads * dim; }
+};
 
 // Numbers that differ, around 0.
 std::vector<float> Values(int64_t count, int64_t seed) {
@@ -24,29 +29,33 @@ std::vector<float> Values(int64_t count, int64_t seed) {
 // A layer with its weights, its buffers and the keys and values of some sequences.
 class Layer {
  public:
-  Layer(Device& device, DType compute, int64_t rows)
-      : device_(device), queue_(device.MakeQueue()), rows_(rows) {
+  Layer(Device& device, DType compute, int64_t rows, const Sizes& sizes = {})
+      : device_(device), queue_(device.MakeQueue()), rows_(rows), width_(sizes.width()), inner_(sizes.inner) {
+    const int64_t half = sizes.dim / 2;
     const auto pack = [&](int64_t out, int64_t in) {
       const std::vector<float> values = Values(out * in, out);
       std::vector<BF16> rounded;
       for (const float value : values) rounded.push_back(ToBF16(value));
       const TensorView part{rounded.data(), DType::kBF16, {out, in}};
-      return device.PackLinear({&part, 1}, {}, compute);
+      auto linear = device.PackLinear({&part, 1}, {}, compute);
+      weight_bytes += linear->bytes;
+      return linear;
     };
-    qkv = pack(3 * kWidth, kWidth), o = pack(kWidth, kWidth);
-    gate_up = pack(2 * kInner, kWidth), down = pack(kWidth, kInner);
-    norm = device.PackVector(std::vector<float>(kWidth, 0.5f));
-    const std::vector<float> angles = Values(kPositions * kDim / 2, 9);
-    cos = device.PackTensor({angles.data(), DType::kF32, {kPositions, kDim / 2}});
-    sin = device.PackTensor({angles.data(), DType::kF32, {kPositions, kDim / 2}});
-    pages_ = device.MakeKvPages({.layers = 1, .kv_heads = kHeads, .head_dim = kDim, .page_positions = 64});
+    qkv = pack(3 * width_, width_), o = pack(width_, width_);
+    gate_up = pack(2 * inner_, width_), down = pack(width_, inner_);
+    norm = device.PackVector(std::vector<float>(static_cast<size_t>(width_), 0.5f));
+    const std::vector<float> angles = Values(kPositions * half, 9);
+    cos = device.PackTensor({angles.data(), DType::kF32, {kPositions, half}});
+    sin = device.PackTensor({angles.data(), DType::kF32, {kPositions, half}});
+    pages_ = device.MakeKvPages(
+        {.layers = 1, .kv_heads = sizes.heads, .head_dim = sizes.dim, .page_positions = 64, .type = compute});
     pages_->Grow(rows * kPositions / 64);
     Allocate();
     repetition_ = queue_->MakeRepetition();
     // What the steps find there.
-    const DeviceTensor past = device.NewTensor(DType::kF32, {kPositions, kWidth});
-    const std::vector<float> values = Values(kPositions * kWidth, 3);
-    queue_->Upload({values.data(), DType::kF32, {kPositions, kWidth}}, past.view());
+    const DeviceTensor past = device.NewTensor(DType::kF32, {kPositions, width_});
+    const std::vector<float> values = Values(kPositions * width_, 3);
+    queue_->Upload({values.data(), DType::kF32, {kPositions, width_}}, past.view());
     for (int64_t r = 0; r < rows; r++) {
       const std::vector<int32_t> own = PagesOf(r, kPositions - 1);
       const KvSpan span{kPositions, 0, own};
@@ -63,10 +72,10 @@ class Layer {
 
   // New buffers for what the ops work on.
   void Allocate() {
-    x = device_.NewTensor(DType::kF32, {rows_, kWidth}),
-    all = device_.NewTensor(DType::kF32, {rows_, 3 * kWidth});
-    attended = device_.NewTensor(DType::kF32, {rows_, kWidth}),
-    inner = device_.NewTensor(DType::kF32, {rows_, kInner});
+    x = device_.NewTensor(DType::kF32, {rows_, width_}),
+    all = device_.NewTensor(DType::kF32, {rows_, 3 * width_});
+    attended = device_.NewTensor(DType::kF32, {rows_, width_}),
+    inner = device_.NewTensor(DType::kF32, {rows_, inner_});
   }
 
   // One token of every sequence, at `position` of the first and one less of each next; what it gives.
@@ -81,12 +90,12 @@ class Layer {
       spans.push_back({1, own_position, numbers.back()});
     }
     const auto batch = queue_->MakeBatch(*pages_, spans);
-    const std::vector<float> values = Values(rows_ * kWidth, position);
-    queue_->Upload({values.data(), DType::kF32, {rows_, kWidth}}, x.view());
+    const std::vector<float> values = Values(rows_ * width_, position);
+    queue_->Upload({values.data(), DType::kF32, {rows_, width_}}, x.view());
     const auto give = [&] {
       given++;
-      const View q = all.view().Columns(0, kWidth), k = all.view().Columns(kWidth, kWidth),
-                 v = all.view().Columns(2 * kWidth, kWidth);
+      const View q = all.view().Columns(0, width_), k = all.view().Columns(width_, width_),
+                 v = all.view().Columns(2 * width_, width_);
       constexpr RowClass kDecode = RowClass::kDecode;
       queue_->MultiplyNormed(*qkv, x.view(), norm.view(), 1e-6f, kDecode, Epilogue::kNone, all.view());
       queue_->RopeStoreKv(q, k, v, *batch, cos.view(), sin.view(), 0);
@@ -97,7 +106,7 @@ class Layer {
       queue_->Multiply(*down, inner.view(), kDecode, Epilogue::kAdd, x.view());
     };
     queue_->Wait(queue_->Record());
-    const uint64_t before = cuda_emulator::LaunchedKernels();
+    const uint64_t launched = cuda_emulator::LaunchedKernels(), touched = cuda_emulator::TouchedBytes();
     if (again) {
       queue_->Repeat(*repetition_,
                      std::array{x.view(), all.view(), attended.view(), inner.view(), cos.view(), sin.view()},
@@ -106,7 +115,9 @@ class Layer {
       give();
     }
     const Tensor y = queue_->Fetch(x.view());
-    launches = cuda_emulator::LaunchedKernels() - before;
+    launches = cuda_emulator::LaunchedKernels() - launched;
+    bytes = cuda_emulator::TouchedBytes() - touched;
+    cache_bytes = pages_->shape().Bytes(batch->positions_read());
     return {y.as<float>(), y.as<float>() + y.shape().elements()};
   }
 
@@ -122,12 +133,13 @@ class Layer {
   }
 
   int given = 0;
-  uint64_t launches = 0;
+  uint64_t launches = 0, bytes = 0;          // of the last step
+  size_t weight_bytes = 0, cache_bytes = 0;  // that a step must read
 
  private:
   Device& device_;
   std::unique_ptr<Queue> queue_;
-  int64_t rows_;
+  int64_t rows_, width_, inner_;
   std::unique_ptr<Linear> qkv, o, gate_up, down;
   DeviceTensor norm, cos, sin, x, all, attended, inner;
   std::unique_ptr<KvPages> pages_;
@@ -174,6 +186,21 @@ TEST_CASE("a layer is six kernels, whatever the rows and the arithmetic") {
       CHECK(layer.launches <= 7);
     }
   }
+}
+
+// A layer of Janus-Pro 1B for a guidance pair, in whole pages of 4 KB: which is why the more rows end within
+// one, the more is counted.
+TEST_CASE("a step moves its weights and its cache, and hardly anything else") {
+  cuda_emulator::Set({.counts_bytes = true});
+  const auto device = cuda::MakeCudaDevice(0);
+  Layer layer(*device, DType::kBF16, 2, {.heads = 16, .dim = 128, .inner = 5632});
+  for (const bool again : {false, true, true, true}) {
+    layer.Step(300, again);
+    const double must = static_cast<double>(layer.weight_bytes + layer.cache_bytes);
+    CHECK(static_cast<double>(layer.bytes) >= must);
+    CHECK(static_cast<double>(layer.bytes) <= 1.03 * must);
+  }
+  cuda_emulator::Set({});
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ struct Settings {
   cudaError_t driver = cudaSuccess;
   int driver_version = 13000;  // 0: there is no driver
   int capability = 80;         // of the device
+  bool counts_bytes = false;   // TouchedBytes grows; kernels run slower
 };
 
 /// From now on; memory that is in use stays.
@@ -35,5 +36,8 @@ const Settings& Current();
 
 /// Kernels that ran so far.
 uint64_t LaunchedKernels();
+/// What they read or wrote of the device's memory, in whole pages of 4096 bytes, each once per kernel: what a
+/// cache that never forgets within a kernel would get from memory.
+uint64_t TouchedBytes();
 
 }  // namespace cuda_emulator

@@ -3,6 +3,9 @@
 #include <cuda_runtime.h>
 #include <sys/mman.h>
 
+#include <atomic>
+#include <csignal>
+
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #else
@@ -22,6 +25,24 @@ constexpr uint8_t kNan = 0xFF;
 uint8_t GuardByte(size_t i) { return i % 2 == 0 ? 0xA5 : 0xFF; }
 
 size_t Rounded(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment + kGuard; }
+
+// The pages that are closed but for who touches them, for the signal's handler.
+uint8_t* touching_begin = nullptr;
+size_t touching_bytes = 0;
+std::atomic<uint64_t> touched_pages{0};
+struct sigaction handled_before;
+
+void OpenTouched(int signal, siginfo_t* info, void*) {
+  auto* at = static_cast<uint8_t*>(info->si_addr);
+  if (at < touching_begin || at >= touching_begin + touching_bytes) {
+    sigaction(signal, &handled_before, nullptr);  // which the access meets next
+    return;
+  }
+  // Of two threads at once both count: there are few.
+  uint8_t* page = touching_begin + static_cast<size_t>(at - touching_begin) / kPage * kPage;
+  mprotect(page, kPage, PROT_READ | PROT_WRITE);
+  touched_pages++;
+}
 
 }  // namespace
 
@@ -48,6 +69,24 @@ void Arena::Close() {
   if (open_ == 0) return;
   if (mprotect(begin_, open_, PROT_NONE) != 0) Die("the device's memory cannot be closed");
   open_ = 0;
+}
+
+void Arena::BeginTouching() {
+  Close();
+  touching_begin = begin_, touching_bytes = (used_ + kPage - 1) / kPage * kPage;
+  touched_pages = 0;
+  struct sigaction action = {};
+  action.sa_sigaction = OpenTouched;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  sigaction(SIGSEGV, &action, &handled_before);
+}
+
+uint64_t Arena::EndTouching() {
+  sigaction(SIGSEGV, &handled_before, nullptr);
+  touching_bytes = 0;
+  if (mprotect(begin_, (used_ + kPage - 1) / kPage * kPage, PROT_NONE) != 0)
+    Die("the device's memory cannot be closed");
+  return touched_pages * kPage;
 }
 
 Allocation* Arena::Take(size_t bytes, size_t limit) {

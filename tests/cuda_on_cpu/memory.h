@@ -32,6 +32,14 @@ class Arena {
   void Open();
   void Close();
 
+  /// Closes the memory but for what `work` touches, and gives the bytes of these pages. One at a time.
+  template <class Work>
+  uint64_t Touched(const Work& work) {
+    BeginTouching();
+    work();
+    return EndTouching();
+  }
+
   /// Null when `limit` bytes are taken. The least address that is free.
   Allocation* Take(size_t bytes, size_t limit);
   void GiveBack(const Allocation& allocation);
@@ -47,6 +55,9 @@ class Arena {
 
  private:
   static constexpr size_t kBytes = size_t{64} << 30;
+
+  void BeginTouching();
+  uint64_t EndTouching();
 
   uint8_t* begin_;
   size_t used_ = 0;   // bytes from the beginning that were ever taken

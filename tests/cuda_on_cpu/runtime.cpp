@@ -27,7 +27,7 @@ struct State {
   PinnedMemory pinned;
   Streams streams;
   std::map<const void*, size_t> allowed_shared;  // by kernel, bytes
-  uint64_t launched = 0;
+  uint64_t launched = 0, touched = 0;
 };
 
 State& TheState() {
@@ -161,6 +161,11 @@ uint64_t LaunchedKernels() {
   return now.state.launched;
 }
 
+uint64_t TouchedBytes() {
+  const Call now;
+  return now.state.touched;
+}
+
 cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::vector<Address> addresses,
                    std::function<void()> thread) {
   const Call now;
@@ -205,7 +210,8 @@ cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::ve
              grid.kernel = name.c_str();
              grid.order = state.settings.order;
              grid.seed = state.launched++ * 2 + (grid.order == Order::kOtherRandom);
-             RunGrid(grid, state.settings.threads);
+             const auto run = [&] { RunGrid(grid, state.settings.threads); };
+             state.settings.counts_bytes ? void(state.touched += state.arena.Touched(run)) : run();
            });
   return cudaSuccess;
 }
