@@ -1,6 +1,7 @@
-// Attention, split over spans of positions that are the same for every row: AttendSpans makes a row's share
-// of each span, MergeSpans joins them. So a long past is read by many blocks at once, and a row's sums are
-// made in the same order whatever else is in the batch.
+// Attention, split over spans of positions that are the same for every row: a block makes the shares of a few
+// rows of one span, and the one that is the last with such rows joins their shares, span after span. So a
+// long past is read by many blocks at once, and a row's sums are made in the same order whatever else is in
+// the batch, and whichever block comes last.
 #pragma once
 
 #include "kernels/cuda/kv_rows.cuh"
@@ -39,9 +40,10 @@ struct RowKeys {
 /// Shares of spans: of a row, head and span the sum of weights · values [dim], the largest score and the sum
 /// of weights, which are relative to that.
 struct Shares {
-  float* values;      // [rows, heads, spans, dim]
-  float2* weights;    // [rows, heads, spans]: largest score, sum
-  int64_t first_row;  // of the rows above
+  float* values;       // [rows, heads, spans, dim]
+  float2* weights;     // [rows, heads, spans]: largest score, sum
+  unsigned* counters;  // [tiles, heads]: blocks that have made their share
+  int64_t first_row;   // of the rows above
   int64_t heads, spans, dim;
 
   __device__ __forceinline__ int64_t At(int64_t row, int64_t head, int64_t span) const {
@@ -58,22 +60,40 @@ struct Queries {
   float scale;
 };
 
-/// A block for every tile (x), head (y) and span (z) of a source of keys. Products are of numbers rounded to
-/// Compute; tiles have at most kRows rows, of one sequence.
+/// One result of a row that sees `spans` spans, of their shares: number `at` of its head.
+__device__ __forceinline__ float Merge(const Shares& shares, int64_t first, int64_t spans, int64_t at) {
+  float largest = -INFINITY, sum = 0, total = 0;
+  for (int64_t span = 0; span < spans; span++) largest = fmaxf(largest, shares.weights[first + span].x);
+  for (int64_t span = 0; span < spans; span++) {
+    const float2 weight = shares.weights[first + span];
+    const float factor = Exp(weight.x - largest);
+    sum = fmaf(shares.values[(first + span) * shares.dim + at], factor, sum);
+    total = fmaf(weight.y, factor, total);
+  }
+  return sum / total;
+}
+
+/// y [rows, heads · dim]. A block for every tile (x), head (y) and span (z) of a source of keys; there may be
+/// more spans than anybody sees. Products are of numbers rounded to Compute; tiles have at most kRows rows,
+/// of one sequence.
 template <class Q, class Source, class Compute, int kRows>
 __global__ void __launch_bounds__(kSpan)
-    AttendSpans(const Queries<Q> q, const Source source, int64_t first_tile, const Shares shares) {
+    AttendSpans(const Queries<Q> q, const Source source, int64_t first_tile, const Shares shares, Q* y) {
   constexpr int kWarps = kSpan / kWarp, kStride = kHeadPart + 4;  // rows stay 16-byte aligned
   SHARED_ARRAY(float, part, kSpan* kStride);                      // of keys, then of values: [position]
   SHARED_ARRAY(float, query, kRows* kHeadPart);
   SHARED_ARRAY(float, weights, kSpan* kRows);  // [position][row]
+  SHARED_ARRAY(float, totals, kRows);          // of weights
   SHARED_ARRAY(float, mixed, kWarps* kRows* kHeadPart);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
   const KvTile tile = source.Tile(first_tile + blockIdx.x);
   const int64_t head = blockIdx.y, kv_head = head / q.group, begin = static_cast<int64_t>(blockIdx.z) * kSpan;
+  const int64_t all_seen = source.Seen(tile.first_row);  // by the tile's first row
+  const auto spans_of = [all_seen](int row) {
+    return (all_seen + row * Source::kSeenStep + kSpan - 1) / kSpan;
+  };
   // Positions of this span that the tile's first row sees, and its last one: none is no reason to be here.
-  const auto first_seen =
-      static_cast<int>(min(source.Seen(tile.first_row) - begin, static_cast<int64_t>(kSpan)));
+  const auto first_seen = static_cast<int>(min(all_seen - begin, static_cast<int64_t>(kSpan)));
   const int seen = min(first_seen + (tile.rows - 1) * Source::kSeenStep, kSpan);
   if (seen <= 0) return;
 
@@ -144,6 +164,7 @@ __global__ void __launch_bounds__(kSpan)
     }
     sum = WarpSum(sum);
     if (lane == 0 && row_seen > 0) {
+      totals[row] = sum;
       shares.weights[shares.At(tile.first_row + row, head, blockIdx.z)] = make_float2(largest, sum);
     }
   }
@@ -172,30 +193,25 @@ __global__ void __launch_bounds__(kSpan)
       if (row >= tile.rows || at >= shares.dim || first_seen + row * Source::kSeenStep <= 0) continue;
       float sum = mixed[i];
       for (int w = 1; w < kWarps; w++) sum += mixed[w * kRows * kHeadPart + i];
-      shares.values[shares.At(tile.first_row + row, head, blockIdx.z) * shares.dim + at] = sum;
+      const int64_t batch_row = tile.first_row + row;
+      if (spans_of(row) == 1) {
+        y[(batch_row * shares.heads + head) * shares.dim + at] = Narrow<Q>(sum / totals[row]);
+      } else {
+        shares.values[shares.At(batch_row, head, blockIdx.z) * shares.dim + at] = sum;
+      }
     }
   }
-}
 
-constexpr int kMergeThreads = 64;
-
-/// y [rows, heads · dim] of the shares, span after span. A block for every row (x) of the shares and head
-/// (y).
-template <class Source, class Y>
-__global__ void __launch_bounds__(kMergeThreads) MergeSpans(const Source source, const Shares shares, Y* y) {
-  const int64_t row = shares.first_row + blockIdx.x, head = blockIdx.y;
-  const int64_t spans = (source.Seen(row) + kSpan - 1) / kSpan, first = shares.At(row, head, 0);
-  float largest = -INFINITY;
-  for (int64_t span = 0; span < spans; span++) largest = fmaxf(largest, shares.weights[first + span].x);
-  for (int64_t at = threadIdx.x; at < shares.dim; at += kMergeThreads) {
-    float sum = 0, total = 0;
-    for (int64_t span = 0; span < spans; span++) {
-      const float2 weight = shares.weights[first + span];
-      const float factor = Exp(weight.x - largest);
-      sum = fmaf(shares.values[(first + span) * shares.dim + at], factor, sum);
-      total = fmaf(weight.y, factor, total);
+  const int64_t spans = spans_of(tile.rows - 1);
+  unsigned* counter = shares.counters + int64_t{blockIdx.x} * shares.heads + head;
+  if (spans == 1 || !IsLastBlock(counter, static_cast<unsigned>(spans))) return;
+  for (int row = 0; row < tile.rows; row++) {
+    if (spans_of(row) == 1) continue;
+    const int64_t batch_row = tile.first_row + row, first = shares.At(batch_row, head, 0);
+    for (int64_t at = thread; at < shares.dim; at += kSpan) {
+      y[(batch_row * shares.heads + head) * shares.dim + at] =
+          Narrow<Q>(Merge(shares, first, spans_of(row), at));
     }
-    y[(row * shares.heads + head) * shares.dim + at] = Narrow<Y>(sum / total);
   }
 }
 

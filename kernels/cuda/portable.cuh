@@ -61,6 +61,10 @@ __device__ __forceinline__ T ShuffleDown(T v, int delta) {
 /// Bit i is lane i's `v`.
 __device__ __forceinline__ uint32_t Ballot(bool v) { return __ballot_sync(kAllLanes, v); }
 
+/// What this thread wrote before, and what it knows others to have written, is seen by all of the GPU before
+/// what it writes after; and it reads nothing after that is older.
+__device__ __forceinline__ void Fence() { __threadfence(); }
+
 /// 16 bytes at once, from and to 16-byte aligned addresses.
 __device__ __forceinline__ float4 LoadFloat4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 __device__ __forceinline__ void StoreFloat4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }

@@ -177,6 +177,15 @@ uint8_t* CudaQueue::ScratchBytes(size_t bytes) {
   return scratch_->data();
 }
 
+unsigned* CudaQueue::Counters(int64_t count) {
+  const size_t bytes = static_cast<size_t>(count) * sizeof(unsigned);
+  if (counters_ == nullptr || counters_->bytes() < bytes) {
+    counters_ = std::make_unique<CudaBuffer>(memory_, bytes, "counters");
+    Check(cudaMemsetAsync(counters_->data(), 0, bytes, stream()), "counters");
+  }
+  return reinterpret_cast<unsigned*>(counters_->data());
+}
+
 uint8_t* CudaQueue::TakePiece(size_t bytes) {
   constexpr size_t kAlignment = 256;
   const size_t size = (bytes + kAlignment - 1) / kAlignment * kAlignment;

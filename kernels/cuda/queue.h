@@ -51,6 +51,8 @@ class CudaQueue final : public Queue {
     return reinterpret_cast<T*>(ScratchBytes(static_cast<size_t>(count) * sizeof(T)));
   }
   uint8_t* ScratchBytes(size_t bytes);
+  // Counters that are zero between ops: a kernel leaves them as it finds them. Throws OutOfMemory.
+  unsigned* Counters(int64_t count);
   // Numbers for kernels, by way of pinned memory; `from` may go away at once.
   void Bring(const void* from, size_t bytes, uint8_t* to);
 
@@ -114,7 +116,7 @@ class CudaQueue final : public Queue {
 
   DeviceMemory& memory_;
   cudaStream_t stream_;
-  std::unique_ptr<CudaBuffer> scratch_;
+  std::unique_ptr<CudaBuffer> scratch_, counters_;
   std::unique_ptr<Event> begun_;  // of the op that is being given
 
   // Other queues' threads ask for this one's tickets too.

@@ -38,11 +38,19 @@ struct Tiling {
     return std::min(rows, std::max<int64_t>(fit, tile_rows));
   }
   int64_t scratch_floats() const { return rows_at_once() * share_floats(); }
+  int64_t counters() const { return std::ssize(tiles) * heads; }
 };
 
-template <class Compute, int kRows, class Q, class Source, class Y>
-void AttendTiles(cudaStream_t stream, const Tiling& tiling, const Queries<Q>& q, const Source& source,
-                 float* scratch, Y* y) {
+// Where shares are made and counted.
+struct Workplace {
+  cudaStream_t stream;
+  float* scratch;
+  unsigned* counters;
+};
+
+template <class Compute, int kRows, class Q, class Source>
+void AttendTiles(const Workplace& work, const Tiling& tiling, const Queries<Q>& q, const Source& source,
+                 Q* y) {
   const int64_t count = std::ssize(tiling.tiles), heads = tiling.heads, spans = tiling.spans();
   BIFRONS_CHECK(heads <= kMaxGridYz && spans <= kMaxGridYz, "%lld heads, %lld spans",
                 static_cast<long long>(heads), static_cast<long long>(spans));
@@ -55,35 +63,38 @@ void AttendTiles(cudaStream_t stream, const Tiling& tiling, const Queries<Q>& q,
       rows += more;
     }
     const int64_t shares = rows * heads * spans;
-    const Shares of_spans{
-        scratch + 2 * shares, reinterpret_cast<float2*>(scratch), first_row, heads, spans, tiling.dim};
+    const Shares of_spans{work.scratch + 2 * shares,
+                          reinterpret_cast<float2*>(work.scratch),
+                          work.counters,
+                          first_row,
+                          heads,
+                          spans,
+                          tiling.dim};
     Launch(
         AttendSpans<Q, Source, Compute, kRows>,
         dim3(static_cast<unsigned>(end - first), static_cast<unsigned>(heads), static_cast<unsigned>(spans)),
-        kSpan, 0, stream, q, source, first, of_spans);
-    Launch(MergeSpans<Source, Y>, dim3(static_cast<unsigned>(rows), static_cast<unsigned>(heads)),
-           kMergeThreads, 0, stream, source, of_spans, y);
+        kSpan, 0, work.stream, q, source, first, of_spans, y);
   }
 }
 
 template <class T>
-void AttendPages(cudaStream_t stream, const Tiling& tiling, const Queries<float>& q,
-                 const PagedKeys<T>& source, float* scratch, float* y) {
+void AttendPages(const Workplace& work, const Tiling& tiling, const Queries<float>& q,
+                 const PagedKeys<T>& source, float* y) {
   // With bf16 pages, q and the weights stay f32: a cache's type is a storage type.
   if (tiling.tile_rows == 1) {
-    AttendTiles<float, 1>(stream, tiling, q, source, scratch, y);
+    AttendTiles<float, 1>(work, tiling, q, source, y);
   } else {
-    AttendTiles<float, CudaKvBatch::kTileRows>(stream, tiling, q, source, scratch, y);
+    AttendTiles<float, CudaKvBatch::kTileRows>(work, tiling, q, source, y);
   }
 }
 
 template <class T, class Compute>
-void AttendRows(cudaStream_t stream, const Tiling& tiling, const View& q, const View& k, const View& v,
-                float scale, float* scratch, const View& y) {
+void AttendRows(const Workplace& work, const Tiling& tiling, const View& q, const View& k, const View& v,
+                float scale, const View& y) {
   const bool aligned = Aligned16(k) && Aligned16(v) && tiling.dim % kPerVector<T> == 0;
   const Queries<T> queries{At<T>(q), q.stride, 1, scale};
   const RowKeys<T> source{At<T>(k), At<T>(v), k.stride, tiling.rows, tiling.dim, aligned};
-  AttendTiles<Compute, RowKeys<T>::kTileRows>(stream, tiling, queries, source, scratch, At<T>(y));
+  AttendTiles<Compute, RowKeys<T>::kTileRows>(work, tiling, queries, source, At<T>(y));
 }
 
 float Scale(int64_t dim) { return 1.0f / std::sqrt(static_cast<float>(dim)); }
@@ -145,11 +156,11 @@ void CudaQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
   const int64_t dim = shape.head_dim, heads = q.width() / dim;
   const Tiling tiling{batch.tiles(), batch.tile_rows(), q.rows(), batch.last_position() + 1, heads, dim};
   const Queries<float> queries{At<float>(q), q.stride, heads / shape.kv_heads, Scale(dim)};
-  auto* scratch = Scratch<float>(tiling.scratch_floats());
+  const Workplace work{stream(), Scratch<float>(tiling.scratch_floats()), Counters(tiling.counters())};
   if (shape.type == DType::kBF16) {
-    AttendPages(stream(), tiling, queries, KeysOf<BF16>(batch, layer), scratch, At<float>(y));
+    AttendPages(work, tiling, queries, KeysOf<BF16>(batch, layer), At<float>(y));
   } else {
-    AttendPages(stream(), tiling, queries, KeysOf<float>(batch, layer), scratch, At<float>(y));
+    AttendPages(work, tiling, queries, KeysOf<float>(batch, layer), At<float>(y));
   }
 }
 
@@ -161,19 +172,19 @@ void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View
     tiles.push_back({static_cast<int32_t>(first), static_cast<int32_t>(rows)});
   }
   const Tiling tiling{tiles, kTileRows, q.rows(), q.rows(), attention.heads, attention.head_dim};
-  auto* scratch = Scratch<float>(tiling.scratch_floats());
+  const Workplace work{stream(), Scratch<float>(tiling.scratch_floats()), Counters(tiling.counters())};
   const float scale = Scale(attention.head_dim);
   if (q.type == DType::kBF16) {
     // Numbers of bf16 are operands as they are; the weights are rounded.
     if (attention.compute == DType::kBF16) {
-      AttendRows<BF16, BF16>(stream(), tiling, q, k, v, scale, scratch, y);
+      AttendRows<BF16, BF16>(work, tiling, q, k, v, scale, y);
     } else {
-      AttendRows<BF16, float>(stream(), tiling, q, k, v, scale, scratch, y);
+      AttendRows<BF16, float>(work, tiling, q, k, v, scale, y);
     }
   } else if (attention.compute == DType::kBF16) {
-    AttendRows<float, BF16>(stream(), tiling, q, k, v, scale, scratch, y);
+    AttendRows<float, BF16>(work, tiling, q, k, v, scale, y);
   } else {
-    AttendRows<float, float>(stream(), tiling, q, k, v, scale, scratch, y);
+    AttendRows<float, float>(work, tiling, q, k, v, scale, y);
   }
 }
 

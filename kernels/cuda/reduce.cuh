@@ -1,4 +1,4 @@
-// Sums and maxima over warps and blocks, always in the same order.
+// Sums and maxima over warps and blocks, always in the same order; the last of several blocks.
 #pragma once
 
 #include "kernels/cuda/portable.cuh"
@@ -29,6 +29,22 @@ __device__ __forceinline__ T BlockSum(T x) {
   T total = sums[0];
   for (int warp = 1; warp < kThreads / kWarp; warp++) total += sums[warp];
   return total;
+}
+
+/// Whether this block comes here as the last of `count` that were given the same counter, to all its threads:
+/// then what all of them wrote before can be read. The counter is zero before the first of them, and again
+/// after the last.
+__device__ __forceinline__ bool IsLastBlock(unsigned* counter, unsigned count) {
+  SHARED_ARRAY(bool, last, 1);
+  __syncthreads();  // this block has written
+  if (threadIdx.x == 0) {
+    Fence();
+    last[0] = atomicAdd(counter, 1u) == count - 1;
+    if (last[0]) *counter = 0;
+    Fence();
+  }
+  __syncthreads();
+  return last[0];
 }
 
 }  // namespace bifrons::cuda

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <vector>
 
 #include "kernels/cuda/device.h"
@@ -67,20 +68,20 @@ struct Heads {
   DType type;
 };
 
-// Rows of three sequences: a window after 137 positions, which crosses the end of no span; one that does;
-// a prompt. A row alone is also alone in its tile.
+// Windows that cross the end of a span and one that does not, single rows and a prompt, which see one to five
+// spans. A row alone is also alone in its tile, and no launch is for more spans than it sees.
 TEST_CASE("a row of attention has the same bits alone, in any batch and where later keys are NaN") {
   struct Piece {
     int64_t rows, start;
   };
-  constexpr Piece kPieces[] = {{3, 137}, {11, 122}, {1, 70}, {33, 0}};
-  constexpr int64_t kRows = 48, kPositions = 140;
+  constexpr Piece kPieces[] = {{3, 137}, {11, 122}, {1, 70}, {33, 0}, {1, 300}, {5, 509}};
+  constexpr int64_t kRows = 54, kPositions = 514, kPages = 17;
   const auto device = cuda::MakeCudaDevice(0);
   const auto queue = device->MakeQueue();
   for (const Heads& h :
        {Heads{2, 2, 64, DType::kF32}, Heads{6, 2, 40, DType::kBF16}, Heads{5, 1, 17, DType::kF32}}) {
     const auto pages = device->MakeKvPages({2, h.kv_heads, h.dim, 32, h.type});
-    pages->Grow(20);
+    pages->Grow(kPages * std::ssize(kPieces));
     const int64_t width = h.kv_heads * h.dim;
     const DeviceTensor q = device->PackTensor(Normals(DType::kF32, {kRows, h.heads * h.dim}, 7).view());
     std::vector<std::vector<int32_t>> lists;
@@ -91,7 +92,8 @@ TEST_CASE("a row of attention has the same bits alone, in any batch and where la
     };
     for (size_t i = 0; i < std::size(kPieces); i++) {
       std::vector<int32_t>& list = lists.emplace_back();
-      for (int32_t page = 0; page < 5; page++) list.push_back(4 * page + static_cast<int32_t>(i));
+      for (int32_t page = 0; page < kPages; page++)
+        list.push_back(page * static_cast<int32_t>(std::size(kPieces)) + static_cast<int32_t>(i));
       store(i, 0, Normals(DType::kF32, {kPositions, width}, 10 + i).view(),
             Normals(DType::kF32, {kPositions, width}, 20 + i).view());
     }
@@ -105,6 +107,7 @@ TEST_CASE("a row of attention has the same bits alone, in any batch and where la
     for (size_t i = 0; i < std::size(kPieces); i++)
       spans.push_back({kPieces[i].rows, kPieces[i].start, lists[i]});
     const Tensor all = attend(spans, 0);
+    CHECK(SameRows(attend(spans, 0), 0, kRows, all, 0));
     int64_t first = 0;
     for (const KvSpan& span : spans) {
       CHECK(SameRows(attend({&span, 1}, first), 0, span.rows, all, first));

@@ -15,7 +15,7 @@ SECONDS = 300  # a fault may make a kernel go on for ever
 
 # name, file of kernels/cuda, text, what stands there instead, and what finds it: cases of the op matrix, or
 # those of another program.
-PROGRAMS = {"queues": "cuda_queue_test", "graphs": "cuda_graphs_test"}
+PROGRAMS = {"queues": "cuda_queue_test", "graphs": "cuda_graphs_test", "rows": "cuda_rows_test"}
 MUTANTS = [
     ("a barrier before shared memory is read", "reduce.cuh",
      "sums[threadIdx.x / kWarp] = sum;\n  __syncthreads();", "sums[threadIdx.x / kWarp] = sum;", "LayerNorm"),
@@ -29,8 +29,11 @@ MUTANTS = [
     ("a mask that lets a row see the next position", "attention.cuh",
      "const int row_seen = first_seen + row", "const int row_seen = 1 + first_seen + row", "Attend "),
     ("a split that loses the last span", "attention.cuh",
-     "const int64_t spans = (source.Seen(row) + kSpan - 1) / kSpan,", "const int64_t spans = source.Seen(row) / kSpan,",
-     "Attend "),
+     "Merge(shares, first, spans_of(row), at)", "Merge(shares, first, spans_of(row) - 1, at)", "Attend "),
+    ("shares are joined a block early", "reduce.cuh", "== count - 1;", "== count - 2;", "rows"),
+    ("a counter that is not zero again", "reduce.cuh", "    if (last[0]) *counter = 0;\n", "", "rows"),
+    ("a row of one span waits for the others", "attention.cuh", "if (spans_of(row) == 1) continue;",
+     "if (spans_of(row) == 0) continue;", "rows"),
     ("a write beyond shared memory", "attention.cuh", "SHARED_ARRAY(float, query, kRows* kHeadPart);",
      "SHARED_ARRAY(float, query, kRows* kHeadPart - 1);", "AttendAll"),
     ("a thread too many", "copies.cuh", "if (i >= rows * width) return;", "if (i > rows * width) return;", "Copy "),
