@@ -46,8 +46,10 @@ struct FullAttentionCase : Case {
       worst = Worse(worst, Share(y, w, allowed + own, type));
       errors += (y - w) * (y - w), squares += w * w;
     }
-    // Those are worst cases; roundings that only differ now and then stay far below a bf16 ulp on average.
-    const double average = rounded || type == DType::kBF16 ? kBF16Epsilon / 2 : 1e-5;
+    // Those are worst cases; each kind of rounding, which only differs now and then, stays below half a bf16
+    // ulp on average.
+    const int roundings = (rounded ? 1 : 0) + (type == DType::kBF16 ? 1 : 0);
+    const double average = roundings == 0 ? 1e-5 : roundings * kBF16Epsilon / 2;
     return Worse(worst, std::sqrt(errors / squares) / average);
   }
 };
