@@ -73,7 +73,7 @@ class CudaDevice final : public Device {
   std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override {
     return std::make_unique<CudaKvPages>(memory_, shape);
   }
-  std::unique_ptr<Queue> MakeQueue() override { return std::make_unique<CudaQueue>(memory_); }
+  std::unique_ptr<Queue> MakeQueue() override { return std::make_unique<CudaQueue>(memory_, has_tiles_); }
 
  private:
   // Seconds of the shortest of a few launches that `launch` gives a stream.

@@ -63,6 +63,24 @@ __device__ __forceinline__ uint4 LoadMatrices(const void* row) {
 #endif
 }
 
+/// The same matrices of 16-bit numbers, transposed: a lane gets of each matrix the numbers of column lane / 4
+/// in rows 2 · (lane % 4) and the next.
+__device__ __forceinline__ uint4 LoadMatricesTransposed(const void* row) {
+#if !defined(__CUDACC__)
+  return ::cuda_emulator::LoadMatricesTransposed(row);
+#elif __CUDA_ARCH__ >= 800
+  uint4 v;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(static_cast<uint32_t>(__cvta_generic_to_shared(row)))
+               : "memory");
+  return v;
+#else
+  __trap();
+  return make_uint4(0, 0, 0, 0);
+#endif
+}
+
 /// 16 bytes of global to shared memory, zeros unless they are `there`; both at multiples of 16 bytes. They
 /// may be used after WaitForCopies, by other threads after a barrier behind that.
 __device__ __forceinline__ void CopyAsync(void* to, const void* from, bool there) {

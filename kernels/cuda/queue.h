@@ -26,7 +26,8 @@ class Event {
 
 class CudaQueue final : public Queue {
  public:
-  explicit CudaQueue(DeviceMemory& memory);
+  /// `has_tiles`: the GPU has tensor cores for bf16.
+  CudaQueue(DeviceMemory& memory, bool has_tiles);
   /// Waits until all is done; downloads that nobody has waited for are forgotten.
   ~CudaQueue() override;
 
@@ -115,6 +116,7 @@ class CudaQueue final : public Queue {
   void Reach(uint64_t moment);
 
   DeviceMemory& memory_;
+  const bool has_tiles_;
   cudaStream_t stream_;
   std::unique_ptr<CudaBuffer> scratch_, counters_;
   std::unique_ptr<Event> begun_;  // of the op that is being given

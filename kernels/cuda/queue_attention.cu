@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/full_attention.cuh"
 #include "kernels/cuda/queue.h"
 
 namespace bifrons::cuda {
@@ -97,6 +98,18 @@ void AttendRows(const Workplace& work, const Tiling& tiling, const View& q, cons
   AttendTiles<Compute, RowKeys<T>::kTileRows>(work, tiling, queries, source, At<T>(y));
 }
 
+template <class T>
+void AttendPacked(cudaStream_t stream, const FullAttention& attention, const View& q, const View& k,
+                  const View& v, float scale, const PackedHeads& packed, const View& y) {
+  BIFRONS_CHECK(packed.heads <= kMaxGridYz, "%lld heads", static_cast<long long>(packed.heads));
+  const auto tiles = static_cast<unsigned>(packed.tiles), heads = static_cast<unsigned>(packed.heads);
+  const int64_t dim = attention.head_dim;
+  const bool aligned = Aligned16(q) && Aligned16(k) && Aligned16(v) && dim % kPerVector<T> == 0;
+  Launch(PackHeads<T>, dim3(tiles * kPackBlocks, heads, 3), kPackThreads, 0, stream, At<T>(q), At<T>(k),
+         At<T>(v), q.stride, dim, aligned, packed);
+  Launch(AttendAllTiles<T>, dim3(tiles, heads), kFullThreads, 0, stream, packed, dim, scale, At<T>(y));
+}
+
 float Scale(int64_t dim) { return 1.0f / std::sqrt(static_cast<float>(dim)); }
 
 }  // namespace
@@ -165,6 +178,14 @@ void CudaQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
 }
 
 void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) {
+  const float scale = Scale(attention.head_dim);
+  if (has_tiles_ && attention.compute == DType::kBF16 && attention.head_dim <= kPackedDim) {
+    const int64_t tiles = Blocks(q.rows(), kFullTile);
+    auto* vectors = Scratch<uint4>(3 * attention.heads * tiles * kFullTileVectors);
+    const PackedHeads packed{vectors, q.rows(), attention.heads, tiles};
+    if (q.type == DType::kBF16) return AttendPacked<BF16>(stream(), attention, q, k, v, scale, packed, y);
+    return AttendPacked<float>(stream(), attention, q, k, v, scale, packed, y);
+  }
   constexpr int32_t kTileRows = CudaKvBatch::kTileRows;
   std::vector<KvTile> tiles;
   for (int64_t first = 0; first < q.rows(); first += kTileRows) {
@@ -173,7 +194,6 @@ void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View
   }
   const Tiling tiling{tiles, kTileRows, q.rows(), q.rows(), attention.heads, attention.head_dim};
   const Workplace work{stream(), Scratch<float>(tiling.scratch_floats()), Counters(tiling.counters())};
-  const float scale = Scale(attention.head_dim);
   if (q.type == DType::kBF16) {
     // Numbers of bf16 are operands as they are; the weights are rounded.
     if (attention.compute == DType::kBF16) {

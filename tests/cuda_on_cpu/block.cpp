@@ -46,9 +46,19 @@ void Barrier(const char* file, int line) {
   Me();
   running->Barrier(file, line);
 }
-uint4 LoadMatrices(const void* row) {
+
+namespace {
+
+// The rows' addresses of all lanes.
+const uint64_t* MeetWithRows(Meeting kind, const void* row) {
   if (reinterpret_cast<uintptr_t>(row) % 16 != 0) Die("a matrix's row at no multiple of 16 bytes");
-  const uint64_t* rows = Meet(Meeting::kLoadMatrices, 0xFFFFFFFFu, reinterpret_cast<uintptr_t>(row));
+  return Meet(kind, 0xFFFFFFFFu, reinterpret_cast<uintptr_t>(row));
+}
+
+}  // namespace
+
+uint4 LoadMatrices(const void* row) {
+  const uint64_t* rows = MeetWithRows(Meeting::kLoadMatrices, row);
   const int lane = LaneNumber();
   unsigned words[4];
   for (int matrix = 0; matrix < 4; matrix++) {
@@ -56,6 +66,18 @@ uint4 LoadMatrices(const void* row) {
     std::memcpy(&words[matrix], from + lane % 4 * 4, sizeof(unsigned));
   }
   return {words[0], words[1], words[2], words[3]};
+}
+uint4 LoadMatricesTransposed(const void* row) {
+  const uint64_t* rows = MeetWithRows(Meeting::kLoadTransposed, row);
+  const int lane = LaneNumber();
+  uint16_t numbers[8];
+  for (int i = 0; i < 8; i++) {
+    const auto* from = reinterpret_cast<const uint16_t*>(rows[i / 2 * 8 + lane % 4 * 2 + i % 2]);
+    numbers[i] = from[lane / 4];
+  }
+  uint4 v;
+  std::memcpy(&v, numbers, sizeof v);
+  return v;
 }
 void CopyAsync(void* to, const void* from, int count) {
   Me();

@@ -44,13 +44,13 @@ TEST_CASE("products of every shape are right") {
   CheckAll(CheckOps(device, *ref::MakeRefDevice(2), {.text = "Multiply"}));
 }
 
-TEST_CASE("products and convolutions are right on a GPU without tensor cores for bf16") {
+TEST_CASE("everything is right on a GPU without tensor cores for bf16") {
   cuda_emulator::Set({.capability = 75});
   const auto old = cuda::MakeCudaDevice(0);
   CHECK(old->default_compute() == DType::kF32);
   const auto reference = ref::MakeRefDevice(2);
-  CheckAll(CheckOps(*old, *reference, {.text = "bf16 · bf16"}));
-  CheckAll(CheckOps(*old, *reference, {.text = "bf16 stored bf16"}));
+  for (const char* ops : {"bf16 · bf16", "bf16 stored bf16", "AttendAll"})
+    CheckAll(CheckOps(*old, *reference, {.text = ops}));
   cuda_emulator::Set({});
   CHECK(cuda::MakeCudaDevice(0)->default_compute() == DType::kBF16);
 }

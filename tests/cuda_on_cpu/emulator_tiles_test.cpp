@@ -63,24 +63,36 @@ TEST_CASE("a product of tiles is the product of two matrices") {
 }
 
 // Rows of four matrices at odd places; every lane writes the words it got.
+template <bool kTransposed>
 __global__ void Matrices(uint32_t* out) {
   SHARED_ARRAY(uint4, rows, 64);
   const auto lane = threadIdx.x;
   const auto row = lane * 5 % 64;
   rows[row] = make_uint4(4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3);
   __syncthreads();
-  const uint4 v = LoadMatrices(rows + row);
+  const uint4 v = kTransposed ? LoadMatricesTransposed(rows + row) : LoadMatrices(rows + row);
   StoreUint4(out + 4 * lane, v);
 }
 
 TEST_CASE("four matrices are loaded by the addresses of their rows") {
   const Numbers<uint32_t> out(128);
   const Stream stream;
-  Launch(Matrices, 1, 32, 0, stream, out.data());
+  Launch(Matrices<false>, 1, 32, 0, stream, out.data());
   const std::vector<uint32_t> got = out.Fetch(stream);
   for (uint32_t lane = 0; lane < 32; lane++) {
     for (uint32_t matrix = 0; matrix < 4; matrix++)
       CHECK(got[4 * lane + matrix] == 4 * (8 * matrix + lane / 4) + lane % 4);
+  }
+  // Of a row's eight halves of words the even ones are the words, the odd ones zero.
+  Launch(Matrices<true>, 1, 32, 0, stream, out.data());
+  const std::vector<uint32_t> transposed = out.Fetch(stream);
+  for (uint32_t lane = 0; lane < 32; lane++) {
+    const uint32_t column = lane / 4, row = lane % 4 * 2;
+    const auto number = [&](uint32_t r) { return column % 2 == 0 ? 4 * r + column / 2 : 0; };
+    for (uint32_t matrix = 0; matrix < 4; matrix++) {
+      const uint32_t first = 8 * matrix + row;
+      CHECK(transposed[4 * lane + matrix] == (number(first) | number(first + 1) << 16));
+    }
   }
 }
 

@@ -215,7 +215,7 @@ extern constinit thread_local const LanePlace* here;
 /// A line and abort.
 [[noreturn]] void Die(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-enum class Meeting : uint8_t { kShuffle, kBallot, kSyncWarp, kMultiplyTile, kLoadMatrices };
+enum class Meeting : uint8_t { kShuffle, kBallot, kSyncWarp, kMultiplyTile, kLoadMatrices, kLoadTransposed };
 /// Waits until all lanes of the warp are at a meeting of this kind; what each of the 32 brought, until this
 /// lane's next one.
 const uint64_t* Meet(Meeting kind, unsigned mask, uint64_t brought);
@@ -233,8 +233,9 @@ inline void MultiplyTile(float (&sums)[4], uint4 a, uint2 b) {
   TileOperands operands{a, b, sums};
   Meet(Meeting::kMultiplyTile, 0xFFFFFFFFu, reinterpret_cast<uintptr_t>(&operands));
 }
-/// ldmatrix.x4
+/// ldmatrix.x4, and .trans
 uint4 LoadMatrices(const void* row);
+uint4 LoadMatricesTransposed(const void* row);
 /// cp.async of 16 bytes, zeros after the first `count`; commit_group; wait_group. A copy is made by the wait
 /// for it and not before; one that nobody waits for is never made.
 void CopyAsync(void* to, const void* from, int count);
