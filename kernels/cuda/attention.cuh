@@ -4,25 +4,24 @@
 // the batch, and whichever block comes last.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/kv_rows.cuh"
 #include "kernels/cuda/loads.cuh"
 #include "kernels/cuda/reduce.cuh"
 
 namespace bifrons::cuda {
 
-/// Numbers of a head that stand in shared memory at once.
-constexpr int kHeadPart = 32;
-
-/// Keys and values k, v [rows, heads · dim], which all rows see. Tiles are of kTileRows rows.
+/// Keys and values of rows that all see. Tiles are of kTileRows rows.
 template <class T>
 struct RowKeys {
   using Number = T;
   static constexpr int kSeenStep = 0;
   static constexpr int kTileRows = CudaKvBatch::kTileRows;
 
-  const T *k, *v;
-  int64_t stride, rows, dim;
-  bool aligned;  // every head of every row to 16 bytes
+  const T *k, *v;          // [rows, heads], to 16 bytes
+  int64_t row, head_room;  // numbers from one row to the next, from one head to the next
+  int64_t rows;
 
   __device__ __forceinline__ KvTile Tile(int64_t tile) const {
     const int64_t first = tile * kTileRows, left = rows - first;
@@ -30,10 +29,10 @@ struct RowKeys {
   }
   __device__ __forceinline__ int64_t Seen(int64_t) const { return rows; }
   __device__ __forceinline__ const T* Keys(int64_t, int64_t head, int64_t position) const {
-    return k + position * stride + head * dim;
+    return k + position * row + head * head_room;
   }
   __device__ __forceinline__ const T* Values(int64_t, int64_t head, int64_t position) const {
-    return v + position * stride + head * dim;
+    return v + position * row + head * head_room;
   }
 };
 
@@ -56,6 +55,7 @@ template <class Q>
 struct Queries {
   const Q* data;
   int64_t stride;
+  bool aligned;   // every head of every row to 16 bytes
   int64_t group;  // heads that share keys and values
   float scale;
 };
@@ -75,72 +75,85 @@ __device__ __forceinline__ float Merge(const Shares& shares, int64_t first, int6
 
 /// y [rows, heads · dim]. A block for every tile (x), head (y) and span (z) of a source of keys; there may be
 /// more spans than anybody sees. Products are of numbers rounded to Compute; tiles have at most kRows rows,
-/// of one sequence.
-template <class Q, class Source, class Compute, int kRows>
-__global__ void __launch_bounds__(kSpan)
+/// of one sequence. A position's numbers are read by kLanes lanes, 16 bytes each, or part by part.
+template <class Q, class Source, class Compute, int kRows, int kLanes>
+__global__ void __launch_bounds__(kSpan, kRows == 1 ? 3 : 4)
     AttendSpans(const Queries<Q> q, const Source source, int64_t first_tile, const Shares shares, Q* y) {
-  constexpr int kWarps = kSpan / kWarp, kStride = kHeadPart + 4;  // rows stay 16-byte aligned
-  SHARED_ARRAY(float, part, kSpan* kStride);                      // of keys, then of values: [position]
-  SHARED_ARRAY(float, query, kRows* kHeadPart);
-  SHARED_ARRAY(float, weights, kSpan* kRows);  // [position][row]
+  using T = typename Source::Number;
+  constexpr int kWarps = kSpan / kWarp, kPer = kPerVector<T>, kPart = kLanes * kPer;
+  // Of a lane's kLanes positions so many are under way at once: of one row, which does little with them, all.
+  constexpr int kAtOnce = kRows == 1 ? kLanes : 4;
+  SHARED_ARRAY(float, weights, kRows* kSpan);  // [row][position]
   SHARED_ARRAY(float, totals, kRows);          // of weights
-  SHARED_ARRAY(float, mixed, kWarps* kRows* kHeadPart);
+  SHARED_ARRAY(float, mixed, kWarps* kRows* kPart);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
   const KvTile tile = source.Tile(first_tile + blockIdx.x);
-  const int64_t head = blockIdx.y, kv_head = head / q.group, begin = static_cast<int64_t>(blockIdx.z) * kSpan;
-  const int64_t all_seen = source.Seen(tile.first_row);  // by the tile's first row
+  const int64_t head = blockIdx.y, kv_head = head / q.group;
+  const int begin = static_cast<int>(blockIdx.z) * kSpan, dim = static_cast<int>(shares.dim);
+  const auto all_seen = static_cast<int>(source.Seen(tile.first_row));  // by the tile's first row
   const auto spans_of = [all_seen](int row) {
     return (all_seen + row * Source::kSeenStep + kSpan - 1) / kSpan;
   };
   // Positions of this span that the tile's first row sees, and its last one: none is no reason to be here.
-  const auto first_seen = static_cast<int>(min(all_seen - begin, static_cast<int64_t>(kSpan)));
+  const int first_seen = min(all_seen - begin, kSpan);
   const int seen = min(first_seen + (tile.rows - 1) * Source::kSeenStep, kSpan);
   if (seen <= 0) return;
 
-  // Four threads bring a position's part, eight numbers each; zero beyond what is seen, which may be
-  // anything.
-  const auto bring = [&](auto row_of, int64_t first) {
+  // A lane's first position in this span, and its numbers of a part.
+  const int own = thread - lane % kLanes, number = lane % kLanes * kPer;
+  const int warp_begin = begin + (warp * kWarp < seen ? warp * kWarp : 0);  // where there is a page
+  const T* const keys = source.Keys(tile.first_row, kv_head, warp_begin);
+  const T* const values = source.Values(tile.first_row, kv_head, warp_begin);
+  // From a lane's position `i` on, zero beyond what is seen, which may be anything.
+  const auto bring = [&](const T* warp_rows, int first, int i, uint4(&vectors)[kAtOnce]) {
+    const T* from = warp_rows + (own % kWarp + i) * source.row + first + number;
+    const int left = dim - first - number;
+    const int there = left > 0 ? seen - own - i : 0;
 #pragma unroll
-    for (int i = 0; i < kHeadPart / 8; i++) {
-      const int position = (thread + i * kSpan) / 4, at = thread % 4 * 8;
-      float v[8] = {};
-      if (position < seen) {
-        LoadUpTo8(row_of(begin + position) + first + at, shares.dim - first - at, source.aligned, v);
-      }
-      float* to = part + position * kStride + at;
-      StoreFloat4(to, make_float4(RoundTo<Compute>(v[0]), RoundTo<Compute>(v[1]), RoundTo<Compute>(v[2]),
-                                  RoundTo<Compute>(v[3])));
-      StoreFloat4(to + 4, make_float4(RoundTo<Compute>(v[4]), RoundTo<Compute>(v[5]), RoundTo<Compute>(v[6]),
-                                      RoundTo<Compute>(v[7])));
+    for (int j = 0; j < kAtOnce; j++)
+      vectors[j] = j < there ? LoadUint4(from + j * source.row) : make_uint4(0, 0, 0, 0);
+    if (left >= kPer) return;
+#pragma unroll
+    for (uint4& vector : vectors) vector = FirstOf<T>(vector, left);
+  };
+  const auto widen = [](uint4 vector, float(&numbers)[kPer]) {
+    WidenVector<T>(vector, numbers);
+    if constexpr (!std::is_same_v<T, Compute>) {
+#pragma unroll
+      for (float& each : numbers) each = RoundTo<Compute>(each);
     }
   };
+  uint4 vectors[kAtOnce];
 
-  // Scores: a thread for each position, all the tile's rows.
-  float scores[kRows] = {};
-  for (int64_t first = 0; first < shares.dim; first += kHeadPart) {
-    bring([&](int64_t position) { return source.Keys(tile.first_row, kv_head, position); }, first);
-    for (int i = thread; i < kRows * kHeadPart; i += kSpan) {
-      const int row = i / kHeadPart;
-      const int64_t at = first + i % kHeadPart;
-      const bool there = row < tile.rows && at < shares.dim;
-      const Q* from = q.data + (tile.first_row + row) * q.stride + head * shares.dim + at;
-      query[i] = there ? RoundTo<Compute>(Widen(*from)) : 0.0f;
-    }
-    __syncthreads();
-#pragma unroll 2
-    for (int i = 0; i < kHeadPart; i += 4) {
-      const float4 k = LoadFloat4(part + thread * kStride + i);
+  // Scores: a lane's share of every position, then their sum.
+  for (int first = 0; first < dim; first += kPart) {
+#pragma unroll 1
+    for (int i = 0; i < kLanes; i += kAtOnce) {
+      bring(keys, first, i, vectors);
+      for (int row = 0; row < (kRows == 1 ? 1 : tile.rows); row++) {
+        const Q* from = q.data + (tile.first_row + row) * q.stride + head * dim + first + number;
+        float query[kPer];
+        LoadUpTo(from, dim - first - number, q.aligned, query);
 #pragma unroll
-      for (int row = 0; row < kRows; row++) {
-        const float4 v = LoadFloat4(query + row * kHeadPart + i);
-        scores[row] = fmaf(v.x, k.x, scores[row]), scores[row] = fmaf(v.y, k.y, scores[row]);
-        scores[row] = fmaf(v.z, k.z, scores[row]), scores[row] = fmaf(v.w, k.w, scores[row]);
+        for (float& each : query) each = RoundTo<Compute>(each);
+        float scores[kAtOnce];
+#pragma unroll
+        for (int j = 0; j < kAtOnce; j++) {
+          float key[kPer];
+          widen(vectors[j], key);
+          scores[j] = 0;
+#pragma unroll
+          for (int c = 0; c < kPer; c++) scores[j] = fmaf(query[c], key[c], scores[j]);
+        }
+        const float score = SumAcross<kLanes, kAtOnce>(scores) * q.scale;
+        if (lane % kLanes >= kAtOnce) continue;
+        float* const to = weights + row * kSpan + own + i + lane % kLanes;
+        *to = first == 0 ? score : *to + score;
       }
     }
-    __syncthreads();  // the part has been used
   }
-#pragma unroll
-  for (int row = 0; row < kRows; row++) weights[thread * kRows + row] = scores[row] * q.scale;
+  // Values are under way while scores become weights.
+  bring(values, 0, 0, vectors);
   __syncthreads();
 
   // Weights: a warp for each row. Positions that a row does not see have none.
@@ -151,7 +164,7 @@ __global__ void __launch_bounds__(kSpan)
 #pragma unroll
     for (int i = 0; i < kWarps; i++) {
       const int position = i * kWarp + lane;
-      score[i] = position < row_seen ? weights[position * kRows + row] : -INFINITY;
+      score[i] = position < row_seen ? weights[row * kSpan + position] : -INFINITY;
       largest = fmaxf(largest, score[i]);
     }
     largest = WarpMax(largest);
@@ -160,7 +173,7 @@ __global__ void __launch_bounds__(kSpan)
       const int position = i * kWarp + lane;
       const float weight = position < row_seen ? Exp(score[i] - largest) : 0.0f;
       sum += weight;
-      weights[position * kRows + row] = RoundTo<Compute>(weight);
+      weights[row * kSpan + position] = RoundTo<Compute>(weight);
     }
     sum = WarpSum(sum);
     if (lane == 0 && row_seen > 0) {
@@ -168,49 +181,69 @@ __global__ void __launch_bounds__(kSpan)
       shares.weights[shares.At(tile.first_row + row, head, blockIdx.z)] = make_float2(largest, sum);
     }
   }
+  __syncthreads();
 
-  // Values: a lane for each number of the part; every warp mixes a quarter of the positions.
-  for (int64_t first = 0; first < shares.dim; first += kHeadPart) {
-    bring([&](int64_t position) { return source.Values(tile.first_row, kv_head, position); }, first);
-    __syncthreads();
-    float sums[kRows] = {};
-    const int end = min((warp + 1) * kWarp, seen);
-    for (int position = warp * kWarp; position < end; position++) {
-      const float v = part[position * kStride + lane];
+  // Values: a lane mixes its numbers of its positions, in order; then lanes, then warps are added up.
+  for (int first = 0; first < dim; first += kPart) {
+    float sums[kRows][kPer] = {};
+#pragma unroll 1
+    for (int i = 0; i < kLanes; i += kAtOnce) {
+      if (first + i > 0) bring(values, first, i, vectors);
 #pragma unroll
-      for (int row = 0; row < kRows; row++) {
-        // Not weight 0: what a later row may see can be NaN.
-        const bool sees = position < first_seen + row * Source::kSeenStep;
-        if (sees) sums[row] = fmaf(weights[position * kRows + row], v, sums[row]);
+      for (int j = 0; j < kAtOnce; j++) {
+        const int position = own + i + j;
+        float value[kPer];
+        widen(vectors[j], value);
+#pragma unroll
+        for (int row = 0; row < kRows; row++) {
+          // Not weight 0: what a later row may see can be NaN.
+          if (position >= first_seen + row * Source::kSeenStep || row >= tile.rows) continue;
+          const float weight = weights[row * kSpan + position];
+#pragma unroll
+          for (int c = 0; c < kPer; c++) sums[row][c] = fmaf(weight, value[c], sums[row][c]);
+        }
       }
     }
 #pragma unroll
-    for (int row = 0; row < kRows; row++) mixed[(warp * kRows + row) * kHeadPart + lane] = sums[row];
+    for (int row = 0; row < kRows; row++) {
+#pragma unroll
+      for (float& sum : sums[row]) {
+#pragma unroll
+        for (int mask = kLanes; mask < kWarp; mask *= 2) sum += ShuffleXor(sum, mask);
+      }
+      if (lane >= kLanes) continue;
+#pragma unroll
+      for (int c = 0; c < kPer; c += 4) {
+        const float* from = sums[row] + c;
+        StoreFloat4(mixed + (warp * kRows + row) * kPart + number + c,
+                    make_float4(from[0], from[1], from[2], from[3]));
+      }
+    }
     __syncthreads();
-    for (int i = thread; i < kRows * kHeadPart; i += kSpan) {
-      const int row = i / kHeadPart;
-      const int64_t at = first + i % kHeadPart;
-      if (row >= tile.rows || at >= shares.dim || first_seen + row * Source::kSeenStep <= 0) continue;
+    for (int i = thread; i < tile.rows * kPart; i += kSpan) {
+      const int row = i / kPart;
+      const int at = first + i % kPart;
+      if (at >= dim || first_seen + row * Source::kSeenStep <= 0) continue;
       float sum = mixed[i];
-      for (int w = 1; w < kWarps; w++) sum += mixed[w * kRows * kHeadPart + i];
+      for (int w = 1; w < kWarps; w++) sum += mixed[w * kRows * kPart + i];
       const int64_t batch_row = tile.first_row + row;
       if (spans_of(row) == 1) {
-        y[(batch_row * shares.heads + head) * shares.dim + at] = Narrow<Q>(sum / totals[row]);
+        y[(batch_row * shares.heads + head) * dim + at] = Narrow<Q>(sum / totals[row]);
       } else {
-        shares.values[shares.At(batch_row, head, blockIdx.z) * shares.dim + at] = sum;
+        shares.values[shares.At(batch_row, head, blockIdx.z) * dim + at] = sum;
       }
     }
+    __syncthreads();  // what is mixed has been used
   }
 
-  const int64_t spans = spans_of(tile.rows - 1);
+  const int spans = spans_of(tile.rows - 1);
   unsigned* counter = shares.counters + int64_t{blockIdx.x} * shares.heads + head;
   if (spans == 1 || !IsLastBlock(counter, static_cast<unsigned>(spans))) return;
   for (int row = 0; row < tile.rows; row++) {
     if (spans_of(row) == 1) continue;
     const int64_t batch_row = tile.first_row + row, first = shares.At(batch_row, head, 0);
-    for (int64_t at = thread; at < shares.dim; at += kSpan) {
-      y[(batch_row * shares.heads + head) * shares.dim + at] =
-          Narrow<Q>(Merge(shares, first, spans_of(row), at));
+    for (int at = thread; at < dim; at += kSpan) {
+      y[(batch_row * shares.heads + head) * dim + at] = Narrow<Q>(Merge(shares, first, spans_of(row), at));
     }
   }
 }

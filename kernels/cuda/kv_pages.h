@@ -39,7 +39,7 @@ struct KvRow {
   int32_t position, first_page;
 };
 
-/// Positions of a span: attention is split over spans that are the same for every row.
+/// Positions of a span, over which attention is split, the same for every row, and threads of a span's block.
 constexpr int kSpan = 128;
 
 /// Consecutive rows of one sequence.

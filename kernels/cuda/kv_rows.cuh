@@ -13,7 +13,6 @@ struct PagedKeys {
   using Number = T;
   /// By how much the next row of a tile sees more positions.
   static constexpr int kSeenStep = 1;
-  static constexpr bool aligned = true;  // every row to 16 bytes
 
   KvPlaces places;
   int64_t keys, values;  // bytes from a page's beginning to the layer's

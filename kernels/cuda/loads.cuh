@@ -51,4 +51,30 @@ __device__ __forceinline__ void LoadUpTo8(const T* p, int64_t left, bool aligned
   for (int i = 0; i < 8; i++) v[i] = i < left ? Widen(p[i]) : 0.0f;
 }
 
+/// Four or eight numbers.
+__device__ __forceinline__ void LoadUpTo(const float* p, int64_t left, bool aligned, float (&v)[4]) {
+  const float4 four = LoadUpTo4(p, left, aligned);
+  v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+}
+template <class T>
+__device__ __forceinline__ void LoadUpTo(const T* p, int64_t left, bool aligned, float (&v)[8]) {
+  LoadUpTo8(p, left, aligned, v);
+}
+
+/// A vector of f32 or bf16 with zeros for all but its first `left` numbers.
+template <class T>
+__device__ __forceinline__ uint4 FirstOf(uint4 vector, int64_t left) {
+  uint32_t words[4] = {vector.x, vector.y, vector.z, vector.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    constexpr int kOfWord = 4 / sizeof(T);
+    if (left <= i * kOfWord) {
+      words[i] = 0;
+    } else if (left < (i + 1) * kOfWord) {
+      words[i] &= 0xFFFFu;
+    }
+  }
+  return make_uint4(words[0], words[1], words[2], words[3]);
+}
+
 }  // namespace bifrons::cuda

@@ -14,6 +14,9 @@ namespace {
 // What attention's shares of spans may take: many rows go in several turns.
 constexpr int64_t kShareBytes = int64_t{64} << 20;
 
+// Lanes that read a head's numbers: heads of 128 of bf16 and of 64 of f32 take 16, of 64 of bf16 8.
+constexpr int kManyLanes = 16, kFewLanes = 8;
+
 const CudaKvBatch& Cuda(const KvBatch& batch) { return static_cast<const CudaKvBatch&>(batch); }
 
 template <class T>
@@ -49,7 +52,7 @@ struct Workplace {
   unsigned* counters;
 };
 
-template <class Compute, int kRows, class Q, class Source>
+template <class Compute, int kRows, int kLanes, class Q, class Source>
 void AttendTiles(const Workplace& work, const Tiling& tiling, const Queries<Q>& q, const Source& source,
                  Q* y) {
   const int64_t count = std::ssize(tiling.tiles), heads = tiling.heads, spans = tiling.spans();
@@ -72,30 +75,56 @@ void AttendTiles(const Workplace& work, const Tiling& tiling, const Queries<Q>& 
                           spans,
                           tiling.dim};
     Launch(
-        AttendSpans<Q, Source, Compute, kRows>,
+        AttendSpans<Q, Source, Compute, kRows, kLanes>,
         dim3(static_cast<unsigned>(end - first), static_cast<unsigned>(heads), static_cast<unsigned>(spans)),
         kSpan, 0, work.stream, q, source, first, of_spans, y);
   }
 }
 
-template <class T>
+template <int kLanes, class T>
 void AttendPages(const Workplace& work, const Tiling& tiling, const Queries<float>& q,
                  const PagedKeys<T>& source, float* y) {
   // With bf16 pages, q and the weights stay f32: a cache's type is a storage type.
   if (tiling.tile_rows == 1) {
-    AttendTiles<float, 1>(work, tiling, q, source, y);
+    AttendTiles<float, 1, kLanes>(work, tiling, q, source, y);
   } else {
-    AttendTiles<float, CudaKvBatch::kTileRows>(work, tiling, q, source, y);
+    AttendTiles<float, CudaKvBatch::kTileRows, kLanes>(work, tiling, q, source, y);
   }
 }
 
+// Bytes of a head whose numbers begin at a multiple of 16 bytes.
+int64_t HeadBytes(DType type, int64_t dim) {
+  return (static_cast<int64_t>(BytesOf(type, dim)) + 15) / 16 * 16;
+}
+
+// Keys or values [rows, heads · dim] to [rows, heads], HeadBytes each.
+void MakeRoom(cudaStream_t stream, const View& from, const FullAttention& attention, uint8_t* to) {
+  const auto bytes = static_cast<size_t>(HeadBytes(from.type, attention.head_dim));
+  const size_t dim_bytes = BytesOf(from.type, attention.head_dim),
+               heads = static_cast<size_t>(attention.heads);
+  for (size_t head = 0; head < heads; head++) {
+    Check(cudaMemcpy2DAsync(to + head * bytes, heads * bytes, Bytes(from) + head * dim_bytes,
+                            std::max(from.stride_bytes(), from.row_bytes()), dim_bytes,
+                            static_cast<size_t>(from.rows()), cudaMemcpyDeviceToDevice, stream),
+          "a copy of heads");
+  }
+}
+
+// Keys and values stand as HeadBytes asks for, from one row to the next `row` bytes apart.
+struct Placed {
+  const uint8_t *k, *v;
+  int64_t row;
+};
+
 template <class T, class Compute>
-void AttendRows(const Workplace& work, const Tiling& tiling, const View& q, const View& k, const View& v,
-                float scale, const View& y) {
-  const bool aligned = Aligned16(k) && Aligned16(v) && tiling.dim % kPerVector<T> == 0;
-  const Queries<T> queries{At<T>(q), q.stride, 1, scale};
-  const RowKeys<T> source{At<T>(k), At<T>(v), k.stride, tiling.rows, tiling.dim, aligned};
-  AttendTiles<Compute, RowKeys<T>::kTileRows>(work, tiling, queries, source, At<T>(y));
+void AttendRows(const Workplace& work, const Tiling& tiling, const View& q, const Placed& placed, float scale,
+                const View& y) {
+  constexpr int64_t kBytes = sizeof(T);
+  const bool aligned = Aligned16(q) && tiling.dim % kPerVector<T> == 0;
+  const Queries<T> queries{At<T>(q), q.stride, aligned, 1, scale};
+  const RowKeys<T> source{reinterpret_cast<const T*>(placed.k), reinterpret_cast<const T*>(placed.v),
+                          placed.row / kBytes, HeadBytes(q.type, tiling.dim) / kBytes, tiling.rows};
+  AttendTiles<Compute, RowKeys<T>::kTileRows, kManyLanes>(work, tiling, queries, source, At<T>(y));
 }
 
 template <class T>
@@ -168,12 +197,18 @@ void CudaQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
   const KvShape& shape = batch.pages().shape();
   const int64_t dim = shape.head_dim, heads = q.width() / dim;
   const Tiling tiling{batch.tiles(), batch.tile_rows(), q.rows(), batch.last_position() + 1, heads, dim};
-  const Queries<float> queries{At<float>(q), q.stride, heads / shape.kv_heads, Scale(dim)};
+  const bool aligned = Aligned16(q) && dim % kPerVector<float> == 0;
+  const Queries<float> queries{At<float>(q), q.stride, aligned, heads / shape.kv_heads, Scale(dim)};
   const Workplace work{stream(), Scratch<float>(tiling.scratch_floats()), Counters(tiling.counters())};
   if (shape.type == DType::kBF16) {
-    AttendPages(work, tiling, queries, KeysOf<BF16>(batch, layer), At<float>(y));
+    const PagedKeys<BF16> source = KeysOf<BF16>(batch, layer);
+    if (dim <= kFewLanes * kPerVector<BF16>) {
+      AttendPages<kFewLanes>(work, tiling, queries, source, At<float>(y));
+    } else {
+      AttendPages<kManyLanes>(work, tiling, queries, source, At<float>(y));
+    }
   } else {
-    AttendPages(work, tiling, queries, KeysOf<float>(batch, layer), At<float>(y));
+    AttendPages<kManyLanes>(work, tiling, queries, KeysOf<float>(batch, layer), At<float>(y));
   }
 }
 
@@ -193,18 +228,28 @@ void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View
     tiles.push_back({static_cast<int32_t>(first), static_cast<int32_t>(rows)});
   }
   const Tiling tiling{tiles, kTileRows, q.rows(), q.rows(), attention.heads, attention.head_dim};
-  const Workplace work{stream(), Scratch<float>(tiling.scratch_floats()), Counters(tiling.counters())};
+  const int64_t head_bytes = HeadBytes(q.type, attention.head_dim);
+  const bool whole = Aligned16(k) && Aligned16(v) && BytesOf(q.type, attention.head_dim) % 16 == 0;
+  const int64_t row = attention.heads * head_bytes, room = whole ? 0 : q.rows() * row;
+  uint8_t* const scratch = Scratch<uint8_t>(2 * room + tiling.scratch_floats() * int64_t{sizeof(float)});
+  Placed placed{Bytes(k), Bytes(v), static_cast<int64_t>(k.stride_bytes())};
+  if (!whole) {
+    MakeRoom(stream(), k, attention, scratch);
+    MakeRoom(stream(), v, attention, scratch + room);
+    placed = {scratch, scratch + room, row};
+  }
+  const Workplace work{stream(), reinterpret_cast<float*>(scratch + 2 * room), Counters(tiling.counters())};
   if (q.type == DType::kBF16) {
     // Numbers of bf16 are operands as they are; the weights are rounded.
     if (attention.compute == DType::kBF16) {
-      AttendRows<BF16, BF16>(work, tiling, q, k, v, scale, y);
+      AttendRows<BF16, BF16>(work, tiling, q, placed, scale, y);
     } else {
-      AttendRows<BF16, float>(work, tiling, q, k, v, scale, y);
+      AttendRows<BF16, float>(work, tiling, q, placed, scale, y);
     }
   } else if (attention.compute == DType::kBF16) {
-    AttendRows<float, BF16>(work, tiling, q, k, v, scale, y);
+    AttendRows<float, BF16>(work, tiling, q, placed, scale, y);
   } else {
-    AttendRows<float, float>(work, tiling, q, k, v, scale, y);
+    AttendRows<float, float>(work, tiling, q, placed, scale, y);
   }
 }
 

@@ -12,6 +12,26 @@ __device__ __forceinline__ T WarpSum(T x) {
   return x;
 }
 
+/// kLanes neighbouring lanes have kCount numbers each: to lane i of them the sum of all their numbers
+/// i % kCount. Neighbours are added first, then pairs of them, however many numbers there are. What stands in
+/// `numbers` afterwards is of no use.
+template <int kLanes, int kCount, int kDistance = 1, int kRoom>
+__device__ __forceinline__ float SumAcross(float (&numbers)[kRoom]) {
+  if constexpr (kDistance < kLanes) {
+    const bool odd = threadIdx.x & kDistance;
+    if constexpr (kCount == 1) numbers[0] += ShuffleXor(numbers[0], kDistance);
+#pragma unroll
+    for (int i = 0; i < kCount / 2; i++) {
+      const float even_number = numbers[2 * i], odd_number = numbers[2 * i + 1];
+      const float other = ShuffleXor(odd ? even_number : odd_number, kDistance);
+      numbers[i] = (odd ? odd_number : even_number) + other;
+    }
+    return SumAcross<kLanes, (kCount + 1) / 2, 2 * kDistance>(numbers);
+  } else {
+    return numbers[0];
+  }
+}
+
 /// The largest over a warp, to all its lanes; NaN is less than everything.
 __device__ __forceinline__ float WarpMax(float x) {
   for (int mask = kWarp / 2; mask > 0; mask /= 2) x = fmaxf(x, ShuffleXor(x, mask));

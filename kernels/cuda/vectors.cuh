@@ -9,6 +9,20 @@ namespace bifrons::cuda {
 template <class T>
 constexpr int kPerVector = static_cast<int>(16 / sizeof(T));
 
+/// The numbers of 16 bytes, widened.
+template <class T>
+__device__ __forceinline__ void WidenVector(uint4 vector, float (&numbers)[kPerVector<T>]) {
+  const uint32_t words[4] = {vector.x, vector.y, vector.z, vector.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    if constexpr (sizeof(T) == 4) {
+      numbers[i] = FloatOf(words[i]);
+    } else {
+      numbers[2 * i] = LowBf16(words[i]), numbers[2 * i + 1] = HighBf16(words[i]);
+    }
+  }
+}
+
 /// kCount consecutive numbers, widened: one, four, or as many as 16 bytes hold; at an address that is a
 /// multiple of their bytes.
 template <class T, int kCount>
@@ -24,10 +38,7 @@ __device__ __forceinline__ void Load(const T* p, float (&numbers)[kCount]) {
     numbers[0] = LowBf16(v.x), numbers[1] = HighBf16(v.x), numbers[2] = LowBf16(v.y),
     numbers[3] = HighBf16(v.y);
   } else {
-    const uint4 v = LoadUint4(p);
-    const uint32_t pairs[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-    for (int i = 0; i < 4; i++) numbers[2 * i] = LowBf16(pairs[i]), numbers[2 * i + 1] = HighBf16(pairs[i]);
+    WidenVector<T>(LoadUint4(p), numbers);
   }
 }
 

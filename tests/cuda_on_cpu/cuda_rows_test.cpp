@@ -78,8 +78,8 @@ TEST_CASE("a row of attention has the same bits alone, in any batch and where la
   constexpr int64_t kRows = 54, kPositions = 514, kPages = 17;
   const auto device = cuda::MakeCudaDevice(0);
   const auto queue = device->MakeQueue();
-  for (const Heads& h :
-       {Heads{2, 2, 64, DType::kF32}, Heads{6, 2, 40, DType::kBF16}, Heads{5, 1, 17, DType::kF32}}) {
+  for (const Heads& h : {Heads{2, 2, 64, DType::kF32}, Heads{6, 2, 40, DType::kBF16},
+                         Heads{5, 1, 17, DType::kF32}, Heads{1, 1, 128, DType::kBF16}}) {
     const auto pages = device->MakeKvPages({2, h.kv_heads, h.dim, 32, h.type});
     pages->Grow(kPages * std::ssize(kPieces));
     const int64_t width = h.kv_heads * h.dim;
