@@ -61,17 +61,23 @@ CudaRepetition::~CudaRepetition() {
   }
 }
 
-CudaRepetition::Graph& CudaRepetition::Of(const GraphKey& key) {
-  if (!graphs_.contains(key) && graphs_.size() >= kMost) {
+CudaRepetition::Graph* CudaRepetition::Find(const GraphKey& key) {
+  const auto found = graphs_.find(key);
+  if (found == graphs_.end()) return nullptr;
+  found->second.used = ++clock_;
+  return &found->second;
+}
+
+void CudaRepetition::Add(const GraphKey& key, Graph graph) {
+  if (graphs_.size() >= kMost) {
     const auto oldest = std::min_element(graphs_.begin(), graphs_.end(), [](const auto& a, const auto& b) {
       return a.second.used < b.second.used;
     });
     if (oldest->second.exec != nullptr) cudaGraphExecDestroy(oldest->second.exec);
     graphs_.erase(oldest);
   }
-  Graph& graph = graphs_[key];
   graph.used = ++clock_;
-  return graph;
+  graphs_.try_emplace(key, std::move(graph));
 }
 
 std::unique_ptr<Repetition> CudaQueue::MakeRepetition() { return std::make_unique<CudaRepetition>(); }
@@ -81,23 +87,28 @@ std::unique_ptr<Repetition> CudaQueue::MakeRepetition() { return std::make_uniqu
 void CudaQueue::DoRepeat(Repetition& base, std::span<const View> views, const KvBatch& kv_batch,
                          const std::function<void()>& give) {
   const auto& batch = static_cast<const CudaKvBatch&>(kv_batch);
-  GraphKey key{.addresses = {},
-               .tiles = batch.tiles(),
-               .spans = batch.last_position() / kSpan,
-               .batch_bytes = std::bit_ceil(batch.bytes().size()),
-               .page_positions = batch.pages().shape().page_positions,
-               .kv_type = batch.pages().shape().type};
-  for (const View& view : views) key.addresses.push_back(Bytes(view));
-  for (const CudaBuffer* own : {scratch_.get()})
-    key.addresses.push_back(own == nullptr ? nullptr : own->data());
-
+  const auto key = [&] {
+    GraphKey now{.addresses = {},
+                 .tiles = batch.tiles(),
+                 .spans = batch.last_position() / kSpan,
+                 .batch_bytes = std::bit_ceil(batch.bytes().size()),
+                 .page_positions = batch.pages().shape().page_positions,
+                 .kv_type = batch.pages().shape().type};
+    for (const View& view : views) now.addresses.push_back(Bytes(view));
+    for (const CudaBuffer* own : {scratch_.get(), counters_.get()})
+      now.addresses.push_back(own == nullptr ? nullptr : own->data());
+    return now;
+  };
   auto& repetition = static_cast<CudaRepetition&>(base);
-  CudaRepetition::Graph& graph = repetition.Of(key);
+  CudaRepetition::Graph* const found = repetition.Find(key());
+  if (found == nullptr) {
+    give();
+    const GraphKey after = key();
+    return repetition.Add(after,
+                          {.batch = std::make_unique<CudaBuffer>(memory_, after.batch_bytes, "a batch")});
+  }
+  CudaRepetition::Graph& graph = *found;
   if (graph.exec == nullptr) {
-    if (graph.batch == nullptr) {
-      graph.batch = std::make_unique<CudaBuffer>(memory_, key.batch_bytes, "a batch");
-      return give();
-    }
     const CudaKvBatch::Elsewhere moved(batch, graph.batch->data());
     Capture capture(stream());
     give();

@@ -30,14 +30,15 @@ class CudaRepetition final : public Repetition {
 
   /// Work that was captured, and the place where its kernels find a batch's pages, rows and tiles.
   struct Graph {
-    cudaGraphExec_t exec = nullptr;  // none: seen once, not kept yet
+    cudaGraphExec_t exec = nullptr;  // none: given once, not captured yet
     std::unique_ptr<CudaBuffer> batch;
     uint64_t used = 0;  // by the clock of this repetition
   };
 
-  /// The graph of a key, made with exec null where there is none. At most kMost are kept: the one that was
-  /// not used for longest goes.
-  Graph& Of(const GraphKey& key);
+  /// Null where there is none.
+  Graph* Find(const GraphKey& key);
+  /// Of at most kMost, the one that was not used for longest goes.
+  void Add(const GraphKey& key, Graph graph);
 
  private:
   static constexpr size_t kMost = 32;

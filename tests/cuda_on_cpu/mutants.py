@@ -84,7 +84,7 @@ MUTANTS = [
     ("a graph kept for more positions than its grid has", "graphs.cpp",
      ".spans = batch.last_position() / kSpan,", ".spans = 0,", "graphs"),
     ("a graph kept for other buffers", "graphs.cpp",
-     "  for (const View& view : views) key.addresses.push_back(Bytes(view));\n", "", "graphs"),
+     "    for (const View& view : views) now.addresses.push_back(Bytes(view));\n", "", "graphs"),
     ("a graph kept for other scratch", "graphs.cpp", "own == nullptr ? nullptr : own->data()", "nullptr", "graphs"),
     ("a word of a convolution's weights in another's place", "conv_tiles.cuh",
      "row + term % kConvTileTerms / 8 * 2", "row * 2 + term % kConvTileTerms / 8", "bf16 stored bf16"),
