@@ -44,6 +44,19 @@ TEST_CASE("a picture has the same bytes alone, in a batch of 5 and with 1 or 2 t
   }
 }
 
+// While somebody profiles, a device is given every op by itself: a GPU's graphs of whole steps are not used.
+TEST_CASE("a picture has the same bytes while its ops are profiled, one by one") {
+  for (const Arguments& settings : TestedArithmetic()) {
+    INFO(Shown(settings));
+    const TemporaryFolder folder;
+    const Arguments prompts = {"--seed", "7", "a red dog", "a lighthouse in a storm"};
+    Draw(folder / "steps.png", settings, prompts);
+    Draw(folder / "ops.png", settings, Join({"--profile"}, prompts));
+    CHECK((ReadText(folder / "ops_1.png") == ReadText(folder / "steps_1.png")));
+    CHECK((ReadText(folder / "ops_2.png") == ReadText(folder / "steps_2.png")));
+  }
+}
+
 TEST_CASE("--from draws the same bytes again") {
   for (const Arguments& settings : TestedArithmetic()) {
     const TemporaryFolder folder;
