@@ -41,6 +41,9 @@ class Device {
   /// Multiply-accumulates per second of a loop that never leaves the registers, with the instructions that
   /// products of `compute` (f32, bf16) use.
   virtual double MeasureMacRate(DType compute) = 0;
+  /// What makes convolutions in place of kernels of its own, where UseCudnn has said so: "cuDNN 9.19.0"; else
+  /// "".
+  virtual std::string convolution_library() const { return {}; }
 
   // ---- memory and weights ---------------------------------------------------------------------------
   // From any thread; all throw std::bad_alloc.
@@ -52,6 +55,12 @@ class Device {
                                              DType compute) = 0;
   /// weight [out_channels, in_channels, kernel, kernel], bias [out_channels] or empty.
   virtual std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) = 0;
+  /// Convolutions that are packed from now on are made by NVIDIA's cuDNN, where it has such ones; before
+  /// anything else is done with the device. Errors, which leave all as it was: kUsage where the device is no
+  /// GPU or the library is not on this machine, kFailure where the library cannot be used.
+  virtual Status UseCudnn() {
+    return UsageError("device " + backend() + " has no cuDNN; use --device cuda, or leave --conv out");
+  }
   /// rows [n, width] of f32, bf16 or f16, which must stay as long as the table: a device may read them there.
   virtual std::unique_ptr<Table> PackTable(TensorView rows) = 0;
   /// Numbers as they are (norms, positions, codebooks); `values` may go away afterwards.

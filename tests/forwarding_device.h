@@ -21,6 +21,7 @@ class ForwardingDevice : public Device {
   bool keeps_tables() const override { return device_->keeps_tables(); }
   double MeasureBandwidth() override { return device_->MeasureBandwidth(); }
   double MeasureMacRate(DType compute) override { return device_->MeasureMacRate(compute); }
+  std::string convolution_library() const override { return device_->convolution_library(); }
   std::unique_ptr<Buffer> Allocate(size_t bytes) override { return device_->Allocate(bytes); }
   std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
                                      DType compute) override {
@@ -29,6 +30,7 @@ class ForwardingDevice : public Device {
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
     return device_->PackConv(shape, weight, bias);
   }
+  Status UseCudnn() override { return device_->UseCudnn(); }
   std::unique_ptr<Table> PackTable(TensorView rows) override { return device_->PackTable(rows); }
   DeviceTensor PackTensor(TensorView values) override { return device_->PackTensor(values); }
   std::unique_ptr<KvPages> MakeKvPages(const KvShape& shape) override { return device_->MakeKvPages(shape); }

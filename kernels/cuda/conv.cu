@@ -33,15 +33,6 @@ struct CudaConv : Conv2d {
 
 int64_t RoundedUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-bool Bf16Holds(const TensorView& numbers) {
-  if (numbers.dtype == DType::kBF16) return true;
-  for (int64_t i = 0; i < numbers.shape.elements(); i++) {
-    const float x = ElementAt(numbers, i);
-    if (std::bit_cast<uint32_t>(ToFloat(ToBF16(x))) != std::bit_cast<uint32_t>(x)) return false;
-  }
-  return true;
-}
-
 ConvSizes SizesOf(const CudaConv& conv) {
   const ConvShape& shape = conv.shape;
   return {.height = static_cast<int>(shape.height),
@@ -130,6 +121,15 @@ void LaunchTiles(cudaStream_t stream, const CudaConv& conv, const View& in, cons
 }
 
 }  // namespace
+
+bool Bf16Holds(const TensorView& numbers) {
+  if (numbers.dtype == DType::kBF16) return true;
+  for (int64_t i = 0; i < numbers.shape.elements(); i++) {
+    const float x = ElementAt(numbers, i);
+    if (std::bit_cast<uint32_t>(ToFloat(ToBF16(x))) != std::bit_cast<uint32_t>(x)) return false;
+  }
+  return true;
+}
 
 std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, bool has_tiles, const ConvShape& shape,
                                  TensorView weight, TensorView bias) {

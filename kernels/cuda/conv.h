@@ -14,6 +14,9 @@ namespace bifrons::cuda {
 std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, bool has_tiles, const ConvShape& shape,
                                  TensorView weight, TensorView bias);
 
+/// Whether bf16 has all of these numbers.
+bool Bf16Holds(const TensorView& numbers);
+
 /// Queue::Convolve, for what PackConv returned.
 void Convolve(cudaStream_t stream, const Conv2d& conv, const View& in, const View& residual, const View& out);
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "kernels/cuda/conv.h"
+#include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/intrinsics.cuh"
 #include "kernels/cuda/kv_pages.h"
 #include "kernels/cuda/linear.h"
@@ -40,7 +41,11 @@ class CudaDevice final : public Device {
     return properties.name;
   }
   int threads() const override { return 1; }  // who gives the work
-  uint64_t FreeMemory() override { return memory_.FreeBytes(); }
+  // What cuDNN may come to ask for is left to it.
+  uint64_t FreeMemory() override {
+    const uint64_t free = memory_.FreeBytes();
+    return cudnn_ == nullptr ? free : free - std::min<uint64_t>(free, kMostWorkspace);
+  }
   bool keeps_tables() const override { return false; }
   // Without tensor cores products of both types are multiply-accumulates of f32.
   DType default_compute() const override { return has_tiles_ ? DType::kBF16 : DType::kF32; }
@@ -55,8 +60,16 @@ class CudaDevice final : public Device {
     return cuda::PackLinear(memory_, has_tiles_, parts, bias, compute);
   }
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
+    if (cudnn_ != nullptr) {
+      if (auto conv = cudnn_->Pack(shape, weight, bias)) return conv;
+    }
     return cuda::PackConv(memory_, has_tiles_, shape, weight, bias);
   }
+  Status UseCudnn() override {
+    BIFRONS_TRY(cudnn_, CudnnConvolutions::Open(memory_, has_tiles_));
+    return {};
+  }
+  std::string convolution_library() const override { return cudnn_ == nullptr ? "" : cudnn_->name(); }
   std::unique_ptr<Table> PackTable(TensorView rows) override {
     memory_.MakeCurrent();
     auto table = std::make_unique<CudaTable>(rows.bytes());
@@ -82,6 +95,7 @@ class CudaDevice final : public Device {
 
   DeviceMemory memory_;
   const bool has_tiles_;  // tensor cores for bf16
+  std::unique_ptr<CudnnConvolutions> cudnn_;
 };
 
 template <class Launches>

@@ -84,6 +84,7 @@ CudaQueue::CudaQueue(DeviceMemory& memory, bool has_tiles)
 
 CudaQueue::~CudaQueue() {
   cudaStreamSynchronize(stream());  // what fails now nobody has waited for
+  cudnn_ = nullptr;                 // before its stream
   memory_.EndStream(stream_);
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/memory.h"
 #include "kernels/queue.h"
 
@@ -119,7 +120,8 @@ class CudaQueue final : public Queue {
   const bool has_tiles_;
   cudaStream_t stream_;
   std::unique_ptr<CudaBuffer> scratch_, counters_;
-  std::unique_ptr<Event> begun_;  // of the op that is being given
+  std::unique_ptr<CudnnHandle> cudnn_;  // from the first convolution by cuDNN on
+  std::unique_ptr<Event> begun_;        // of the op that is being given
 
   // Other queues' threads ask for this one's tickets too.
   std::mutex mutex_;

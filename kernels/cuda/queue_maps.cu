@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cuda/conv.h"
+#include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/group_norm.cuh"
 #include "kernels/cuda/maps.cuh"
 #include "kernels/cuda/queue.h"
@@ -109,7 +110,11 @@ void CudaQueue::DoSample(View logits, std::span<const SampleRequest> requests, V
 }
 
 void CudaQueue::DoConvolve(const Conv2d& conv, View in, View residual, View out) {
-  cuda::Convolve(stream(), conv, in, residual, out);
+  const cudaStream_t own = stream();
+  const auto* of_cudnn = dynamic_cast<const CudnnConv*>(&conv);
+  if (of_cudnn == nullptr) return cuda::Convolve(own, conv, in, residual, out);
+  if (cudnn_ == nullptr) cudnn_ = std::make_unique<CudnnHandle>(of_cudnn->cudnn, own);
+  cuda::Convolve(*cudnn_, *of_cudnn, in, residual, out, ScratchBytes(of_cudnn->workspace_bytes));
 }
 
 void CudaQueue::DoGroupNorm(View in, View gamma, View beta, int groups, float eps, bool silu, View out) {

@@ -12,6 +12,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <span>
 
 namespace cuda_emulator {
 
@@ -33,6 +35,16 @@ struct Settings {
 /// From now on; memory that is in use stays.
 void Set(const Settings& settings);
 const Settings& Current();
+
+/// Bytes of device memory.
+struct DeviceRange {
+  const void* begin;
+  size_t bytes;
+};
+/// For libraries that stand in for NVIDIA's: gives the stream work on this memory, as a launch does. `name`
+/// is a literal, for lines that blame the call.
+void GiveWork(cudaStream_t stream, const char* name, std::span<const DeviceRange> memory,
+              std::function<void()> work);
 
 /// Kernels that ran so far.
 uint64_t LaunchedKernels();

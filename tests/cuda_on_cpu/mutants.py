@@ -15,7 +15,7 @@ SECONDS = 300  # a fault may make a kernel go on for ever
 
 # name, file of kernels/cuda, text, what stands there instead, and what finds it: cases of the op matrix, or
 # those of another program.
-PROGRAMS = {"queues": "cuda_queue_test", "graphs": "cuda_graphs_test", "rows": "cuda_rows_test"}
+PROGRAMS = {"queues": "cuda_queue_test", "graphs": "cuda_graphs_test", "rows": "cuda_rows_test", "cuDNN": "cuda_cudnn_test"}
 MUTANTS = [
     ("a barrier before shared memory is read", "reduce.cuh",
      "sums[threadIdx.x / kWarp] = sum;\n  __syncthreads();", "sums[threadIdx.x / kWarp] = sum;", "LayerNorm"),
@@ -99,6 +99,11 @@ MUTANTS = [
     ("a barrier between a convolution's copies and their use", "conv_tiles.cuh",
      "    __syncthreads();  // all copies of this stage are there, and the stage before has been used\n", "",
      "bf16 stored bf16"),
+    ("a convolution by cuDNN without what is added", "cudnn_conv.cpp", "share = residual != nullptr ? 1 : 0;", "share = 0;",
+     "cuDNN"),
+    ("weights that cuDNN rounds", "cudnn_conv.cpp", "!(has_bf16_ && Bf16Holds(weight) &&", "!(has_bf16_ &&", "cuDNN"),
+    ("a stream that ends before cuDNN's handle", "queue.cu", "  cudnn_ = nullptr;                 // before its stream\n", "",
+     "cuDNN"),
 ]
 
 
@@ -125,7 +130,7 @@ def found_by(folder, cases):
         else:
             command = [os.path.join(folder, "check_ops"), cases, str(order), str(order)]
         try:
-            checked = run(command, timeout=SECONDS)
+            checked = run(command, timeout=SECONDS, env={**os.environ, "LD_LIBRARY_PATH": os.path.join(folder, "cudnn_whole")})
         except subprocess.TimeoutExpired:
             return order, f"no end in {SECONDS} s"
         if checked.returncode != 0:

@@ -156,6 +156,14 @@ void Set(const Settings& settings) {
 
 const Settings& Current() { return TheState().settings; }
 
+void GiveWork(cudaStream_t stream, const char* name, std::span<const DeviceRange> memory,
+              std::function<void()> work) {
+  const Call now;
+  Used used;
+  for (const DeviceRange& range : memory) AddDevice(now.state, name, range.begin, range.bytes, used);
+  GiveWith(now.state, stream, name, std::move(used), std::move(work));
+}
+
 uint64_t LaunchedKernels() {
   const Call now;
   return now.state.launched;
