@@ -107,6 +107,16 @@ TEST_CASE("A size of its own survives the round trip") {
   CHECK_FALSE(ParseParameters(foreign).ok());
 }
 
+TEST_CASE("A library that made the convolutions survives the round trip") {
+  PictureSettings s = Example();
+  CHECK(FormatParameters(s).find("Convolutions") == std::string::npos);
+  s.convolutions = "cuDNN 9.19.0";
+  const auto read = ParseParameters(FormatParameters(s));
+  REQUIRE(read.ok());
+  CHECK(read->convolutions == s.convolutions);
+  CHECK(FormatParameters(*read) == FormatParameters(s));
+}
+
 TEST_CASE("An empty prompt keeps its line") {
   PictureSettings s = Example();
   s.prompt.clear();

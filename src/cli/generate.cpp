@@ -62,6 +62,9 @@ Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
   // An instruction set by itself asks for the cpu.
   if (job.load.device == kAutoDevice && job.load.isa.empty()) job.load.device = settings.backend;
+  if (job.load.convolutions == Convolutions::kAuto && settings.backend == "cuda" &&
+      job.load.device.starts_with(settings.backend))
+    job.load.convolutions = settings.convolutions.empty() ? Convolutions::kOwn : Convolutions::kCudnn;
   if (job.load.device == "cpu" && job.load.isa.empty()) job.load.isa = settings.isa;
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;

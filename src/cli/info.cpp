@@ -77,6 +77,8 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
   json["memory"] = MemoryJson(plan);
   json["memory"]["dtype"] = NameOf(compute), json["memory"]["images"] = images;
   json["memory"]["available"] = available, json["memory"]["device"] = device.backend();
+  if (const std::string library = device.convolution_library(); !library.empty())
+    json["memory"]["convolutions"] = library;
   return json;
 }
 
@@ -119,10 +121,12 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
 
 void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images,
                  const Device& device, uint64_t available) {
+  const std::string library = device.convolution_library();
+  const std::string with = library.empty() ? "" : " with " + library;
   std::printf(
-      "memory to %s %d %s%s at once in %s on %s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
+      "memory to %s %d %s%s at once in %s on %s%s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
       "%.1f MB (%.1f MB available)\n",
-      what, images, noun, images == 1 ? "" : "s", NameOf(compute), device.backend().c_str(),
+      what, images, noun, images == 1 ? "" : "s", NameOf(compute), device.backend().c_str(), with.c_str(),
       Megabytes(plan.weights), Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()),
       Megabytes(available));
 }

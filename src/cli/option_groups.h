@@ -16,7 +16,7 @@ inline constexpr int kMaxImages = 1'000'000;
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
 void AddModel(CLI::App* app, std::string& model);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
-/// Threads, device, instruction set.
+/// Threads, device, convolutions, instruction set.
 void AddDevice(CLI::App* app, LoadOptions& load);
 /// Model, arithmetic, those of AddDevice, template, profile.
 void AddLoad(CLI::App* app, LoadOptions& load);

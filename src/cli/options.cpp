@@ -36,6 +36,16 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
       ->check([](const std::string& name) {
         return name == kAutoDevice || IsDeviceName(name) ? "" : "must be auto, cpu, cuda, cuda:N or ref";
       });
+  app->add_option_function<std::string>(
+         "--conv",
+         [&load](const std::string& v) {
+           load.convolutions = v == "own"     ? Convolutions::kOwn
+                               : v == "cudnn" ? Convolutions::kCudnn
+                                              : Convolutions::kAuto;
+         },
+         "a GPU's convolutions: auto (default: cuDNN where libcudnn.so.9 is found and works, else own), own, "
+         "cudnn")
+      ->check(CLI::IsMember({"auto", "own", "cudnn"}));
   app->add_option(
       "--isa", load.isa,
       "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");

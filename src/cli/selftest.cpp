@@ -123,7 +123,8 @@ void Print(const Roofline& r) {
 
 void Print(const Selftest& test, int threads) {
   std::printf("bifrons %s selftest, %s\n", BIFRONS_VERSION, Now().c_str());
-  std::printf("%s; %s, %s; %.1f GB free\n", test.device.c_str(), test.backend.c_str(), test.isa.c_str(),
+  std::printf("%s; %s, %s%s; %.1f GB free\n", test.device.c_str(), test.backend.c_str(), test.isa.c_str(),
+              test.convolutions.empty() ? "" : (", " + test.convolutions).c_str(),
               static_cast<double>(test.free_memory) / 1e9);
   std::printf("host: %s, %d threads\n", ProcessorName().c_str(), threads);
   Print(test.ops);
@@ -141,6 +142,10 @@ Result<int> RunSelftest(const SelftestOptions& options) {
   {
     BIFRONS_TRY(const std::unique_ptr<Device> chosen, ChooseDevice(load));
     if (load.device == kAutoDevice) load.device = chosen->backend();
+    if (load.convolutions == Convolutions::kAuto) {
+      const bool own = chosen->convolution_library().empty();
+      load.convolutions = own ? Convolutions::kOwn : Convolutions::kCudnn;
+    }
   }
   const SelftestSettings settings{.ops = options.ops,
                                   .threads = load.threads > 0 ? load.threads : AvailableThreads()};
@@ -155,6 +160,7 @@ Result<int> RunSelftest(const SelftestOptions& options) {
                                  {"device", test.device},
                                  {"backend", test.backend},
                                  {"isa", test.isa},
+                                 {"convolutions", test.convolutions},
                                  {"host", ProcessorName()},
                                  {"threads", settings.threads},
                                  {"free_bytes", test.free_memory},

@@ -13,6 +13,7 @@ Result<PictureSettings> DescribeModel(Janus& janus) {
   s.kv_type = NameOf(janus.kv_type());
   s.backend = janus.device().backend();
   s.isa = janus.device().isa();
+  s.convolutions = janus.device().convolution_library();
   s.chat_template = NameOf(janus.chat_template());
   s.version = std::string("bifrons ") + BIFRONS_VERSION;
   return s;

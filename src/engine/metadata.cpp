@@ -110,6 +110,7 @@ std::string FormatParameters(const PictureSettings& s) {
   text += ", Temperature: " + Number(s.sampling.temperature) + ", Top-k: " + Number(s.sampling.top_k);
   text += ", Top-p: " + Number(s.sampling.top_p) + ", Min-p: " + Number(s.sampling.min_p);
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
+  if (!s.convolutions.empty()) text += ", Convolutions: " + Quoted(s.convolutions);
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
   if (s.resized_width > 0) {
     const std::string size = Size(s.resized_width, s.resized_height);
@@ -174,6 +175,7 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   string("KV", &s.kv_type);
   string("Device", &s.backend);
   string("ISA", &s.isa);
+  if (fields.contains("Convolutions")) s.convolutions = fields["Convolutions"];
   string("Template", &s.chat_template);
   string("Version", &s.version);
   const auto refuse = [&](const char* key) {

@@ -31,6 +31,7 @@ struct PictureSettings {
   std::string model, model_hash;  // folder name or "random:…"; SHA-256 of its files
   std::string compute, kv_type;   // "bf16", "f32"
   std::string backend, isa;
+  std::string convolutions;   // the library that made them, "cuDNN 9.19.0"; "" = the device itself
   std::string chat_template;  // as --template takes it
   std::string version;
   int upscale = 1;  // 2 or 4: the file's pixels are resampled to that many times width and height

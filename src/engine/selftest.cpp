@@ -211,6 +211,7 @@ Result<Selftest> RunSelftest(const DeviceMaker& make, const SelftestSettings& se
   {
     BIFRONS_TRY(const std::unique_ptr<Device> device, make());
     test.device = device->name(), test.backend = device->backend(), test.isa = device->isa();
+    test.convolutions = device->convolution_library();
     test.free_memory = device->FreeMemory();
     test.ops = CheckAllOps(*device, settings, progress);
     if (StopRequested()) return Interrupted();

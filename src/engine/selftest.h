@@ -78,6 +78,7 @@ struct Roofline {
 
 struct Selftest {
   std::string device, backend, isa;  // Device::name() and so on
+  std::string convolutions;          // Device::convolution_library()
   uint64_t free_memory = 0;          // bytes, before anything was done
   OpsCheck ops;
   ModelCheck model;

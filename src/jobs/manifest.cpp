@@ -56,6 +56,7 @@ void AddFile(const ManifestRecord& r, nlohmann::ordered_json* line) {
 std::string Finish(nlohmann::ordered_json line, const PictureSettings& model) {
   line["model"] = model.model, line["model_hash"] = model.model_hash;
   line["isa"] = model.isa, line["compute"] = model.compute;
+  if (!model.convolutions.empty()) line["convolutions"] = model.convolutions;
   line["finished"] = Now();
   return line.dump(-1, ' ', false, json::error_handler_t::replace);
 }

@@ -7,8 +7,27 @@
 namespace bifrons {
 namespace {
 
+Status ChooseConvolutions(const LoadOptions& options, Device& device) {
+  const bool asked = options.convolutions == Convolutions::kCudnn;
+  const bool has_some = options.parts.vq_decoder || options.parts.vq_encoder;
+  const bool may = options.convolutions == Convolutions::kAuto && has_some && device.backend() == "cuda";
+  if (!asked && !may) return {};
+  const Status used = device.UseCudnn();
+  if (used.ok() || asked) return used;
+  const char* const why = used.error().message.c_str();
+  if (used.error().kind != ErrorKind::kUsage) {
+    std::fprintf(stderr, "bifrons: warning: convolutions without cuDNN: %s\n", why);
+  } else if (options.tell_device) {
+    std::fprintf(stderr, "bifrons: convolutions own: %s\n", why);
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Device>> Named(const LoadOptions& options, std::string_view name) {
-  return MakeDevice(name, options.isa, options.threads > 0 ? options.threads : AvailableThreads());
+  BIFRONS_TRY(auto device,
+              MakeDevice(name, options.isa, options.threads > 0 ? options.threads : AvailableThreads()));
+  BIFRONS_RETURN_IF_ERROR(ChooseConvolutions(options, *device));
+  return device;
 }
 
 }  // namespace
@@ -16,6 +35,7 @@ Result<std::unique_ptr<Device>> Named(const LoadOptions& options, std::string_vi
 Result<std::unique_ptr<Device>> ChooseDevice(const LoadOptions& options) {
   if (options.device != kAutoDevice) return Named(options, options.device);
   if (!options.isa.empty()) return Named(options, "cpu");
+  if (options.convolutions == Convolutions::kCudnn) return Named(options, "cuda");  // which is a GPU's alone
   auto gpu = Named(options, "cuda");
   if (gpu.ok()) return gpu;
   if (gpu.error().kind != ErrorKind::kUsage) return FallBackToCpu(options, gpu.error());

@@ -67,7 +67,7 @@ Status Janus::CheckFits(const LoadOptions& options) {
   const std::string& needs = fits.error().message;
   if (device_->backend() != "cuda")
     return Failure(needs + "; use a smaller model or a machine with more memory");
-  if (options.device != kAutoDevice)
+  if (options.device != kAutoDevice || options.convolutions == Convolutions::kCudnn)
     return Failure(needs + "; use a smaller model, a GPU with more memory or --device cpu");
   BIFRONS_TRY(device_, FallBackToCpu(options, fits.error()));
   return CheckFits(options);
