@@ -80,6 +80,10 @@ if(BIFRONS_SANITIZE STREQUAL "")
   set(GATES ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/cuda_gates/gates.py)
   add_test(NAME cuda_gates COMMAND ${GATES})
   set_tests_properties(cuda_gates PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 3600)
+  add_test(NAME cudnn_header COMMAND ${CMAKE_CXX_COMPILER} -std=c++20 -fsyntax-only -Wno-deprecated-declarations
+    "$<$<BOOL:${CUDAToolkit_INCLUDE_DIRS}>:-isystem$<JOIN:${CUDAToolkit_INCLUDE_DIRS},;-isystem>>" -I${PROJECT_SOURCE_DIR}
+    ${CMAKE_CURRENT_SOURCE_DIR}/cuda_gates/cudnn_header.cpp COMMAND_EXPAND_LISTS)
+  set_tests_properties(cudnn_header PROPERTIES SKIP_REGULAR_EXPRESSION "no cudnn.h here")
   add_test(NAME cuda_gates_all COMMAND ${GATES} --all)
   add_test(NAME cuda_mutants COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/cuda_on_cpu/run.sh mutants)
   set_tests_properties(cuda_gates_all cuda_mutants PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
