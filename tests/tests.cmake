@@ -35,10 +35,10 @@ endforeach()
 set_tests_properties(company_test image_wrong_input_test large_input_test large_lists_test reference_test render_killed_test
   understanding_reference_test wrong_input_test PROPERTIES COST 50)
 
-# Draws beside the scalar reference, again and again; reads lists of a million lines: what runs there is looked at in the
-# other tests.
+# Draw again and again, beside the scalar reference or on the emulated GPU; read lists of a million lines: what runs there
+# is looked at in the other tests.
 if(BIFRONS_SANITIZE)
-  set_tests_properties(selftest_test large_lists_test PROPERTIES LABELS long)
+  set_tests_properties(selftest_test large_lists_test convolutions_test PROPERTIES LABELS long)
 endif()
 
 # What the thread sanitizer looks at: the engine's own tests and rendering.

@@ -80,7 +80,10 @@ Event::Event(bool timed) {
 Event::~Event() { cudaEventDestroy(event_); }
 
 CudaQueue::CudaQueue(DeviceMemory& memory, bool has_tiles)
-    : memory_(memory), has_tiles_(has_tiles), stream_(memory.MakeStream()), ring_(kRingBytes, "a queue's uploads and downloads") {}
+    : memory_(memory),
+      has_tiles_(has_tiles),
+      stream_(memory.MakeStream()),
+      ring_(kRingBytes, "a queue's uploads and downloads") {}
 
 CudaQueue::~CudaQueue() {
   cudaStreamSynchronize(stream());  // what fails now nobody has waited for

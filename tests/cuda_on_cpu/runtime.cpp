@@ -1,59 +1,22 @@
-// The host's calls. What CUDA documents as wrong, and what it leaves open, ends the process with a line.
+// The host's calls for the device, memory and launches. What CUDA documents as wrong, and what it leaves
+// open, ends the process with a line.
 #include <cuda_runtime.h>
 
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
 
-#include "tests/cuda_on_cpu/emulator.h"
 #include "tests/cuda_on_cpu/launch.h"
-#include "tests/cuda_on_cpu/memory.h"
-#include "tests/cuda_on_cpu/stream.h"
+#include "tests/cuda_on_cpu/state.h"
 
 namespace cuda_emulator {
 namespace {
 
 constexpr int kVersion = 13000;
 constexpr int kMultiprocessors = 3;
-
-struct State {
-  std::recursive_mutex mutex;
-  Settings settings;
-  Arena arena;
-  PinnedMemory pinned;
-  Streams streams;
-  std::map<const void*, size_t> allowed_shared;  // by kernel, bytes
-  uint64_t launched = 0, touched = 0;
-};
-
-State& TheState() {
-  static auto* const state = new State;  // never goes: memory may be freed after main
-  return *state;
-}
-
-// For the time of a call the emulator is its alone; then the device's memory is closed again.
-struct Call {
-  Call() : state(TheState()), lock(state.mutex) {}
-  ~Call() { state.arena.Close(); }
-  Call(const Call&) = delete;
-  State& state;
-  std::lock_guard<std::recursive_mutex> lock;
-};
-
-thread_local cudaError_t last_error = cudaSuccess;
-
-cudaError_t Failed(cudaError_t error) {
-  last_error = error;
-  return error;
-}
-
-void Require(bool right, const char* call, const char* what) {
-  if (!right) Die("%s: %s", call, what);
-}
 
 // Memory that given work is done on.
 struct Used {
@@ -227,11 +190,6 @@ cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::ve
 }  // namespace cuda_emulator
 
 using namespace cuda_emulator;  // NOLINT(google-build-using-namespace): only CUDA's own names follow
-
-#define NEEDS_A_DRIVER()    \
-  const Call now;           \
-  State& state = now.state; \
-  if (state.settings.driver != cudaSuccess) return Failed(state.settings.driver)
 
 extern "C" {
 
@@ -464,125 +422,6 @@ cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t 
   Used used;
   AddDevice(state, "cudaMemsetAsync", memory, bytes, used);
   GiveWith(state, stream, "cudaMemsetAsync", std::move(used), [=] { std::memset(memory, value, bytes); });
-  return cudaSuccess;
-}
-
-// ---- order ---------------------------------------------------------------------------------------------
-
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags) {
-  NEEDS_A_DRIVER();
-  Require(flags == cudaStreamNonBlocking, "cudaStreamCreateWithFlags",
-          "a stream that the default stream would wait for");
-  *stream = state.streams.Create();
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  NEEDS_A_DRIVER();
-  state.streams.Destroy(stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  NEEDS_A_DRIVER();
-  const CUstream_st& wanted = state.streams.NotCaptured(stream);
-  state.streams.Until([&, given = wanted.given] { return wanted.done >= given; }, &wanted);
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamQuery(cudaStream_t stream) {
-  NEEDS_A_DRIVER();
-  if (state.streams.NotCaptured(stream).pending.empty()) return cudaSuccess;
-  state.streams.Asked();
-  return Failed(cudaErrorNotReady);
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
-  NEEDS_A_DRIVER();
-  Require(flags == 0, "cudaStreamWaitEvent", "flags");
-  state.streams.WaitFor(stream, event);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags) {
-  NEEDS_A_DRIVER();
-  Require((flags & ~(cudaEventBlockingSync | cudaEventDisableTiming)) == 0, "cudaEventCreateWithFlags",
-          "other flags");
-  *event = state.streams.CreateEvent((flags & cudaEventDisableTiming) == 0);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  NEEDS_A_DRIVER();
-  state.streams.Destroy(event);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-  NEEDS_A_DRIVER();
-  state.streams.Record(event, stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-  NEEDS_A_DRIVER();
-  const std::shared_ptr<CUevent_st> wanted = state.streams.Of(event);
-  state.streams.Until([&, moment = wanted->recorded] { return wanted->reached >= moment; }, wanted->stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event) {
-  NEEDS_A_DRIVER();
-  const std::shared_ptr<CUevent_st> asked = state.streams.Of(event);
-  if (asked->reached >= asked->recorded) return cudaSuccess;
-  state.streams.Asked();
-  return Failed(cudaErrorNotReady);
-}
-
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  NEEDS_A_DRIVER();
-  const std::shared_ptr<CUevent_st> a = state.streams.Of(begin), b = state.streams.Of(end);
-  Require(a->timed && b->timed, "cudaEventElapsedTime", "an event without time");
-  Require(a->recorded > 0 && b->recorded > 0, "cudaEventElapsedTime", "an event that was never recorded");
-  if (a->reached < a->recorded || b->reached < b->recorded) return Failed(cudaErrorNotReady);
-  *milliseconds = std::chrono::duration<float, std::milli>(b->time - a->time).count();
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
-  NEEDS_A_DRIVER();
-  state.streams.BeginCapture(stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
-  NEEDS_A_DRIVER();
-  *graph = state.streams.EndCapture(stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {
-  NEEDS_A_DRIVER();
-  Require(flags == 0, "cudaGraphInstantiate", "flags");
-  *exec = state.streams.Instantiate(graph);
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  NEEDS_A_DRIVER();
-  state.streams.Destroy(graph);
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-  NEEDS_A_DRIVER();
-  state.streams.Launch(exec, stream);
-  return cudaSuccess;
-}
-
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-  NEEDS_A_DRIVER();
-  state.streams.Destroy(exec);
   return cudaSuccess;
 }
 
