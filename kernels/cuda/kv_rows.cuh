@@ -26,7 +26,7 @@ struct PagedKeys {
   __device__ __forceinline__ T* At(int64_t begin, int64_t batch_row, int64_t head, int64_t position) const {
     const auto at = static_cast<int32_t>(position);
     const int64_t in_page = head * page_positions + at % page_positions;
-    uint8_t* page = places.pages[places.rows[batch_row].first_page + at / page_positions];
+    uint8_t* page = Global(places.pages[places.rows[batch_row].first_page + at / page_positions]);
     return reinterpret_cast<T*>(page + begin) + in_page * row;
   }
   __device__ __forceinline__ T* Keys(int64_t batch_row, int64_t head, int64_t position) const {

@@ -65,6 +65,16 @@ __device__ __forceinline__ uint32_t Ballot(bool v) { return __ballot_sync(kAllLa
 /// what it writes after; and it reads nothing after that is older.
 __device__ __forceinline__ void Fence() { __threadfence(); }
 
+/// p, which points to the GPU's memory: nvcc does not know that of a pointer which itself is loaded, and
+/// would ask at every access whether it is of shared memory.
+template <class T>
+__device__ __forceinline__ T* Global(T* p) {
+#ifdef __CUDACC__
+  __builtin_assume(__isGlobal(p));
+#endif
+  return p;
+}
+
 /// 16 bytes at once, from and to 16-byte aligned addresses.
 __device__ __forceinline__ float4 LoadFloat4(const float* p) { return *reinterpret_cast<const float4*>(p); }
 __device__ __forceinline__ void StoreFloat4(float* p, float4 v) { *reinterpret_cast<float4*>(p) = v; }
