@@ -17,13 +17,27 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 # Before enable_language: what CMake takes by default may be older than the toolkit. Turing to Blackwell, and PTX that
 # the driver can compile for what comes after.
-# The kernels use nothing that compute_80 or compute_90 lacks, and one PTX for several GPUs is compiled once.
+# The kernels use nothing that compute_80 or compute_90 lacks: one PTX for several GPUs is compiled once, and looked at by
+# tests/cuda_gates, so who names GPUs gets theirs of it, too.
+set(CUDA_CODE)
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES OFF)
   set(CUDA_CODE
     --generate-code=arch=compute_75,code=[sm_75]
     --generate-code=arch=compute_80,code=[sm_80,sm_86,sm_89]
     --generate-code=arch=compute_90,code=[sm_90,sm_100,sm_120,compute_90])
+elseif(CMAKE_CUDA_ARCHITECTURES MATCHES "^[0-9]+(-real)?(;[0-9]+(-real)?)*$")
+  string(REPLACE "-real" "" GPUS "${CMAKE_CUDA_ARCHITECTURES}")
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+  foreach(gpu ${GPUS})
+    set(ptx 75)
+    foreach(newer 80 90)
+      if(gpu GREATER_EQUAL newer)
+        set(ptx ${newer})
+      endif()
+    endforeach()
+    list(APPEND CUDA_CODE --generate-code=arch=compute_${ptx},code=[sm_${gpu}])
+  endforeach()
 endif()
 enable_language(CUDA)
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that newer ones have it
