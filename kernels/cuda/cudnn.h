@@ -25,9 +25,9 @@ using Activation = struct ActivationStruct*;
 
 enum class Status : int {
   kSuccess = 0,
-  kNotSupported = 3000,  // and the 999 behind it
   kNoHostMemory = 4003,
   kNoDeviceMemory = 4004,
+  kExecutionFailed = 5000,  // and all behind it
 };
 enum class DataType : int { kFloat = 0, kBFloat16 = 9 };
 enum class Format : int { kNhwc = 1 };  // of filters: output channel, line, column, input channel

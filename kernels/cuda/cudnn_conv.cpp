@@ -16,11 +16,13 @@ cudnn::DataType TypeOf(DType type) {
   return type == DType::kBF16 ? cudnn::DataType::kBFloat16 : cudnn::DataType::kFloat;
 }
 
+// Whether a convolution can be made, before it is: throws only what is no answer to that, no memory and what
+// went wrong on the GPU.
 bool IsSupported(const Cudnn& cudnn, cudnn::Status status, const char* what) {
-  const int number = static_cast<int>(status), first = static_cast<int>(cudnn::Status::kNotSupported);
-  if (number >= first && number < first + 1000) return false;
-  cudnn.Check(status, what);
-  return true;
+  const bool failed = status >= cudnn::Status::kExecutionFailed;
+  if (failed || status == cudnn::Status::kNoHostMemory || status == cudnn::Status::kNoDeviceMemory)
+    cudnn.Check(status, what);
+  return status == cudnn::Status::kSuccess;
 }
 
 // What a convolution of 3 × 3 must be, all f32.
@@ -142,23 +144,30 @@ Status CudnnConvolutions::Try(DType type) {
   };
   const Tensor weight = numbers({shape.out_channels, shape.in_channels, 3, 3}, 7);
   const Tensor bias = numbers({shape.out_channels}, 5), x = numbers(shape.in(), 3);
-  const Tensor residual = numbers(shape.out(), 4);
+  const Tensor residual = numbers(shape.out(), 4), zeros = Tensor::Zeros(DType::kF32, shape.out());
   const auto conv = Pack(shape, weight.view(), bias.view());
   if (conv == nullptr) return Failure(name() + " has no convolution of " + NameOf(type));
 
   const auto in = Brought(memory_, x.view(), type, "trying cuDNN");
   const auto out = Brought(memory_, residual.view(), type, "trying cuDNN");
   const CudaBuffer workspace(memory_, conv->workspace_bytes, "trying cuDNN");
-  cudnn_->Check(Forward(handle_, *conv, in->data(), out->data(), workspace.data(), out->data()),
-                "a convolution");
-  Tensor got(type, shape.out());
-  cuda::Check(cudaMemcpyAsync(got.data(), out->data(), got.bytes(), cudaMemcpyDeviceToHost, stream_.get()),
-              "a download");
-  cuda::Check(cudaStreamSynchronize(stream_.get()), "a convolution of cuDNN");
-  const Tensor wanted = Convolved(shape, x, weight, bias, residual);
-  for (int64_t i = 0; i < shape.out().elements(); i++) {
-    if (ElementAt(got.view(), i) != wanted.as<float>()[i])
-      return Failure(name() + " computes a wrong convolution of " + NameOf(type));
+  // With what is in `out` added, and without a look at it: then it is NaN.
+  for (const bool adds : {true, false}) {
+    if (!adds) {
+      cuda::Check(cudaMemsetAsync(out->data(), 0xFF, out->bytes(), stream_.get()), "trying cuDNN");
+    }
+    cudnn_->Check(
+        Forward(handle_, *conv, in->data(), adds ? out->data() : nullptr, workspace.data(), out->data()),
+        "a convolution");
+    Tensor got(type, shape.out());
+    cuda::Check(cudaMemcpyAsync(got.data(), out->data(), got.bytes(), cudaMemcpyDeviceToHost, stream_.get()),
+                "a download");
+    cuda::Check(cudaStreamSynchronize(stream_.get()), "a convolution of cuDNN");
+    const Tensor wanted = Convolved(shape, x, weight, bias, adds ? residual : zeros);
+    for (int64_t i = 0; i < shape.out().elements(); i++) {
+      if (ElementAt(got.view(), i) != wanted.as<float>()[i])
+        return Failure(name() + " computes a wrong convolution of " + NameOf(type));
+    }
   }
   return {};
 }

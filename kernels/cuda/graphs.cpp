@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <tuple>
 
 #include "kernels/cuda/queue.h"
@@ -9,36 +10,27 @@
 namespace bifrons::cuda {
 namespace {
 
-// Captures what a stream is given; who fails meanwhile leaves the stream as it was.
-class Capture {
- public:
-  explicit Capture(cudaStream_t stream) : stream_(stream) {
-    Check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "a graph of the step");
+// What `give` gives to the stream, as a graph; none where that fails, as it may through no fault of ours:
+// whoever waits for the whole device, from any thread, ends all captures. The stream is as it was.
+cudaGraphExec_t Captured(cudaStream_t stream, const std::function<void()>& give) {
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t exec = nullptr;
+  if (cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal) == cudaSuccess) {
+    bool given = true;
+    try {
+      give();
+    } catch (const std::exception&) {  // which giving it without a graph will tell, if it was not the graph's
+      given = false;
+    }
+    if (cudaStreamEndCapture(stream, &graph) == cudaSuccess && given &&
+        cudaGraphInstantiate(&exec, graph, 0) != cudaSuccess) {
+      exec = nullptr;
+    }
+    if (graph != nullptr) cudaGraphDestroy(graph);
   }
-  ~Capture() {
-    if (!ended_) End();
-    if (graph_ != nullptr) cudaGraphDestroy(graph_);
-  }
-  Capture(const Capture&) = delete;
-  Capture& operator=(const Capture&) = delete;
-
-  cudaGraphExec_t Instantiate() {
-    Check(End(), "a graph of the step");
-    cudaGraphExec_t exec = nullptr;
-    Check(cudaGraphInstantiate(&exec, graph_, 0), "a graph of the step");
-    return exec;
-  }
-
- private:
-  cudaError_t End() {
-    ended_ = true;
-    return cudaStreamEndCapture(stream_, &graph_);
-  }
-
-  const cudaStream_t stream_;
-  cudaGraph_t graph_ = nullptr;
-  bool ended_ = false;
-};
+  if (exec == nullptr) cudaGetLastError();  // else the next launch would be blamed for it
+  return exec;
+}
 
 auto Members(const KvTile& tile) { return std::tie(tile.first_row, tile.rows); }
 
@@ -47,7 +39,8 @@ auto Members(const KvTile& tile) { return std::tie(tile.first_row, tile.rows); }
 bool GraphKey::operator<(const GraphKey& other) const {
   const auto less = [](const KvTile& a, const KvTile& b) { return Members(a) < Members(b); };
   const auto rest = [](const GraphKey& key) {
-    return std::tie(key.addresses, key.spans, key.batch_bytes, key.page_positions, key.kv_type);
+    return std::tie(key.addresses, key.own_bytes, key.spans, key.batch_bytes, key.page_positions,
+                    key.kv_type);
   };
   if (rest(*this) != rest(other)) return rest(*this) < rest(other);
   return std::lexicographical_compare(tiles.begin(), tiles.end(), other.tiles.begin(), other.tiles.end(),
@@ -69,15 +62,13 @@ CudaRepetition::Graph* CudaRepetition::Find(const GraphKey& key) {
 }
 
 void CudaRepetition::Add(const GraphKey& key, Graph graph) {
-  if (graphs_.size() >= kMost) {
-    const auto oldest = std::min_element(graphs_.begin(), graphs_.end(), [](const auto& a, const auto& b) {
-      return a.second.used < b.second.used;
-    });
-    if (oldest->second.exec != nullptr) cudaGraphExecDestroy(oldest->second.exec);
-    graphs_.erase(oldest);
-  }
   graph.used = ++clock_;
-  graphs_.try_emplace(key, std::move(graph));
+  if (!graphs_.try_emplace(key, std::move(graph)).second || graphs_.size() <= kMost) return;
+  const auto oldest = std::min_element(graphs_.begin(), graphs_.end(), [](const auto& a, const auto& b) {
+    return a.second.used < b.second.used;
+  });
+  if (oldest->second.exec != nullptr) cudaGraphExecDestroy(oldest->second.exec);
+  graphs_.erase(oldest);
 }
 
 std::unique_ptr<Repetition> CudaQueue::MakeRepetition() { return std::make_unique<CudaRepetition>(); }
@@ -89,14 +80,17 @@ void CudaQueue::DoRepeat(Repetition& base, std::span<const View> views, const Kv
   const auto& batch = static_cast<const CudaKvBatch&>(kv_batch);
   const auto key = [&] {
     GraphKey now{.addresses = {},
+                 .own_bytes = {},
                  .tiles = batch.tiles(),
                  .spans = batch.last_position() / kSpan,
                  .batch_bytes = std::bit_ceil(batch.bytes().size()),
                  .page_positions = batch.pages().shape().page_positions,
                  .kv_type = batch.pages().shape().type};
     for (const View& view : views) now.addresses.push_back(Bytes(view));
-    for (const CudaBuffer* own : {scratch_.get(), counters_.get()})
+    for (const CudaBuffer* own : {scratch_.get(), counters_.get()}) {
       now.addresses.push_back(own == nullptr ? nullptr : own->data());
+      now.own_bytes.push_back(own == nullptr ? 0 : own->bytes());
+    }
     return now;
   };
   auto& repetition = static_cast<CudaRepetition&>(base);
@@ -110,10 +104,10 @@ void CudaQueue::DoRepeat(Repetition& base, std::span<const View> views, const Kv
   CudaRepetition::Graph& graph = *found;
   if (graph.exec == nullptr) {
     const CudaKvBatch::Elsewhere moved(batch, graph.batch->data());
-    Capture capture(stream());
-    give();
-    graph.exec = capture.Instantiate();
+    const auto alone = memory_.HoldStreams();
+    graph.exec = Captured(stream(), give);
   }
+  if (graph.exec == nullptr) return give();
   Check(cudaMemcpyAsync(graph.batch->data(), batch.data(), batch.bytes().size(), cudaMemcpyDeviceToDevice,
                         stream()),
         "a batch");

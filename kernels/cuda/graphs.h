@@ -13,6 +13,7 @@ namespace bifrons::cuda {
 /// All that a kept graph has in it, beside weights: graphs of equal keys do the same.
 struct GraphKey {
   std::vector<const uint8_t*> addresses;  // of views and of the queue's own memory
+  std::vector<size_t> own_bytes;          // of that
   std::vector<KvTile> tiles;              // of the batch, which decide launches
   int64_t spans = 0;                      // of positions, which decide grids
   size_t batch_bytes = 0;                 // room for the batch's places

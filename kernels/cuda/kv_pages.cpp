@@ -15,6 +15,7 @@ CudaKvPages::CudaKvPages(DeviceMemory& memory, const KvShape& shape)
                          RowBytes(shape)),
       memory_(memory) {
   BIFRONS_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16);
+  BIFRONS_CHECK(shape.page_positions % 32 == 0);  // a warp's positions stand in one page
 }
 
 void CudaKvPages::Grow(int64_t pages) {

@@ -28,12 +28,16 @@ cudaEvent_t NewEvent() {
   return event;
 }
 
-// What the pool has taken from the driver it keeps, instead of giving it back whenever somebody waits.
-void KeepPooled(int device) {
+cudaMemPool_t PoolOf(int device) {
   cudaMemPool_t pool = nullptr;
   Check(cudaDeviceGetDefaultMemPool(&pool, device), "the memory pool");
+  return pool;
+}
+
+// What the pool has taken from the driver it keeps, instead of giving it back whenever somebody waits.
+void KeepPooled(int device) {
   uint64_t all = ~uint64_t{0};
-  Check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all), "the memory pool");
+  Check(cudaMemPoolSetAttribute(PoolOf(device), cudaMemPoolAttrReleaseThreshold, &all), "the memory pool");
 }
 
 }  // namespace
@@ -91,6 +95,7 @@ uint8_t* DeviceMemory::Take(size_t bytes, const char* what_for) {
 
 // Destructors end here, so nothing is thrown; what fails here fails where the queue is waited for too.
 void DeviceMemory::GiveBack(uint8_t* block) {
+  cudaSetDevice(device_);  // of whatever thread this is
   const std::lock_guard lock(mutex_);
   for (const QueueStream& queue : queues_) {
     cudaEventRecord(queue.given, queue.stream);
@@ -119,7 +124,12 @@ size_t DeviceMemory::FreeBytes() const {
   MakeCurrent();
   size_t free = 0, total = 0;
   Check(cudaMemGetInfo(&free, &total), "the device's memory");
-  return free;
+  // What the pool keeps for the next who asks is as good as free.
+  uint64_t reserved = 0, used = 0;
+  const cudaMemPool_t pool = PoolOf(device_);
+  Check(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved), "the memory pool");
+  Check(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used), "the memory pool");
+  return free + static_cast<size_t>(reserved - std::min(reserved, used));
 }
 
 cudaStream_t DeviceMemory::MakeStream() {

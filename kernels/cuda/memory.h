@@ -45,6 +45,9 @@ class DeviceMemory {
   uint8_t* Take(size_t bytes, const char* what_for);
   /// Frees a block once all that queues were given so far is done.
   void GiveBack(uint8_t* block);
+  /// As long as it is held, nobody's blocks come back and no stream is made or ends: a queue's stream is left
+  /// alone by other threads.
+  std::unique_lock<std::mutex> HoldStreams() { return std::unique_lock(mutex_); }
   /// Host memory to a block; `from` may go away afterwards, and all streams see the numbers.
   void Bring(const void* from, size_t bytes, uint8_t* to);
   /// Bytes for other work, of all that the GPU has.

@@ -113,7 +113,10 @@ void CudaQueue::DoConvolve(const Conv2d& conv, View in, View residual, View out)
   const cudaStream_t own = stream();
   const auto* of_cudnn = dynamic_cast<const CudnnConv*>(&conv);
   if (of_cudnn == nullptr) return cuda::Convolve(own, conv, in, residual, out);
-  if (cudnn_ == nullptr) cudnn_ = std::make_unique<CudnnHandle>(of_cudnn->cudnn, own);
+  if (cudnn_ == nullptr) {
+    const auto alone = memory_.HoldStreams();  // the library may wait for the whole device meanwhile
+    cudnn_ = std::make_unique<CudnnHandle>(of_cudnn->cudnn, own);
+  }
   cuda::Convolve(*cudnn_, *of_cudnn, in, residual, out, ScratchBytes(of_cudnn->workspace_bytes));
 }
 
@@ -150,7 +153,8 @@ void CudaQueue::DoUnfoldPatches(View picture, int64_t patch, View rows) {
 void CudaQueue::DoNearestCodeword(View z, View codebook, View squares, View codes) {
   if (z.rows() == 0) return;
   const size_t shared = static_cast<size_t>(z.width()) * kCodewordRows * sizeof(float);
-  if (shared > kSharedWithoutAsking) AllowShared(NearestCodewordKernel, shared);
+  constexpr size_t kOwn = 1024;  // the kernel's, at most
+  if (shared > kSharedWithoutAsking - kOwn) AllowShared(NearestCodewordKernel, shared);
   Launch(NearestCodewordKernel, Blocks(z.rows(), kCodewordRows), kCodewordThreads, shared, stream(),
          At<float>(z), z.rows(), z.width(), At<float>(codebook), codebook.width(), At<float>(squares),
          At<int32_t>(codes));

@@ -1,8 +1,10 @@
 // A decoder layer's ops as they are given for every token: how many kernels they are, and that what a queue
 // keeps of them does what giving them again would do.
 #include <array>
+#include <atomic>
 #include <catch2/catch.hpp>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "kernels/cuda/device.h"
@@ -172,6 +174,24 @@ TEST_CASE("what is kept of a step's ops does what giving them does") {
       kept.GrowScratch(64);
       step(1), step(1), step(0);
     }
+  }
+  cuda_emulator::Set({});
+}
+
+TEST_CASE("a step is done where its ops cannot be captured, and beside threads that free memory") {
+  for (const bool spoils : {true, false}) {
+    cuda_emulator::Set({.spoils_captures = spoils});
+    const auto device = cuda::MakeCudaDevice(0);
+    Layer kept(*device, DType::kBF16, 2), told(*device, DType::kBF16, 2);
+    std::atomic<bool> done = false;
+    std::thread other([&] {
+      while (!done) device->NewTensor(DType::kF32, {64});
+    });
+    for (int64_t position = 10; position < 30; position++)
+      CHECK((kept.Step(position, true) == told.Step(position, false)));
+    done = true;
+    other.join();
+    CHECK(kept.given == (spoils ? 1 + 2 * 19 : 2));
   }
   cuda_emulator::Set({});
 }

@@ -27,9 +27,10 @@ struct Settings {
   size_t memory_bytes = size_t{8} << 30;  // of the device
   /// What every call says that needs a device: cudaSuccess, cudaErrorNoDevice or cudaErrorInsufficientDriver.
   cudaError_t driver = cudaSuccess;
-  int driver_version = 13000;  // 0: there is no driver
-  int capability = 80;         // of the device
-  bool counts_bytes = false;   // TouchedBytes grows; kernels run slower
+  int driver_version = 13000;    // 0: there is no driver
+  int capability = 80;           // of the device
+  bool counts_bytes = false;     // TouchedBytes grows; kernels run slower
+  bool spoils_captures = false;  // as another thread's calls may
 };
 
 /// From now on; memory that is in use stays.

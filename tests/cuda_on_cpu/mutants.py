@@ -83,6 +83,7 @@ MUTANTS = [
      "    const CudaKvBatch::Elsewhere moved(batch, graph.batch->data());\n", "", "graphs"),
     ("a graph kept for more positions than its grid has", "graphs.cpp",
      ".spans = batch.last_position() / kSpan,", ".spans = 0,", "graphs"),
+    ("a capture that other threads' streams get into", "graphs.cpp", "    const auto alone = memory_.HoldStreams();\n", "", "graphs"),
     ("a graph kept for other buffers", "graphs.cpp",
      "    for (const View& view : views) now.addresses.push_back(Bytes(view));\n", "", "graphs"),
     ("a graph kept for other scratch", "graphs.cpp", "own == nullptr ? nullptr : own->data()", "nullptr", "graphs"),

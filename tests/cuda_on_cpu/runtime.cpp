@@ -207,6 +207,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
       return "invalid device ordinal";
+    case cudaErrorStreamCaptureInvalidated:
+      return "operation failed due to a previous error during capture";
     case cudaErrorNotReady:
       return "device not ready";
   }
@@ -362,6 +364,18 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
   Require(pool == reinterpret_cast<cudaMemPool_t>(&state.arena) &&
               attribute == cudaMemPoolAttrReleaseThreshold && value != nullptr,
           "cudaMemPoolSetAttribute", "another pool or attribute");
+  return cudaSuccess;
+}
+
+// The emulator's pool keeps nothing.
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  NEEDS_A_DRIVER();
+  Require(
+      pool == reinterpret_cast<cudaMemPool_t>(&state.arena) &&
+          (attribute == cudaMemPoolAttrReservedMemCurrent || attribute == cudaMemPoolAttrUsedMemCurrent) &&
+          value != nullptr,
+      "cudaMemPoolGetAttribute", "another pool or attribute");
+  *static_cast<uint64_t*>(value) = state.arena.taken();
   return cudaSuccess;
 }
 

@@ -96,7 +96,10 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   NEEDS_A_DRIVER();
   *graph = state.streams.EndCapture(stream);
-  return cudaSuccess;
+  if (!state.settings.spoils_captures) return cudaSuccess;
+  state.streams.Destroy(*graph);
+  *graph = nullptr;
+  return Failed(cudaErrorStreamCaptureInvalidated);
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags) {

@@ -1,0 +1,1 @@
+// A part of the library beside libcudnn.so.9, of which only that it is there counts.
