@@ -76,7 +76,7 @@ using Owned = std::unique_ptr<std::remove_pointer_t<T>, Status (*)(T)>;
 class Cudnn {
  public:
   /// Where the system's loader finds `file`: in $LD_LIBRARY_PATH, the system's folders. Errors: kUsage where
-  /// it cannot be loaded, kFailure where it is another version or lacks a call.
+  /// it cannot be loaded, kFailure where it is another version, or lacks a part of its own or a call.
   static Result<std::unique_ptr<const Cudnn>> Load(const char* file);
 
   /// "cuDNN 9.19.0"

@@ -3,6 +3,7 @@
 #include <array>
 #include <catch2/catch.hpp>
 #include <cstdlib>
+#include <filesystem>
 
 #include "kernels/cuda/cudnn_conv.h"
 #include "kernels/cuda/device.h"
@@ -115,6 +116,9 @@ TEST_CASE("what cuDNN has not stays our own") {
 
 TEST_CASE("a library that cannot be used is refused with one line") {
   cuda::DeviceMemory memory(0);
+  const std::string alone = std::string(CUDNN_WHOLE) + ".alone/libcudnn.so.9";
+  std::filesystem::create_directories(std::filesystem::path(alone).parent_path());
+  std::filesystem::copy_file(CUDNN_WHOLE, alone, std::filesystem::copy_options::overwrite_existing);
   struct Case {
     const char *file, *fault;
     ErrorKind kind;
@@ -123,6 +127,7 @@ TEST_CASE("a library that cannot be used is refused with one line") {
   for (const Case& c :
        {Case{"libcudnn-of-nobody.so.9", "", ErrorKind::kUsage,
              "cuDNN cannot be loaded: libcudnn-of-nobody.so.9"},
+        Case{alone.c_str(), "", ErrorKind::kFailure, "is there without its parts: "},
         Case{CUDNN_INCOMPLETE, "", ErrorKind::kFailure, "lacks cudnnSetConvolutionMathType"},
         Case{CUDNN_WHOLE, "version", ErrorKind::kFailure, "is number 8907, and this build knows 9xxxx"},
         Case{CUDNN_WHOLE, "wrong", ErrorKind::kFailure, "cuDNN 9.19.0 computes a wrong convolution of f32"},
