@@ -121,14 +121,18 @@ Result<std::unique_ptr<CudnnConvolutions>> CudnnConvolutions::Open(DeviceMemory&
   return Guarded([&]() -> Result<std::unique_ptr<CudnnConvolutions>> {
     memory.MakeCurrent();
     std::unique_ptr<CudnnConvolutions> opened(new CudnnConvolutions(memory, has_bf16, std::move(cudnn)));
-    BIFRONS_RETURN_IF_ERROR(opened->Try(DType::kF32));
-    if (has_bf16) BIFRONS_RETURN_IF_ERROR(opened->Try(DType::kBF16));
+    BIFRONS_TRY(opened->has_f32_, opened->Try(DType::kF32));
+    if (has_bf16) {
+      BIFRONS_TRY(opened->has_bf16_, opened->Try(DType::kBF16));
+    }
+    if (!opened->has_f32_ && !opened->has_bf16_)
+      return Failure(opened->name() + " has no convolution of f32" + (has_bf16 ? " or bf16" : ""));
     return Result<std::unique_ptr<CudnnConvolutions>>(std::move(opened));
   });
 }
 
 // Whole numbers so small that every type holds all sums: whatever the order, there is one result.
-Status CudnnConvolutions::Try(DType type) {
+Result<bool> CudnnConvolutions::Try(DType type) {
   const ConvShape shape{.in_channels = 16,
                         .out_channels = 24,
                         .height = 5,
@@ -146,7 +150,7 @@ Status CudnnConvolutions::Try(DType type) {
   const Tensor bias = numbers({shape.out_channels}, 5), x = numbers(shape.in(), 3);
   const Tensor residual = numbers(shape.out(), 4), zeros = Tensor::Zeros(DType::kF32, shape.out());
   const auto conv = Pack(shape, weight.view(), bias.view());
-  if (conv == nullptr) return Failure(name() + " has no convolution of " + NameOf(type));
+  if (conv == nullptr) return false;
 
   const auto in = Brought(memory_, x.view(), type, "trying cuDNN");
   const auto out = Brought(memory_, residual.view(), type, "trying cuDNN");
@@ -169,7 +173,7 @@ Status CudnnConvolutions::Try(DType type) {
         return Failure(name() + " computes a wrong convolution of " + NameOf(type));
     }
   }
-  return {};
+  return true;
 }
 
 std::unique_ptr<CudnnConv> CudnnConvolutions::Pack(const ConvShape& shape, TensorView weight,
@@ -177,6 +181,7 @@ std::unique_ptr<CudnnConv> CudnnConvolutions::Pack(const ConvShape& shape, Tenso
   // It pads a map on opposite sides alike, and gives what has the input's type.
   if (shape.stride != 1 || shape.type != shape.output_type) return nullptr;
   // Its weights and biases have the maps' type, and ours are never rounded.
+  if (shape.type == DType::kF32 && !has_f32_) return nullptr;
   if (shape.type == DType::kBF16 && !(has_bf16_ && Bf16Holds(weight) && (bias.empty() || Bf16Holds(bias))))
     return nullptr;
   // It counts numbers in int.

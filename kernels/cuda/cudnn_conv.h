@@ -36,14 +36,16 @@ struct CudnnConv : Conv2d {
 class CudnnConvolutions {
  public:
   /// Loads `file` and tries it on a small convolution of each type; `has_bf16`: whether the GPU's tensor
-  /// cores have that. Errors: Cudnn::Load's, and kFailure where a call fails or a number is wrong.
+  /// cores have that. Errors: Cudnn::Load's, and kFailure where a call fails, a number is wrong, or it has
+  /// convolutions of neither type.
   static Result<std::unique_ptr<CudnnConvolutions>> Open(DeviceMemory& memory, bool has_bf16,
                                                          const char* file = kCudnnFile);
 
   /// "cuDNN 9.19.0"
   const std::string& name() const { return cudnn_->name(); }
-  /// Device::PackConv, or nothing where the library has no such convolution: of a map that is halved, of bf16
-  /// to f32, with weights that bf16 does not hold, and where it says so. Throws std::bad_alloc.
+  /// Device::PackConv, or nothing where the library has no such convolution: of a type or a shape; of a map
+  /// that is halved, of bf16 to f32, with weights that bf16 does not hold, and where it says so. Throws
+  /// std::bad_alloc.
   std::unique_ptr<CudnnConv> Pack(const ConvShape& shape, TensorView weight, TensorView bias);
 
  private:
@@ -53,11 +55,12 @@ class CudnnConvolutions {
         cudnn_(std::move(cudnn)),
         stream_(memory),
         handle_(*cudnn_, stream_.get()) {}
-  Status Try(DType type);
+  /// Whether the library has convolutions of this type, all that are tried being right.
+  Result<bool> Try(DType type);
   bool Works(CudnnConv& conv);
 
   DeviceMemory& memory_;
-  const bool has_bf16_;
+  bool has_f32_ = true, has_bf16_;
   const std::unique_ptr<const Cudnn> cudnn_;
   // For trying what is packed.
   std::mutex mutex_;

@@ -109,6 +109,13 @@ TEST_CASE("what cuDNN has not stays our own") {
     const Fault fault("greedy");
     CHECK_FALSE(packs(*cudnn, f32, kF32, kF32));
   }
+  {
+    const Fault fault("bf16");
+    const auto other = std::move(*CudnnConvolutions::Open(memory, true, CUDNN_WHOLE));
+    CHECK_FALSE(packs(*other, f32, kF32, kF32));
+    CHECK(packs(*other, bf16, kBF16, kBF16));
+    CHECK_FALSE(CudnnConvolutions::Open(memory, false, CUDNN_WHOLE).ok());
+  }
   const auto old = std::move(*CudnnConvolutions::Open(memory, false, CUDNN_WHOLE));
   CHECK(packs(*old, f32, kF32, kF32));
   CHECK_FALSE(packs(*old, bf16, kBF16, kBF16));

@@ -2,9 +2,9 @@
 // documents them, done by plain loops with sums in f32. What is documented as wrong, or is otherwise than we
 // use it, ends the process with a line. Calls are given to their stream, like kernels.
 //
-// $CUDNN_STANDIN makes it worse: "version" (it is 8.9.7), "wrong" (numbers are), "greedy" (it asks for a
-// workspace that nobody has), "later" (convolutions fail with every handle but the first), or "cudnn… N":
-// from that call's N-th time on (from 1) it fails.
+// $CUDNN_STANDIN makes it worse: "version" (it is 8.9.7), "wrong" (numbers are), "bf16" (it has no f32),
+// "greedy" (it asks for a workspace that nobody has), "later" (convolutions fail with every handle but the
+// first), or "cudnn… N": from that call's N-th time on (from 1) it fails.
 //
 // Built twice: the second lacks cudnnSetConvolutionMathType.
 #include <cuda_runtime.h>
@@ -88,6 +88,7 @@ bool Can(const char* call, const Tensor& x, const Tensor& w, const Convolution& 
           "an output of another size");
   Require(w.type == x.type, call, "weights of another type");
   Require(convolution.math == (x.type == kBFloat16 ? kTensorOp : kFma), call, "other arithmetic");
+  if (Fault() == "bf16" && x.type == kFloat) return false;
   return y.type == x.type && (x.type == kFloat || (x.c % 8 == 0 && y.c % 8 == 0));
 }
 
