@@ -284,21 +284,18 @@ struct ProcessQueue final : Queue {
     return Record();
   }
   void DoCopy(View a, View b) override { Give<&Queue::Copy>(a, b); }
-  void DoCopyRows(View a, std::span<const int32_t> rows, View b) override {
-    Give<&Queue::CopyRows>(a, rows, b);
-  }
+  void DoCopyRows(View a, std::span<const int32_t> r, View b) override { Give<&Queue::CopyRows>(a, r, b); }
   void DoFill(View to, float value) override { Give<&Queue::Fill>(to, value); }
   void DoMultiply(const Linear& w, View x, RowClass c, Epilogue e, View y) override {
     Give<&Queue::Multiply>(w, x, c, e, y);
   }
-  void DoMultiplyNormed(const Linear& w, View x, View norm, float eps, RowClass c, Epilogue e,
-                        View y) override {
-    Give<&Queue::MultiplyNormed>(w, x, norm, eps, c, e, y);
+  void DoMultiplyNormed(const Linear& w, View x, View n, float eps, RowClass c, Epilogue e, View y) override {
+    Give<&Queue::MultiplyNormed>(w, x, n, eps, c, e, y);
   }
   void DoLookUp(const Table& t, View ids, View y) override { Give<&Queue::LookUp>(t, ids, y); }
   void DoRmsNorm(View x, View w, float eps, View y) override { Give<&Queue::RmsNorm>(x, w, eps, y); }
-  void DoLayerNorm(View x, View w, View b, float eps, View y) override {
-    Give<&Queue::LayerNorm>(x, w, b, eps, y);
+  void DoLayerNorm(View x, View w, View b, float e, View y) override {
+    Give<&Queue::LayerNorm>(x, w, b, e, y);
   }
   void DoStoreKv(View k, View v, const KvBatch& b, int64_t l) override { Give<&Queue::StoreKv>(k, v, b, l); }
   void DoRopeStoreKv(View q, View k, View v, const KvBatch& b, View cos, View sin, int64_t l) override {
@@ -318,9 +315,7 @@ struct ProcessQueue final : Queue {
     Give<&Queue::GroupNorm>(in, gamma, beta, groups, eps, silu, out);
   }
   void DoUpsample2x(View in, View out) override { Give<&Queue::Upsample2x>(in, out); }
-  void DoUnfoldPatches(View in, int64_t patch, View out) override {
-    Give<&Queue::UnfoldPatches>(in, patch, out);
-  }
+  void DoUnfoldPatches(View a, int64_t n, View b) override { Give<&Queue::UnfoldPatches>(a, n, b); }
   void DoNearestCodeword(View z, View c, View s, View codes) override {
     Give<&Queue::NearestCodeword>(z, c, s, codes);
   }
