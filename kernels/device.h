@@ -41,8 +41,8 @@ class Device {
   /// Multiply-accumulates per second of a loop that never leaves the registers, with the instructions that
   /// products of `compute` (f32, bf16) use.
   virtual double MeasureMacRate(DType compute) = 0;
-  /// What makes convolutions in place of kernels of its own, where UseCudnn has said so: "cuDNN 9.19.0"; else
-  /// "".
+  /// What makes convolutions in place of kernels of its own, where UseCudnn has said so and it had some of
+  /// those that were packed, if any were: "cuDNN 9.19.0"; else "".
   virtual std::string convolution_library() const { return {}; }
 
   // ---- memory and weights ---------------------------------------------------------------------------

@@ -210,6 +210,11 @@ TEST_CASE("what is not drawn on a GPU has no cuDNN") {
     CHECK(drawn.err.empty());
     CHECK_THAT(Parameters(folder / "cpu.png"), !Catch::Contains("Convolutions"));
   }
+  // Nor a GPU's instruction set.
+  CHECK(Draw(folder / "gpu.png", {"--device", "cuda"}).exit_code == 0);
+  CHECK(RunProgram({"generate", "--model", kTinyModel, "--from", folder / "gpu.png", "--device", "cpu", "-q",
+                    "-o", folder / "moved.png"})
+            .exit_code == 0);
   // auto as the device asks for a GPU then.
   ::setenv("CUDA_EMULATOR_DRIVER", "100", 1);
   const ProgramResult refused = Draw(folder / "no.png", {"--device", "auto", "--conv", "cudnn"});

@@ -1,6 +1,7 @@
 #include "kernels/cuda/device.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -61,7 +62,11 @@ class CudaDevice final : public Device {
   }
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
     if (cudnn_ != nullptr) {
-      if (auto conv = cudnn_->Pack(shape, weight, bias)) return conv;
+      if (auto conv = cudnn_->Pack(shape, weight, bias)) {
+        makes_some_ = true, made_none_ = false;
+        return conv;
+      }
+      made_none_ = !makes_some_;
     }
     return cuda::PackConv(memory_, has_tiles_, shape, weight, bias);
   }
@@ -69,7 +74,9 @@ class CudaDevice final : public Device {
     BIFRONS_TRY(cudnn_, CudnnConvolutions::Open(memory_, has_tiles_));
     return {};
   }
-  std::string convolution_library() const override { return cudnn_ == nullptr ? "" : cudnn_->name(); }
+  std::string convolution_library() const override {
+    return cudnn_ == nullptr || made_none_ ? "" : cudnn_->name();
+  }
   std::unique_ptr<Table> PackTable(TensorView rows) override {
     memory_.MakeCurrent();
     auto table = std::make_unique<CudaTable>(rows.bytes());
@@ -96,6 +103,8 @@ class CudaDevice final : public Device {
   DeviceMemory memory_;
   const bool has_tiles_;  // tensor cores for bf16
   std::unique_ptr<CudnnConvolutions> cudnn_;
+  // Whether the library makes convolutions that were packed, and whether it had none of them.
+  std::atomic<bool> makes_some_ = false, made_none_ = false;
 };
 
 template <class Launches>

@@ -65,7 +65,8 @@ Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   if (job.load.convolutions == Convolutions::kAuto && settings.backend == "cuda" &&
       job.load.device.starts_with(settings.backend))
     job.load.convolutions = settings.convolutions.empty() ? Convolutions::kOwn : Convolutions::kCudnn;
-  if (job.load.device == "cpu" && job.load.isa.empty()) job.load.isa = settings.isa;
+  if (job.load.device == "cpu" && settings.backend == "cpu" && job.load.isa.empty())
+    job.load.isa = settings.isa;
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
   if (job.load.chat_template == "auto") job.load.chat_template = settings.chat_template;

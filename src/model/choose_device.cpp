@@ -13,7 +13,9 @@ Status ChooseConvolutions(const LoadOptions& options, Device& device) {
   const bool may = options.convolutions == Convolutions::kAuto && has_some && device.backend() == "cuda";
   if (!asked && !may) return {};
   const Status used = device.UseCudnn();
-  if (used.ok() || asked) return used;
+  if (used.ok()) return used;
+  if (asked && device.backend() != "cuda") return used;
+  if (asked) return Error{used.error().kind, used.error().message + "; --conv own does without cuDNN"};
   const char* const why = used.error().message.c_str();
   if (used.error().kind != ErrorKind::kUsage) {
     std::fprintf(stderr, "bifrons: warning: convolutions without cuDNN: %s\n", why);

@@ -121,6 +121,22 @@ TEST_CASE("what cuDNN has not stays our own") {
   CHECK_FALSE(packs(*old, bf16, kBF16, kBF16));
 }
 
+TEST_CASE("a library that makes none of the convolutions is not named") {
+  cuda_emulator::Set({.capability = 75});
+  {
+    const auto device = CudnnDevice();
+    ConvShape shape{.in_channels = 8, .out_channels = 8, .height = 4, .width = 4, .kernel = 1};
+    const Numbers weight = Normals(DType::kBF16, {8, 8, 1, 1}, 1);
+    shape.type = shape.output_type = DType::kBF16;
+    const auto own = device->PackConv(shape, weight.view(), {});
+    CHECK(device->convolution_library().empty());
+    shape.type = shape.output_type = DType::kF32;
+    const auto other = device->PackConv(shape, weight.view(), {});
+    CHECK(device->convolution_library() == "cuDNN 9.19.0");
+  }
+  cuda_emulator::Set({});
+}
+
 TEST_CASE("a library that cannot be used is refused with one line") {
   cuda::DeviceMemory memory(0);
   const std::string alone = std::string(CUDNN_WHOLE) + ".alone/libcudnn.so.9";
