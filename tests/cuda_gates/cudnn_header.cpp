@@ -55,7 +55,7 @@ constexpr bool IsSame(Ours ours, Theirs theirs) {
   return static_cast<int>(ours) == static_cast<int>(theirs);
 }
 static_assert(IsSame(Status::kSuccess, CUDNN_STATUS_SUCCESS));
-static_assert(IsSame(Status::kNotSupported, CUDNN_STATUS_NOT_SUPPORTED));
+static_assert(IsSame(Status::kExecutionFailed, CUDNN_STATUS_EXECUTION_FAILED));
 static_assert(IsSame(Status::kNoHostMemory, CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED));
 static_assert(IsSame(Status::kNoDeviceMemory, CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED));
 static_assert(IsSame(DataType::kFloat, CUDNN_DATA_FLOAT));
