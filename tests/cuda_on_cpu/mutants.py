@@ -86,7 +86,7 @@ MUTANTS = [
     ("a capture that other threads' streams get into", "graphs.cpp", "    const auto alone = memory_.HoldStreams();\n", "", "graphs"),
     ("a graph kept for other buffers", "graphs.cpp",
      "    for (const View& view : views) now.addresses.push_back(Bytes(view));\n", "", "graphs"),
-    ("a graph kept for other scratch", "graphs.cpp", "own == nullptr ? nullptr : own->data()", "nullptr", "graphs"),
+    ("a graph kept for other scratch", "graphs.cpp", "{scratch_.get(), counters_.get()}", "{counters_.get()}", "graphs"),
     ("a word of a convolution's weights in another's place", "conv_tiles.cuh",
      "row + term % kConvTileTerms / 8 * 2", "row * 2 + term % kConvTileTerms / 8", "bf16 stored bf16"),
     ("a tap of a convolution shifted by a pixel", "conv_patches.cuh",
