@@ -16,23 +16,24 @@ std::string NameOfVersion(size_t number) {
          std::to_string(number % 100);
 }
 
+// Why the loader has just not loaded a file.
+std::string LoaderError(const char* file) {
+  const char* const why = dlerror();
+  return why != nullptr ? why : file;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<const Cudnn>> Cudnn::Load(const char* file) {
   // It is never closed: what it has told the driver and the C library to call when the process ends is in it.
   void* const library = dlopen(file, RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) {
-    const char* const why = dlerror();
-    return UsageError(std::string("cuDNN cannot be loaded: ") + (why != nullptr ? why : file));
-  }
+  if (library == nullptr) return UsageError("cuDNN cannot be loaded: " + LoaderError(file));
   // What its calls would load by themselves, to end the process where there is none.
   const std::string path = file;
   const std::string folder = path.substr(0, path.rfind('/') + 1);
   for (const char* part : {"libcudnn_graph.so.9", "libcudnn_ops.so.9", "libcudnn_cnn.so.9"}) {
-    if (dlopen((folder + part).c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr) {
-      const char* const why = dlerror();
-      return Failure(path + " is there without its parts: " + (why != nullptr ? why : part));
-    }
+    if (dlopen((folder + part).c_str(), RTLD_NOW | RTLD_LOCAL) == nullptr)
+      return Failure(path + " is there without its parts: " + LoaderError(part));
   }
   std::unique_ptr<Cudnn> cudnn(new Cudnn);
   BIFRONS_RETURN_IF_ERROR(cudnn->Resolve(library, file));

@@ -62,11 +62,10 @@ class CudaDevice final : public Device {
   }
   std::unique_ptr<Conv2d> PackConv(const ConvShape& shape, TensorView weight, TensorView bias) override {
     if (cudnn_ != nullptr) {
-      if (auto conv = cudnn_->Pack(shape, weight, bias)) {
-        makes_some_ = true, made_none_ = false;
-        return conv;
-      }
-      made_none_ = !makes_some_;
+      auto conv = cudnn_->Pack(shape, weight, bias);
+      if (conv != nullptr) packs_by_cudnn_ = true;
+      has_packed_ = true;
+      if (conv != nullptr) return conv;
     }
     return cuda::PackConv(memory_, has_tiles_, shape, weight, bias);
   }
@@ -75,7 +74,7 @@ class CudaDevice final : public Device {
     return {};
   }
   std::string convolution_library() const override {
-    return cudnn_ == nullptr || made_none_ ? "" : cudnn_->name();
+    return cudnn_ == nullptr || (has_packed_ && !packs_by_cudnn_) ? "" : cudnn_->name();
   }
   std::unique_ptr<Table> PackTable(TensorView rows) override {
     memory_.MakeCurrent();
@@ -103,8 +102,8 @@ class CudaDevice final : public Device {
   DeviceMemory memory_;
   const bool has_tiles_;  // tensor cores for bf16
   std::unique_ptr<CudnnConvolutions> cudnn_;
-  // Whether the library makes convolutions that were packed, and whether it had none of them.
-  std::atomic<bool> makes_some_ = false, made_none_ = false;
+  // Whether convolutions were packed since there is the library, and whether it makes some of them.
+  std::atomic<bool> has_packed_ = false, packs_by_cudnn_ = false;
 };
 
 template <class Launches>

@@ -7,6 +7,7 @@
 #include "kernels/host/kv_pages.h"
 
 namespace bifrons::host {
+
 std::unique_ptr<KvBatch> HostQueue::MakeBatch(KvPages& pages, std::span<const KvSpan> spans) {
   return std::make_unique<HostKvBatch>(static_cast<HostKvPages&>(pages), spans);
 }

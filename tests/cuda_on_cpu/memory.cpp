@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <utility>
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
@@ -83,9 +84,8 @@ void Arena::BeginTouching() {
 
 uint64_t Arena::EndTouching() {
   sigaction(SIGSEGV, &handled_before, nullptr);
-  touching_bytes = 0;
-  if (mprotect(begin_, (used_ + kPage - 1) / kPage * kPage, PROT_NONE) != 0)
-    Die("the device's memory cannot be closed");
+  open_ = std::exchange(touching_bytes, 0);  // some of it
+  Close();
   return touched_pages * kPage;
 }
 
