@@ -124,7 +124,8 @@ class Queue {
   /// RowClass::kPrefill x and y may be in own layout: what one Multiply wrote another reads, of as many rows
   /// and the same compute; with compute bf16 such numbers may have been rounded to bf16 already.
   void Multiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y);
-  /// Multiply of RmsNorm(x, norm, eps), which stands nowhere; x in plain rows.
+  /// Multiply of RmsNorm(x, norm, eps), which stands nowhere; x in plain rows. With compute bf16 numbers may
+  /// be rounded to it before their row is scaled, which then is done to the sums.
   void MultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
                       Epilogue epilogue, View y);
   /// y[r, :] = table[ids[r], :] as f32 or bf16 numbers; ids i32 [rows] or [rows, 1]. A negative id is taken

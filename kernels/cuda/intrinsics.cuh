@@ -31,6 +31,19 @@ __device__ __forceinline__ void MultiplyTile(float (&sums)[4], uint4 a, uint2 b)
 #endif
 }
 
+/// 16 bytes that nobody will ask for again, in this order among other such loads and products of tiles.
+__device__ __forceinline__ uint4 LoadOnce(const uint4* p) {
+#ifdef __CUDACC__
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p));
+  return v;
+#else
+  return *p;
+#endif
+}
+
 /// Two numbers rounded to bf16, as PackBf16 does; of a NaN some NaN.
 __device__ __forceinline__ uint32_t RoundPair(float low, float high) {
 #if !defined(__CUDACC__)

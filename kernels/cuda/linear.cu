@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/decode_tiles.cuh"
 #include "kernels/cuda/products.cuh"
 #include "kernels/cuda/tile_products.cuh"
 
@@ -93,13 +94,43 @@ void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x
   }
 }
 
-template <int kRowTiles, int kPairs>
-void MultiplyFewRows(cudaStream_t stream, const TileProduct& product, const View& x) {
-  const dim3 blocks(Blocks(product.results.out / (2 * kTileSide), kPairs),
-                    Blocks(x.rows(), kTileRows * kRowTiles));
-  const bool x_aligned = Aligned16(x) && Aligned16(product.norm.weight);
-  Launch(DecodeTiles<kRowTiles, kPairs>, blocks, kDecodeTileThreads, 0, stream, product, At<float>(x),
-         x_aligned);
+// Numbers that DecodeTiles reads by 16 bytes: where those of a view cannot be read so, as no model has them,
+// a copy that can.
+bool IsDirect(const View& x, const RowNorm& norm) {
+  return Aligned16(Bytes(x)) && (!norm.exists() || norm.aligned);
+}
+const float* Copied(cudaStream_t stream, const float* from, int64_t count, float* to) {
+  Check(
+      cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(float), cudaMemcpyDeviceToDevice, stream),
+      "rows of a product");
+  return to;
+}
+
+template <class Block, bool kNormed>
+void MultiplyInBlocks(cudaStream_t stream, const TileProduct& product, const float* x) {
+  const dim3 blocks(Blocks(product.tiles(), Block::kTiles), Blocks(product.results.rows, Block::kRows));
+  Launch(DecodeTiles<Block, kNormed>, blocks, kDecodeTileThreads, 0, stream, product, x);
+}
+
+// There have to be blocks for all of the GPU, so those of narrow matrices are of few columns. Those of wide
+// ones are of more the more rows there are, since every block reads the rows.
+void MultiplyFewRows(cudaStream_t stream, const TileProduct& product, const float* x) {
+  constexpr int64_t kNarrow = 264, kMiddling = 528;  // tiles: 2 or 4 for each of 132 multiprocessors
+  const int64_t tiles = product.tiles(), rows = product.results.rows;
+  if (product.norm.exists()) {
+    if (rows <= kTileRows) return MultiplyInBlocks<DecodeBlock<1, 2, 4>, true>(stream, product, x);
+    if (rows <= 2 * kTileRows) return MultiplyInBlocks<DecodeBlock<2, 2, 3>, true>(stream, product, x);
+    if (tiles <= kMiddling) return MultiplyInBlocks<DecodeBlock<4, 2, 2>, true>(stream, product, x);
+    return MultiplyInBlocks<DecodeBlock<4, 4, 1>, true>(stream, product, x);
+  }
+  if (tiles <= kNarrow && !product.results.is_gated()) {
+    if (rows <= kTileRows) return MultiplyInBlocks<DecodeBlock<1, 1, 8>, false>(stream, product, x);
+    if (rows <= 2 * kTileRows) return MultiplyInBlocks<DecodeBlock<2, 1, 4>, false>(stream, product, x);
+    return MultiplyInBlocks<DecodeBlock<4, 1, 3>, false>(stream, product, x);
+  }
+  if (rows <= kTileRows) return MultiplyInBlocks<DecodeBlock<1, 2, 4>, false>(stream, product, x);
+  if (rows <= 2 * kTileRows) return MultiplyInBlocks<DecodeBlock<2, 2, 3>, false>(stream, product, x);
+  MultiplyInBlocks<DecodeBlock<4, 4, 1>, false>(stream, product, x);
 }
 
 // Numbers of a row of bf16 for PrefillTiles.
@@ -110,23 +141,25 @@ int64_t StageStride(const CudaLinear& linear) {
 
 void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
                    RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y) {
-  const TileProduct product{.weights = reinterpret_cast<const uint4*>(linear.numbers->data()),
-                            .depth = linear.stride / kTileSide,
-                            .in = linear.in,
-                            .norm = norm,
-                            .results = ResultsOf(linear, x.rows(), epilogue, y)};
+  TileProduct product{.weights = reinterpret_cast<const uint4*>(linear.numbers->data()),
+                      .depth = linear.in / kTileSide,
+                      .in = linear.in,
+                      .norm = norm,
+                      .results = ResultsOf(linear, x.rows(), epilogue, y)};
   if (row_class == RowClass::kPrefill) {
     const int64_t stride = StageStride(linear);
     Launch(RoundRows, Blocks(x.rows() * stride / 2, kRepackThreads), kRepackThreads, 0, stream, At<float>(x),
            x.rows(), linear.in, stride, reinterpret_cast<uint32_t*>(scratch));
     const dim3 blocks(Blocks(x.rows(), kPrefillRows), Blocks(linear.out / (2 * kTileSide), kPrefillPairs));
     Launch(PrefillTiles, blocks, kPrefillTileThreads, 0, stream, product, scratch, stride);
-  } else if (x.rows() <= kTileRows) {
-    MultiplyFewRows<1, 1>(stream, product, x);
-  } else if (x.rows() <= 2 * kTileRows) {
-    MultiplyFewRows<2, 2>(stream, product, x);
+  } else if (IsDirect(x, norm)) {
+    MultiplyFewRows(stream, product, At<float>(x));
   } else {
-    MultiplyFewRows<4, 2>(stream, product, x);
+    auto* room = reinterpret_cast<float*>(scratch);
+    const float* rows = Copied(stream, At<float>(x), x.shape.elements(), room);
+    if (norm.exists())
+      product.norm.weight = Copied(stream, norm.weight, linear.in, room + x.shape.elements());
+    MultiplyFewRows(stream, product, rows);
   }
 }
 
@@ -147,9 +180,8 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
     if (part.dtype != linear->stored) linear->stored = DType::kF32;
   }
   linear->is_tiles = has_tiles && compute == DType::kBF16 && linear->stored == DType::kBF16 && whole_tiles &&
-                     linear->out % (2 * kTileSide) == 0;
-  const int64_t unit = linear->is_tiles ? kTileSide : 8;
-  linear->stride = (linear->in + unit - 1) / unit * unit;
+                     linear->out % (2 * kTileSide) == 0 && linear->in % kTileSide == 0;
+  linear->stride = (linear->in + 7) / 8 * 8;
   const size_t row_bytes = static_cast<size_t>(linear->stride) * BytesOf(linear->stored, 1);
   linear->bytes = static_cast<size_t>(linear->out) * row_bytes;
   linear->numbers = std::make_unique<CudaBuffer>(memory, linear->bytes, "weights");
@@ -169,8 +201,10 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
   return linear;
 }
 
-int64_t MultiplyScratch(const CudaLinear& linear, int64_t rows, RowClass row_class) {
-  return linear.is_tiles && row_class == RowClass::kPrefill ? rows * StageStride(linear) : 0;
+int64_t MultiplyScratch(const CudaLinear& linear, const View& x, const RowNorm& norm, RowClass row_class) {
+  if (!linear.is_tiles) return 0;
+  if (row_class == RowClass::kPrefill) return x.rows() * StageStride(linear);
+  return IsDirect(x, norm) ? 0 : (x.shape.elements() + linear.in) * 2;
 }
 
 void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,

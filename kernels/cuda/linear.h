@@ -12,7 +12,7 @@ namespace bifrons::cuda {
 
 /// Rows [out, in] of one type, each in `stride` numbers: a multiple of 8, zeros beyond `in`. Parts of unequal
 /// types are f32, which holds all of their numbers. Or tiles for tensor cores (tile_products.cuh): of bf16
-/// that computes in bf16, where the GPU has them, and `out` is a multiple of 32.
+/// that computes in bf16, where the GPU has them, `out` is a multiple of 32 and `in` of 16.
 struct CudaLinear : Linear {
   DType stored = DType::kF32;
   int64_t stride = 0;
@@ -26,7 +26,7 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
                                    TensorView bias, DType compute);
 
 /// Numbers of bf16 that Multiply needs for itself.
-int64_t MultiplyScratch(const CudaLinear& linear, int64_t rows, RowClass row_class);
+int64_t MultiplyScratch(const CudaLinear& linear, const View& x, const RowNorm& norm, RowClass row_class);
 /// Queue::Multiply, of contiguous rows x and y, and MultiplyNormed of RowClass::kDecode.
 void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
               RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y);

@@ -37,17 +37,20 @@ RowNorm NormOf(const View& weight, float eps) {
 
 void CudaQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
   const auto& linear = static_cast<const CudaLinear&>(weight);
-  const int64_t room = MultiplyScratch(linear, x.rows(), row_class);
-  cuda::Multiply(stream(), linear, x, {}, row_class, epilogue, room > 0 ? Scratch<BF16>(room) : nullptr, y);
+  auto* scratch = Scratch<BF16>(MultiplyScratch(linear, x, {}, row_class));
+  cuda::Multiply(stream(), linear, x, {}, row_class, epilogue, scratch, y);
 }
 
 // Few rows are normed by every block that multiplies them, which costs less than a launch; many once.
 void CudaQueue::DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
                                  Epilogue epilogue, View y) {
   const auto& linear = static_cast<const CudaLinear&>(weight);
-  if (row_class == RowClass::kDecode)
-    return cuda::Multiply(stream(), linear, x, NormOf(norm, eps), row_class, epilogue, nullptr, y);
-  const int64_t rounded = (MultiplyScratch(linear, x.rows(), row_class) + 7) / 8 * 8;
+  const RowNorm row_norm = NormOf(norm, eps);
+  const int64_t room = MultiplyScratch(linear, x, row_norm, row_class);
+  if (row_class == RowClass::kDecode) {
+    return cuda::Multiply(stream(), linear, x, row_norm, row_class, epilogue, Scratch<BF16>(room), y);
+  }
+  const int64_t rounded = (room + 7) / 8 * 8;
   auto* scratch = Scratch<BF16>(rounded + 2 * x.shape.elements());
   const View normed{.buffer = scratch_.get(),
                     .offset = BytesOf(DType::kBF16, rounded),

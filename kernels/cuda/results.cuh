@@ -12,7 +12,7 @@ struct Results {
   Epilogue epilogue;
   float* y;  // [rows, width]
 
-  __device__ __forceinline__ bool is_gated() const { return epilogue == Epilogue::kSiluMul; }
+  __host__ __device__ bool is_gated() const { return epilogue == Epilogue::kSiluMul; }
   /// Of y: of kSiluMul half of `out`, the gates.
   __device__ __forceinline__ int64_t width() const { return is_gated() ? out / 2 : out; }
   /// Writes a column of a row, if there are such. `gated` is of use for kSiluMul alone: the sum of row

@@ -12,7 +12,7 @@ struct RowNorm {
   bool aligned = false;           // weight to 16 bytes
   float eps = 0;
 
-  __device__ __forceinline__ bool exists() const { return weight != nullptr; }
+  __host__ __device__ bool exists() const { return weight != nullptr; }
 
   /// What a row's numbers are multiplied by before the weight, to all lanes of the warp that asks: each adds
   /// up four in every 4 · kWarp.
@@ -26,7 +26,11 @@ struct RowNorm {
       squares += v.z * v.z;
       squares += v.w * v.w;
     }
-    return 1.0f / sqrtf(WarpSum(squares) / static_cast<float>(width) + eps);
+    return ScaleOf(WarpSum(squares), width);
+  }
+  /// The same of the sum of a row's squares.
+  __device__ __forceinline__ float ScaleOf(float squares, int64_t width) const {
+    return 1.0f / sqrtf(squares / static_cast<float>(width) + eps);
   }
   /// Four numbers of a row from `i` on; zeros stay zeros.
   __device__ __forceinline__ float4 Of4(float4 v, int64_t i, int64_t width, float scale) const {

@@ -12,9 +12,10 @@ namespace bifrons::cuda {
 /// Side of a tile of the matrix, and rows of x that one product of tiles takes.
 constexpr int kTileSide = 16, kTileRows = 8;
 
-/// A matrix as tiles [out / 16, depth, 32 lanes] of 16 × 16 numbers, of which a lane's eight stand together
-/// (MultiplyTile's a), zeros beyond `in`; out is a multiple of 32, so that gates and what they gate are whole
-/// tiles.
+/// A matrix as tiles [out / 16, depth, 32 lanes] of 16 × 16 numbers, of which a lane's eight stand together:
+/// MultiplyTile's a, of which lane l has numbers 4 · (l % 4) … + 3 of rows l / 4 and l / 4 + 8. So x's share
+/// of a lane, b, is four neighbours, too; a product of tiles does not mind which of its numbers is which. out
+/// is a multiple of 32, so that gates and what they gate are whole tiles.
 struct TileProduct {
   const uint4* weights;
   int64_t depth;  // tiles of a row
@@ -25,7 +26,12 @@ struct TileProduct {
   __device__ __forceinline__ const uint4* Tile(int64_t number) const {
     return weights + number * depth * kWarp + threadIdx.x % kWarp;
   }
-  /// Tiles come in pairs: neighbours or, of kSiluMul, gates and what they gate.
+  __host__ __device__ int64_t tiles() const { return results.out / kTileSide; }
+  /// In turn come neighbours or, of kSiluMul, gates and what they gate.
+  __device__ __forceinline__ int64_t TileInTurn(int64_t turn) const {
+    return results.is_gated() ? turn / 2 + turn % 2 * (tiles() / 2) : turn;
+  }
+  /// The same in pairs.
   __device__ __forceinline__ int64_t pairs() const { return results.out / (2 * kTileSide); }
   __device__ __forceinline__ int64_t TileOfPair(int64_t pair, int which) const {
     return results.is_gated() ? pair + which * pairs() : 2 * pair + which;
@@ -42,119 +48,24 @@ __global__ void __launch_bounds__(kRepackThreads)
   const int64_t i = int64_t{blockIdx.x} * kRepackThreads + threadIdx.x;
   const int64_t tile = i / kWarp, lane = i % kWarp;
   if (tile >= out / kTileSide * depth) return;
-  const int64_t row = tile / depth * kTileSide + lane / 4, first = tile % depth * kTileSide + lane % 4 * 2;
+  const int64_t row = tile / depth * kTileSide + lane / 4, first = tile % depth * kTileSide + lane % 4 * 4;
   const auto two = [&](int64_t r, int64_t k) {
     const BF16* at = rows + r * in + k;
-    return (k < in ? uint32_t{at[0].bits} : 0u) | (k + 1 < in ? uint32_t{at[1].bits} << 16 : 0u);
+    return uint32_t{at[0].bits} | uint32_t{at[1].bits} << 16;
   };
-  tiles[i] = make_uint4(two(row, first), two(row + 8, first), two(row, first + 8), two(row + 8, first + 8));
+  tiles[i] = make_uint4(two(row, first), two(row + 8, first), two(row, first + 2), two(row + 8, first + 2));
 }
 
-/// to [rows, stride] = bf16 of x [rows, in], zeros beyond. A thread for each two of to's numbers.
+/// to [rows, stride] = bf16 of x [rows, in], zeros beyond, each 16 in the order in which a tile has them:
+/// 0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6 … A thread for each two of to's numbers.
 __global__ void __launch_bounds__(kRepackThreads)
     RoundRows(const float* x, int64_t rows, int64_t in, int64_t stride, uint32_t* to) {
   const int64_t i = int64_t{blockIdx.x} * kRepackThreads + threadIdx.x;
   if (i >= rows * stride / 2) return;
-  const int64_t row = 2 * i / stride, k = 2 * i % stride;
+  const int64_t row = 2 * i / stride, pair = i % 8;
+  const int64_t k = 2 * i % stride - 2 * pair + pair % 4 * 4 + pair / 4 * 2;
   const float* at = x + row * in + k;
   to[i] = RoundPair(k < in ? at[0] : 0.0f, k + 1 < in ? at[1] : 0.0f);
-}
-
-// ---- few rows ---------------------------------------------------------------------------------------------
-// The warps of a block share its tiles' depth, tile by tile in turns; their sums are added up in the end, in
-// order. x is read where it stands, by every block: it is small.
-
-constexpr int kDecodeTileThreads = 256;
-
-/// A block for every kPairs pairs of tiles (x) and every 8 · kRowTiles rows (y). `x_aligned`: every row of x
-/// to 16 bytes, and norm's weight.
-template <int kRowTiles, int kPairs>
-__global__ void __launch_bounds__(kDecodeTileThreads, 2)
-    DecodeTiles(const __grid_constant__ TileProduct p, const float* x, bool x_aligned) {
-  constexpr int kWarps = kDecodeTileThreads / kWarp, kTiles = 2 * kPairs, kRows = kTileRows * kRowTiles;
-  constexpr int kColumns = 2 * kTileSide, kStride = kRows + 1;  // a column's neighbours in other banks
-  SHARED_ARRAY(float, shares, kWarps* kColumns* kStride);       // [warp][column][row] of a pair
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  const int group = lane / 4, two = lane % 4 * 2;
-  const int64_t first_pair = int64_t{blockIdx.x} * kPairs, first_row = int64_t{blockIdx.y} * kRows;
-  const uint4* tiles[kTiles];
-#pragma unroll
-  for (int j = 0; j < kTiles; j++) {  // pairs beyond the last are made and not written
-    tiles[j] = p.Tile(p.TileOfPair(min(first_pair + j / 2, p.pairs() - 1), j % 2));
-  }
-  float scales[kRowTiles] = {};  // of the norm, of this lane's rows
-  if (p.norm.exists()) {
-    SHARED_ARRAY(float, row_scales, kRows);
-    for (int r = warp; r < kRows; r += kWarps) {
-      const int64_t row = min(first_row + r, p.results.rows - 1);
-      const float scale = p.norm.Scale(x + row * p.in, p.in, x_aligned);
-      if (lane == 0) row_scales[r] = scale;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int r = 0; r < kRowTiles; r++) scales[r] = row_scales[r * kTileRows + group];
-  }
-  // Two numbers of a row.
-  const auto load2 = [&](const float* at, int64_t k) {
-    if (x_aligned) return *reinterpret_cast<const float2*>(at + k);
-    return make_float2(at[k], k + 1 < p.in ? at[k + 1] : 0.0f);
-  };
-  // Two of this lane's row, normed and rounded.
-  const auto operand = [&](int row_tile, int64_t k) {
-    const int64_t row = first_row + row_tile * kTileRows + group;
-    if (row >= p.results.rows || k >= p.in) return 0u;
-    float2 v = load2(x + row * p.in, k);
-    if (p.norm.exists()) {
-      const float2 w = load2(p.norm.weight, k);
-      v = make_float2(v.x * scales[row_tile] * w.x, v.y * scales[row_tile] * w.y);
-    }
-    return RoundPair(v.x, v.y);
-  };
-  float sums[kTiles][kRowTiles][4] = {};
-  [[maybe_unused]] constexpr int kAtOnce = 4 / kRowTiles;  // steps, as the registers allow
-#pragma unroll kAtOnce
-  for (int64_t step = warp; step < p.depth; step += kWarps) {
-    uint4 a[kTiles];
-#pragma unroll
-    for (int j = 0; j < kTiles; j++) a[j] = LoadUint4(tiles[j] + step * kWarp);
-#pragma unroll
-    for (int r = 0; r < kRowTiles; r++) {
-      const int64_t k = step * kTileSide + two;
-      const uint2 b = make_uint2(operand(r, k), operand(r, k + 8));
-#pragma unroll
-      for (int j = 0; j < kTiles; j++) MultiplyTile(sums[j][r], a[j], b);
-    }
-  }
-#pragma unroll
-  for (int pair = 0; pair < kPairs; pair++) {
-    if (pair > 0) __syncthreads();  // the last pair's have been read
-#pragma unroll
-    for (int j = 0; j < 2; j++) {
-#pragma unroll
-      for (int r = 0; r < kRowTiles; r++) {
-        float* to = shares + (warp * kColumns + j * kTileSide + group) * kStride + r * kTileRows + two;
-        const float(&sum)[4] = sums[2 * pair + j][r];
-        to[0] = sum[0], to[1] = sum[1];
-        to[8 * kStride] = sum[2], to[8 * kStride + 1] = sum[3];
-      }
-    }
-    __syncthreads();
-    const int64_t number = first_pair + pair;
-    if (number >= p.pairs()) continue;
-    const int columns = p.results.is_gated() ? kTileSide : kColumns;
-    for (int i = threadIdx.x; i < kRows * kColumns; i += kDecodeTileThreads) {
-      const int column = i % kColumns, row = i / kColumns;
-      if (column >= columns) continue;
-      float sum = 0, gated = 0;
-#pragma unroll
-      for (int w = 0; w < kWarps; w++) {
-        const float* share = shares + (w * kColumns + column) * kStride + row;
-        sum += share[0];
-        if (p.results.is_gated()) gated += share[kTileSide * kStride];
-      }
-      p.results.Finish(first_row + row, number * columns + column, sum, gated);
-    }
-  }
 }
 
 // ---- many rows --------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ void AddMultiplyCases(Cases& cases) {
   constexpr struct {
     int64_t out, in;
   } kShapes[] = {{1, 1},    {7, 5},    {31, 33},  {32, 16},   {33, 31}, {65, 127}, {96, 64},
-                 {97, 130}, {64, 257}, {130, 96}, {160, 384}, {64, 48}, {96, 112}, {160, 176}};
+                 {97, 130}, {64, 257}, {130, 96}, {192, 384}, {64, 48}, {96, 112}, {160, 176}};
   const std::vector<int64_t> rows{1, 2, 3, 12, 13, 16, 17, 31, 32, 33, 64, 65, 97, 130};
   constexpr DType kF32 = DType::kF32, kBF16 = DType::kBF16, kF16 = DType::kF16;
   const std::vector<DType> stored[] = {{kF32, kF32}, {kBF16, kBF16}, {kF16, kF16}};
@@ -130,6 +130,13 @@ void AddMultiplyCases(Cases& cases) {
   }
   add({kBF16}, 96, 64, false);
   add({kF32}, 66, 35, false);
+  // Deep, and wide enough for every way in which a device may deal columns to its blocks.
+  for (const auto& [out, in] : {std::pair{96, 1040}, {4256, 48}}) {
+    for (const Epilogue epilogue : kEpilogues) {
+      cases.push_back(std::make_unique<MultiplyCase>(std::vector{kBF16}, out, in, kBF16, RowClass::kDecode,
+                                                     epilogue, std::vector<int64_t>{1, 9, 33}));
+    }
+  }
 
   // Janus-Pro 1B and 7B: q, k and v; attention's output; gates and what they gate; down; the image head.
   constexpr struct {
