@@ -63,7 +63,9 @@ struct Queries {
 /// One result of a row that sees `spans` spans, of their shares: number `at` of its head.
 __device__ __forceinline__ float Merge(const Shares& shares, int64_t first, int64_t spans, int64_t at) {
   float largest = -INFINITY, sum = 0, total = 0;
+#pragma unroll 4
   for (int64_t span = 0; span < spans; span++) largest = fmaxf(largest, shares.weights[first + span].x);
+#pragma unroll 4
   for (int64_t span = 0; span < spans; span++) {
     const float2 weight = shares.weights[first + span];
     const float factor = Exp(weight.x - largest);
@@ -77,7 +79,7 @@ __device__ __forceinline__ float Merge(const Shares& shares, int64_t first, int6
 /// more spans than anybody sees. Products are of numbers rounded to Compute; tiles have at most kRows rows,
 /// of one sequence. A position's numbers are read by kLanes lanes, 16 bytes each, or part by part.
 template <class Q, class Source, class Compute, int kRows, int kLanes>
-__global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
+__global__ void __launch_bounds__(kSpan, kRows == 1 ? 3 : 4)
     AttendSpans(const Queries<Q> q, const Source source, int64_t first_tile, const Shares shares, Q* y) {
   using T = typename Source::Number;
   constexpr int kWarps = kSpan / kWarp, kPer = kPerVector<T>, kPart = kLanes * kPer;
@@ -123,13 +125,15 @@ __global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
       for (float& each : numbers) each = RoundTo<Compute>(each);
     }
   };
-  uint4 vectors[kAtOnce];
+  uint4 key_vectors[kAtOnce], value_vectors[kAtOnce];
+  // Of one row values come along with keys; of several, while scores become weights.
+  if constexpr (kRows == 1) bring(keys, 0, 0, key_vectors), bring(values, 0, 0, value_vectors);
 
   // Scores: a lane's share of every position, then their sum.
   for (int first = 0; first < dim; first += kPart) {
 #pragma unroll 1
     for (int i = 0; i < kLanes; i += kAtOnce) {
-      bring(keys, first, i, vectors);
+      if (kRows > 1 || first > 0) bring(keys, first, i, key_vectors);
       for (int row = 0; row < (kRows == 1 ? 1 : tile.rows); row++) {
         const Q* from = q.data + (tile.first_row + row) * q.stride + head * dim + first + number;
         float query[kPer];
@@ -140,7 +144,7 @@ __global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
 #pragma unroll
         for (int j = 0; j < kAtOnce; j++) {
           float key[kPer];
-          widen(vectors[j], key);
+          widen(key_vectors[j], key);
           scores[j] = 0;
 #pragma unroll
           for (int c = 0; c < kPer; c++) scores[j] = fmaf(query[c], key[c], scores[j]);
@@ -152,8 +156,7 @@ __global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
       }
     }
   }
-  // Values are under way while scores become weights.
-  bring(values, 0, 0, vectors);
+  if constexpr (kRows > 1) bring(values, 0, 0, value_vectors);
   __syncthreads();
 
   // Weights: a warp for each row. Positions that a row does not see have none.
@@ -188,12 +191,12 @@ __global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
     float sums[kRows][kPer] = {};
 #pragma unroll 1
     for (int i = 0; i < kLanes; i += kAtOnce) {
-      if (first + i > 0) bring(values, first, i, vectors);
+      if (first + i > 0) bring(values, first, i, value_vectors);
 #pragma unroll
       for (int j = 0; j < kAtOnce; j++) {
         const int position = own + i + j;
         float value[kPer];
-        widen(vectors[j], value);
+        widen(value_vectors[j], value);
 #pragma unroll
         for (int row = 0; row < kRows; row++) {
           // Not weight 0: what a later row may see can be NaN.
