@@ -18,14 +18,23 @@ struct RowNorm {
   /// up four in every 4 · kWarp.
   __device__ __forceinline__ float Scale(const float* row, int64_t width, bool row_aligned) const {
     float squares = 0;
-#pragma unroll 4
-    for (int64_t i = 4 * (threadIdx.x % kWarp); i < width; i += 4 * kWarp) {
-      const float4 v = LoadUpTo4(row + i, width - i, row_aligned);
+    const auto add = [&squares](float4 v) {
       squares += v.x * v.x;
       squares += v.y * v.y;
       squares += v.z * v.z;
       squares += v.w * v.w;
+    };
+    int64_t i = 4 * (threadIdx.x % kWarp);
+    // Nothing is asked between these loads, so that they are under way together.
+    constexpr int kAtOnce = 8;
+    for (; row_aligned && i + (kAtOnce - 1) * 4 * kWarp + 4 <= width; i += kAtOnce * 4 * kWarp) {
+      float4 v[kAtOnce];
+#pragma unroll
+      for (int j = 0; j < kAtOnce; j++) v[j] = LoadFloat4(row + i + j * 4 * kWarp);
+#pragma unroll
+      for (int j = 0; j < kAtOnce; j++) add(v[j]);
     }
+    for (; i < width; i += 4 * kWarp) add(LoadUpTo4(row + i, width - i, row_aligned));
     return ScaleOf(WarpSum(squares), width);
   }
   /// The same of the sum of a row's squares.
