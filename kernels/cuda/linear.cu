@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "kernels/cuda/decode_tiles.cuh"
+#include "kernels/cuda/prefill_tiles.cuh"
 #include "kernels/cuda/products.cuh"
-#include "kernels/cuda/tile_products.cuh"
 
 namespace bifrons::cuda {
 namespace {
@@ -133,10 +133,46 @@ void MultiplyFewRows(cudaStream_t stream, const TileProduct& product, const floa
   MultiplyInBlocks<DecodeBlock<4, 4, 1>, false>(stream, product, x);
 }
 
-// Numbers of a row of bf16 for PrefillTiles.
-int64_t StageStride(const CudaLinear& linear) {
-  constexpr int64_t kStage = kStageDepth * kTileSide;
-  return (linear.in + kStage - 1) / kStage * kStage;
+template <class Block>
+int64_t BlocksOf(const TileProduct& product) {
+  return int64_t{Blocks(product.results.rows, Block::kRows)} *
+         Blocks(product.results.out / (2 * kTileSide), Block::kPairs);
+}
+
+template <class Block>
+void MultiplyInBlocks(cudaStream_t stream, const TileProduct& product, const uint4* x) {
+  const dim3 blocks(Blocks(product.results.rows, Block::kRows),
+                    Blocks(product.results.out / (2 * kTileSide), Block::kPairs));
+  Launch(PrefillTiles<Block>, blocks, Block::kThreads, Block::kShared, stream, product, x);
+}
+
+template <bool kAligned>
+void Round(cudaStream_t stream, const float* x, int64_t rows, int64_t in, uint4* to) {
+  const dim3 blocks(Blocks(in / kTileSide, kRoundThreads / kWarp), Blocks(rows, kRowsOfTiles));
+  Launch(RoundRows<kAligned>, blocks, kRoundThreads, 0, stream, x, rows, in, to);
+}
+
+// Large blocks read least, where there are enough of them for the multiprocessors of a large GPU. Whatever
+// the block, the sums are the same.
+void MultiplyManyRows(cudaStream_t stream, const TileProduct& product, const View& x, uint4* scratch) {
+  constexpr int64_t kEnough = 84;
+  (Aligned16(x) ? Round<true> : Round<false>)(stream, At<float>(x), x.rows(), product.in, scratch);
+  if (x.rows() > MediumPrefillBlock::kRows && BlocksOf<LargePrefillBlock>(product) >= kEnough) {
+    MultiplyInBlocks<LargePrefillBlock>(stream, product, scratch);
+  } else if (BlocksOf<MediumPrefillBlock>(product) >= kEnough) {
+    MultiplyInBlocks<MediumPrefillBlock>(stream, product, scratch);
+  } else if (BlocksOf<SmallPrefillBlock>(product) >= kEnough) {
+    MultiplyInBlocks<SmallPrefillBlock>(stream, product, scratch);
+  } else {
+    MultiplyInBlocks<ThinPrefillBlock>(stream, product, scratch);
+  }
+}
+
+void AllowBlocks() {
+  AllowShared(PrefillTiles<LargePrefillBlock>, LargePrefillBlock::kShared);
+  AllowShared(PrefillTiles<MediumPrefillBlock>, MediumPrefillBlock::kShared);
+  AllowShared(PrefillTiles<SmallPrefillBlock>, SmallPrefillBlock::kShared);
+  AllowShared(PrefillTiles<ThinPrefillBlock>, ThinPrefillBlock::kShared);
 }
 
 void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
@@ -147,11 +183,7 @@ void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x,
                       .norm = norm,
                       .results = ResultsOf(linear, x.rows(), epilogue, y)};
   if (row_class == RowClass::kPrefill) {
-    const int64_t stride = StageStride(linear);
-    Launch(RoundRows, Blocks(x.rows() * stride / 2, kRepackThreads), kRepackThreads, 0, stream, At<float>(x),
-           x.rows(), linear.in, stride, reinterpret_cast<uint32_t*>(scratch));
-    const dim3 blocks(Blocks(x.rows(), kPrefillRows), Blocks(linear.out / (2 * kTileSide), kPrefillPairs));
-    Launch(PrefillTiles, blocks, kPrefillTileThreads, 0, stream, product, scratch, stride);
+    MultiplyManyRows(stream, product, x, reinterpret_cast<uint4*>(scratch));
   } else if (IsDirect(x, norm)) {
     MultiplyFewRows(stream, product, At<float>(x));
   } else {
@@ -182,6 +214,7 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
   linear->is_tiles = has_tiles && compute == DType::kBF16 && linear->stored == DType::kBF16 && whole_tiles &&
                      linear->out % (2 * kTileSide) == 0 && linear->in % kTileSide == 0;
   linear->stride = (linear->in + 7) / 8 * 8;
+  if (linear->is_tiles) AllowBlocks();
   const size_t row_bytes = static_cast<size_t>(linear->stride) * BytesOf(linear->stored, 1);
   linear->bytes = static_cast<size_t>(linear->out) * row_bytes;
   linear->numbers = std::make_unique<CudaBuffer>(memory, linear->bytes, "weights");
@@ -203,7 +236,8 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
 
 int64_t MultiplyScratch(const CudaLinear& linear, const View& x, const RowNorm& norm, RowClass row_class) {
   if (!linear.is_tiles) return 0;
-  if (row_class == RowClass::kPrefill) return x.rows() * StageStride(linear);
+  if (row_class == RowClass::kPrefill)
+    return (x.rows() + kRowsOfTiles - 1) / kRowsOfTiles * kRowsOfTiles * linear.in;
   return IsDirect(x, norm) ? 0 : (x.shape.elements() + linear.in) * 2;
 }
 

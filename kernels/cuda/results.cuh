@@ -15,26 +15,32 @@ struct Results {
   __host__ __device__ bool is_gated() const { return epilogue == Epilogue::kSiluMul; }
   /// Of y: of kSiluMul half of `out`, the gates.
   __device__ __forceinline__ int64_t width() const { return is_gated() ? out / 2 : out; }
+  /// The bias of a column of the matrix, if there are any.
+  __device__ __forceinline__ float BiasOf(int64_t column) const {
+    return bias != nullptr && column < out ? bias[column] : 0.0f;
+  }
+  /// What comes of a sum with its bias; of kSiluMul `gated` is the one that it gates, of kAdd `old` what it
+  /// is added to.
+  __device__ __forceinline__ float Of(float product, float gated, float old) const {
+    switch (epilogue) {
+      case Epilogue::kNone:
+        return product;
+      case Epilogue::kAdd:
+        return old + product;
+      case Epilogue::kGelu:
+        return Gelu(product);
+      case Epilogue::kSiluMul:
+        return Silu(product) * gated;
+    }
+    return 0;
+  }
   /// Writes a column of a row, if there are such. `gated` is of use for kSiluMul alone: the sum of row
   /// width + column of the matrix.
   __device__ __forceinline__ void Finish(int64_t row, int64_t column, float sum, float gated) const {
     if (row >= rows || column >= width()) return;
     float* result = y + row * width() + column;
-    const float product = bias != nullptr ? sum + bias[column] : sum;
-    switch (epilogue) {
-      case Epilogue::kNone:
-        *result = product;
-        break;
-      case Epilogue::kAdd:
-        *result += product;
-        break;
-      case Epilogue::kGelu:
-        *result = Gelu(product);
-        break;
-      case Epilogue::kSiluMul:
-        *result = Silu(product) * (bias != nullptr ? gated + bias[width() + column] : gated);
-        break;
-    }
+    *result = Of(sum + BiasOf(column), gated + BiasOf(width() + column),
+                 epilogue == Epilogue::kAdd ? *result : 0.0f);
   }
 };
 

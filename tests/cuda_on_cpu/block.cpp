@@ -23,7 +23,7 @@ constinit thread_local const LanePlace* here = nullptr;
 namespace {
 
 constexpr size_t kGuard = 64;  // bytes before and behind every shared array
-constexpr size_t kSharedRoom = kMostSharedAllowed + (256 << 10);
+constexpr size_t kSharedRoom = kMostSharedAnywhere + (256 << 10);
 
 constinit thread_local Block* running = nullptr;
 
@@ -346,8 +346,7 @@ void* Block::SharedBytes(const void* site, size_t bytes) {
     if (array.site == site) return shared_ + array.at;
   }
   static_bytes_ += (bytes + 15) / 16 * 16;
-  const size_t most = grid_->more_shared ? kMostSharedAllowed : kMostShared;
-  if (static_bytes_ > kMostShared || static_bytes_ + grid_->dynamic_bytes > most)
+  if (static_bytes_ > kMostShared || static_bytes_ + grid_->dynamic_bytes > grid_->most_shared)
     DieHere("more shared memory than a block has");
   const size_t at = shared_used_, room = (bytes + 15) / 16 * 16;
   arrays_.push_back({site, at, bytes});

@@ -14,10 +14,12 @@
 namespace cuda_emulator {
 
 constexpr unsigned kLanes = 32;
-// Of a GPU of compute capability 7.5, the least that kernels are written for.
+// The least of what the GPUs have that kernels are written for.
 constexpr size_t kMostThreads = 1024;
-constexpr size_t kMostShared = 48 << 10;         // bytes of a block
-constexpr size_t kMostSharedAllowed = 64 << 10;  // with cudaFuncSetAttribute
+constexpr size_t kMostShared = 48 << 10;  // bytes of a block
+/// The same with cudaFuncSetAttribute: 7.5 has 64 KiB, 8.6, 8.9 and 12.0 have 99.
+constexpr size_t MostSharedAllowed(int capability) { return (capability < 80 ? 64 : 99) << 10; }
+constexpr size_t kMostSharedAnywhere = MostSharedAllowed(80);
 
 /// mma.sync.m16n8k16 of bf16: what the 32 lanes brought is multiplied, each one's sums are written.
 void MultiplyTile(const uint64_t* operands);
@@ -26,8 +28,8 @@ void MultiplyTile(const uint64_t* operands);
 struct Grid {
   dim3 blocks, threads;
   size_t dynamic_bytes = 0;
-  bool more_shared = false;  // the kernel was allowed more than kMostShared
-  const char* kernel = "";   // its name
+  size_t most_shared = kMostShared;  // that the kernel was allowed
+  const char* kernel = "";           // its name
   std::function<void()> thread;
   Order order = Order::kForward;
   uint64_t seed = 0;

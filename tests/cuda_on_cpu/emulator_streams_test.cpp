@@ -368,9 +368,13 @@ TEST_CASE("launches and copies that CUDA refuses end the process with a line") {
   CheckAborts(launch(1, 33, 0, stream), "a block that is no multiple of 32 threads");
   CheckAborts(launch(1, 32, (48 << 10) + 1, stream), "more shared memory than the kernel was allowed");
   CheckAborts(launch(1, 32, 0, nullptr), "the default stream is used");
-  AllowShared(Set, 64 << 10);
-  CHECK(DeathOf(launch(1, 32, 64 << 10, stream)).signal == 0);
-  CHECK_THROWS_WITH(AllowShared(Set, (64 << 10) + 1), "CUDA: a kernel's shared memory: invalid argument");
+  for (const auto& [capability, most] : {std::pair{75, 64 << 10}, {80, 99 << 10}}) {
+    cuda_emulator::Set({.capability = capability});
+    AllowShared(Set, most);
+    CHECK(DeathOf(launch(1, 32, most, stream)).signal == 0);
+    CHECK_THROWS_WITH(AllowShared(Set, most + 1), "CUDA: a kernel's shared memory: invalid argument");
+  }
+  cuda_emulator::Set({});
   float host[4] = {};
   CheckAborts([&] { cudaMemcpyAsync(numbers.data(), host, 16, cudaMemcpyDeviceToHost, stream); },
               "an address of the device's for one of the host's");

@@ -154,6 +154,7 @@ cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::ve
   const bool more = allowed != state.allowed_shared.end();
   Require(config.dynamicSmemBytes <= (more ? std::max(allowed->second, kMostShared) : kMostShared),
           call.c_str(), "more shared memory than the kernel was allowed");
+  const size_t most_shared = more ? MostSharedAllowed(state.settings.capability) : kMostShared;
   Used used;
   for (const Address& address : addresses) {
     if (address.value == nullptr) continue;
@@ -173,7 +174,7 @@ cudaError_t Launch(const cudaLaunchConfig_t& config, const void* kernel, std::ve
   Grid grid{.blocks = blocks,
             .threads = threads,
             .dynamic_bytes = config.dynamicSmemBytes,
-            .more_shared = more,
+            .most_shared = most_shared,
             .kernel = "",
             .thread = std::move(thread)};
   GiveWith(state, config.stream, "a launch", std::move(used),
@@ -249,7 +250,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::snprintf(properties->name, sizeof properties->name, "CUDA emulator");
   properties->totalGlobalMem = state.settings.memory_bytes;
   properties->sharedMemPerBlock = kMostShared;
-  properties->sharedMemPerBlockOptin = kMostSharedAllowed;
+  properties->sharedMemPerBlockOptin = MostSharedAllowed(state.settings.capability);
   properties->major = state.settings.capability / 10;
   properties->minor = state.settings.capability % 10;
   properties->multiProcessorCount = kMultiprocessors;
@@ -303,7 +304,7 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   NEEDS_A_DRIVER();
   Require(attribute == cudaFuncAttributeMaxDynamicSharedMemorySize, "cudaFuncSetAttribute",
           "another attribute");
-  if (value < 0 || static_cast<size_t>(value) > kMostSharedAllowed) return Failed(cudaErrorInvalidValue);
+  if (value < 0 || static_cast<size_t>(value) > MostSharedAllowed(state.settings.capability)) return Failed(cudaErrorInvalidValue);
   state.allowed_shared[kernel] = static_cast<size_t>(value);
   return cudaSuccess;
 }
