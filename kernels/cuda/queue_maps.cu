@@ -46,7 +46,7 @@ void LaunchGroupNorm(cudaStream_t stream, const GroupNormTask& task, const Scrat
   float* const scale = reinterpret_cast<float*>(moments + numbers);
   float* const shift = scale + tiling.channels;
   Launch(ChannelMomentsKernel<T, kCount>, grid, kNormThreads, 0, stream, tiling, At<T>(task.in), moments);
-  Launch(GroupScaleKernel, task.groups, kNormThreads, 0, stream, tiling, moments, tiles,
+  Launch(GroupScaleKernel, task.groups, kScaleThreads, 0, stream, tiling, moments, tiles,
          tiling.channels / task.groups, task.eps, At<float>(task.gamma), At<float>(task.beta), scale, shift);
   Launch(task.silu ? ScaleShiftKernel<T, kCount, true> : ScaleShiftKernel<T, kCount, false>, grid,
          kNormThreads, 0, stream, tiling, At<T>(task.in), scale, shift, At<T>(task.out));
