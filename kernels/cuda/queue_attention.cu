@@ -127,16 +127,30 @@ void AttendRows(const Workplace& work, const Tiling& tiling, const View& q, cons
   AttendTiles<Compute, RowKeys<T>::kTileRows, kManyLanes>(work, tiling, queries, source, At<T>(y));
 }
 
-template <class T>
+// Of heads of several parts, for all rows.
+int64_t ScoreVectors(const PackedHeads& packed) {
+  return packed.parts == 1 ? 0 : packed.heads * packed.tiles * packed.tiles * kScoreVectors;
+}
+
+template <class T, int kTerms>
 void AttendPacked(cudaStream_t stream, const FullAttention& attention, const View& q, const View& k,
-                  const View& v, float scale, const PackedHeads& packed, const View& y) {
-  BIFRONS_CHECK(packed.heads <= kMaxGridYz, "%lld heads", static_cast<long long>(packed.heads));
-  const auto tiles = static_cast<unsigned>(packed.tiles), heads = static_cast<unsigned>(packed.heads);
+                  const View& v, float scale, const PackedHeads& packed, float4* scores, const View& y) {
+  BIFRONS_CHECK(packed.heads * packed.parts <= kMaxGridYz, "%lld heads",
+                static_cast<long long>(packed.heads));
+  const auto tiles = static_cast<unsigned>(packed.tiles), heads = static_cast<unsigned>(packed.heads),
+             parts = static_cast<unsigned>(packed.parts);
   const int64_t dim = attention.head_dim;
   const bool aligned = Aligned16(q) && Aligned16(k) && Aligned16(v) && dim % kPerVector<T> == 0;
-  Launch(PackHeads<T>, dim3(tiles * kPackBlocks, heads, 3), kPackThreads, 0, stream, At<T>(q), At<T>(k),
-         At<T>(v), q.stride, dim, aligned, packed);
-  Launch(AttendAllTiles<T>, dim3(tiles, heads), kFullThreads, 0, stream, packed, dim, scale, At<T>(y));
+  Launch(PackHeads<T>, dim3(tiles * kPackBlocks, heads * parts, 3), kPackThreads, 0, stream, At<T>(q),
+         At<T>(k), At<T>(v), q.stride, dim, aligned, packed);
+  if (parts == 1) {
+    Launch(AttendAllTiles<T, kTerms>, dim3(tiles, heads), kFullThreads, 0, stream, packed, dim, scale,
+           At<T>(y));
+  } else {
+    Launch(ScoreTiles, dim3(tiles, tiles, heads), kFullThreads, 0, stream, packed, scores);
+    Launch(MixTiles<T, kTerms>, dim3(tiles, parts, heads), kFullThreads, 0, stream, packed, scores, dim,
+           scale, At<T>(y));
+  }
 }
 
 float Scale(int64_t dim) { return 1.0f / std::sqrt(static_cast<float>(dim)); }
@@ -214,12 +228,19 @@ void CudaQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
 
 void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View v, View y) {
   const float scale = Scale(attention.head_dim);
-  if (has_tiles_ && attention.compute == DType::kBF16 && attention.head_dim <= kPackedDim) {
-    const int64_t tiles = Blocks(q.rows(), kFullTile);
-    auto* vectors = Scratch<uint4>(3 * attention.heads * tiles * kFullTileVectors);
-    const PackedHeads packed{vectors, q.rows(), attention.heads, tiles};
-    if (q.type == DType::kBF16) return AttendPacked<BF16>(stream(), attention, q, k, v, scale, packed, y);
-    return AttendPacked<float>(stream(), attention, q, k, v, scale, packed, y);
+  PackedHeads packed{nullptr, q.rows(), attention.heads, Blocks(attention.head_dim, kPackedDim),
+                     Blocks(q.rows(), kFullTile)};
+  // Numbers of bf16 are operands as they are; where the sums are to be of f32, so are the weights.
+  const bool rounds = attention.compute == DType::kBF16;
+  if (has_tiles_ && (rounds || q.type == DType::kBF16) &&
+      ScoreVectors(packed) * int64_t{sizeof(float4)} <= kShareBytes) {
+    const int64_t vectors = 3 * packed.heads * packed.parts * packed.tiles * kFullTileVectors;
+    packed.vectors = Scratch<uint4>(vectors + ScoreVectors(packed));
+    auto* const scores = reinterpret_cast<float4*>(packed.vectors + vectors);
+    const auto attend = !rounds                  ? AttendPacked<BF16, 3>
+                        : q.type == DType::kBF16 ? AttendPacked<BF16, 1>
+                                                 : AttendPacked<float, 1>;
+    return attend(stream(), attention, q, k, v, scale, packed, scores, y);
   }
   constexpr int32_t kTileRows = CudaKvBatch::kTileRows;
   std::vector<KvTile> tiles;
@@ -240,7 +261,6 @@ void CudaQueue::DoAttendAll(const FullAttention& attention, View q, View k, View
   }
   const Workplace work{stream(), reinterpret_cast<float*>(scratch + 2 * room), Counters(tiling.counters())};
   if (q.type == DType::kBF16) {
-    // Numbers of bf16 are operands as they are; the weights are rounded.
     if (attention.compute == DType::kBF16) {
       AttendRows<BF16, BF16>(work, tiling, q, placed, scale, y);
     } else {
