@@ -44,8 +44,8 @@ class CudnnConvolutions {
   /// "cuDNN 9.19.0"
   const std::string& name() const { return cudnn_->name(); }
   /// Device::PackConv, or nothing where the library has no such convolution: of a type or a shape; of a map
-  /// that is halved, of bf16 to f32, with weights that bf16 does not hold, and where it says so. Throws
-  /// std::bad_alloc.
+  /// that is halved, of bf16 to f32 or of 1 × 1, with weights that bf16 does not hold, and where it says so.
+  /// Throws std::bad_alloc.
   std::unique_ptr<CudnnConv> Pack(const ConvShape& shape, TensorView weight, TensorView bias);
 
  private:

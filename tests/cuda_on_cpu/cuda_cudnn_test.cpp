@@ -91,11 +91,12 @@ TEST_CASE("what cuDNN has not stays our own") {
     return library.Pack(shape, Normals(stored, dims, 1).view(), bias.view()) != nullptr;
   };
   const ConvShape f32{.in_channels = 8, .out_channels = 16, .kernel = 3};
-  ConvShape bf16 = f32, halved = f32, wide = f32, odd = f32;
+  ConvShape bf16 = f32, halved = f32, wide = f32, odd = f32, thin = f32;
   bf16.type = bf16.output_type = kBF16;
   halved.stride = 2;
   wide.type = kBF16;
   odd.in_channels = 3;
+  thin.kernel = 1;
   CHECK(packs(*cudnn, f32, kF32, kF32));
   CHECK(packs(*cudnn, bf16, kBF16, kBF16));
   CHECK_FALSE(packs(*cudnn, halved, kF32, kF32));
@@ -103,6 +104,9 @@ TEST_CASE("what cuDNN has not stays our own") {
   CHECK_FALSE(packs(*cudnn, bf16, kF32, kBF16));  // would be rounded
   CHECK_FALSE(packs(*cudnn, bf16, kBF16, kF32));
   CHECK(packs(*cudnn, odd, kF32, kF32));
+  CHECK(packs(*cudnn, thin, kF32, kF32));
+  thin.type = thin.output_type = kBF16;  // would be rounded twice
+  CHECK_FALSE(packs(*cudnn, thin, kBF16, kBF16));
   odd.type = odd.output_type = kBF16;  // the library's own word
   CHECK_FALSE(packs(*cudnn, odd, kBF16, kBF16));
   {
@@ -154,6 +158,9 @@ TEST_CASE("a library that cannot be used is refused with one line") {
         Case{CUDNN_INCOMPLETE, "", ErrorKind::kFailure, "lacks cudnnSetConvolutionMathType"},
         Case{CUDNN_WHOLE, "version", ErrorKind::kFailure, "is number 8907, and this build knows 9xxxx"},
         Case{CUDNN_WHOLE, "wrong", ErrorKind::kFailure, "cuDNN 9.19.0 computes a wrong convolution of f32"},
+        Case{CUDNN_WHOLE, "residual", ErrorKind::kFailure,
+             "cuDNN 9.19.0 computes a wrong convolution of bf16"},
+        Case{CUDNN_WHOLE, "bias", ErrorKind::kFailure, "cuDNN 9.19.0 computes a wrong convolution of bf16"},
         Case{CUDNN_WHOLE, "greedy", ErrorKind::kFailure, "cuDNN 9.19.0 has no convolution of f32"},
         Case{CUDNN_WHOLE, "cudnnCreate 1", ErrorKind::kFailure,
              "cuDNN 9.19.0: a handle: CUDNN_STATUS_EXECUTION_FAILED"},

@@ -109,6 +109,8 @@ MUTANTS = [
      "bf16 stored bf16"),
     ("a convolution by cuDNN without what is added", "cudnn_conv.cpp", "share = residual != nullptr ? 1 : 0;", "share = 0;",
      "cuDNN"),
+    ("1 × 1 in bf16 by cuDNN", "cudnn_conv.cpp", "shape.type == DType::kBF16 && shape.kernel == 1", "false", "cuDNN"),
+    ("a trial that no rounding in between shows in", "cudnn_conv.cpp", "return 300 + 8 * i;", "return i % 3;", "cuDNN"),
     ("weights that cuDNN rounds", "cudnn_conv.cpp", "!(has_bf16_ && Bf16Holds(weight) &&", "!(has_bf16_ &&", "cuDNN"),
     ("a stream that ends before cuDNN's handle", "queue.cu", "  cudnn_ = nullptr;                 // before its stream\n", "",
      "cuDNN"),
