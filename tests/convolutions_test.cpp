@@ -1,5 +1,5 @@
-// A GPU's convolutions by cuDNN or by our own kernels: which are taken, what is said about it, and what the
-// pictures tell. Runs on the emulated GPU ($BIFRONS_TEST_PROGRAM), with the library's stand-in
+// A GPU's convolutions by our own kernels or, where that is asked for, by cuDNN: what is said about it, and
+// what the pictures tell. Runs on the emulated GPU ($BIFRONS_TEST_PROGRAM), with the library's stand-in
 // (cuda_on_cpu/cudnn), half of it, or none.
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -71,34 +71,69 @@ TEST_CASE("pictures by cuDNN say so, and are ours but for rounding") {
     INFO(dtype);
     const TemporaryFolder folder;
     const auto draw = [&](const std::string& name, const char* convolutions) {
-      const ProgramResult drawn = Draw(folder / name, {"--conv", convolutions, "--dtype", dtype});
+      Arguments more = {"--dtype", dtype};
+      if (convolutions != nullptr) more = Join(more, {"--conv", convolutions});
+      const ProgramResult drawn = Draw(folder / name, more);
       INFO(drawn.err);
       REQUIRE(drawn.exit_code == 0);
       CHECK(drawn.err.empty());
       return Parameters(folder / name);
     };
-    CHECK_THAT(draw("auto.png", "auto"), Catch::Contains(", Convolutions: cuDNN 9.19.0, "));
     CHECK_THAT(draw("cudnn.png", "cudnn"), Catch::Contains(", Convolutions: cuDNN 9.19.0, "));
-    CHECK_THAT(draw("own.png", "own"), !Catch::Contains("Convolutions"));
-    CHECK((ReadText(folder / "auto.png") == ReadText(folder / "cudnn.png")));
-    CHECK((ReadText(folder / "auto.png.npy") == ReadText(folder / "own.png.npy")));
-    CHECK(MostApart(folder / "auto.png", folder / "own.png") <= (dtype == std::string("f32") ? 1 : 8));
-
-    // With the library that the picture names, or not at all.
-    REQUIRE(RunProgram({"generate", "--model", kTinyModel, "--from", folder / "auto.png", "-q", "-o",
-                        folder / "again.png"})
-                .exit_code == 0);
-    CHECK((ReadText(folder / "again.png") == ReadText(folder / "auto.png")));
-    REQUIRE(RunProgram({"generate", "--model", kTinyModel, "--from", folder / "own.png", "-q", "-o",
-                        folder / "own_again.png"})
-                .exit_code == 0);
-    CHECK((ReadText(folder / "own_again.png") == ReadText(folder / "own.png")));
-    const Library gone(kNone);
-    const ProgramResult refused = RunProgram(
-        {"generate", "--model", kTinyModel, "--from", folder / "auto.png", "-q", "-o", folder / "no.png"});
-    CHECK(refused.exit_code == 2);
-    CHECK_THAT(refused.err, Catch::Contains("cuDNN cannot be loaded"));
+    CHECK_THAT(draw("own.png", nullptr), !Catch::Contains("Convolutions"));
+    for (const char* own : {"own", "auto"}) {
+      draw("asked.png", own);
+      CHECK((ReadText(folder / "asked.png") == ReadText(folder / "own.png")));
+    }
+    CHECK((ReadText(folder / "cudnn.png.npy") == ReadText(folder / "own.png.npy")));
+    CHECK((ReadText(folder / "cudnn.png") != ReadText(folder / "own.png")));
+    CHECK(MostApart(folder / "cudnn.png", folder / "own.png") <= (dtype == std::string("f32") ? 1 : 8));
   }
+}
+
+TEST_CASE("a picture is drawn again by the library that it names, or by what --conv names") {
+  const TemporaryFolder folder;
+  const auto again = [&](const char* from, const Arguments& more = {}) {
+    return RunProgram(Join({"generate", "--model", kTinyModel, "--from", folder / from, "--force", "-q", "-o",
+                            folder / "again.png"},
+                           more));
+  };
+  const auto is_again = [&](const char* picture) {
+    return ReadText(folder / "again.png") == ReadText(folder / picture);
+  };
+  {
+    const Library library(kWhole);
+    REQUIRE(Draw(folder / "cudnn.png", {"--conv", "cudnn"}).exit_code == 0);
+    REQUIRE(Draw(folder / "own.png").exit_code == 0);
+    for (const char* picture : {"cudnn.png", "own.png"}) {
+      const ProgramResult drawn = again(picture);
+      CHECK(drawn.exit_code == 0);
+      CHECK(drawn.err.empty());
+      CHECK(is_again(picture));
+    }
+    for (const char* own : {"own", "auto"}) {
+      CHECK(again("cudnn.png", {"--conv", own}).exit_code == 0);
+      CHECK(is_again("own.png"));
+    }
+    CHECK(again("own.png", {"--conv", "cudnn"}).exit_code == 0);
+    CHECK(is_again("cudnn.png"));
+  }
+  {
+    const Library newer(kWhole, "version 92001");
+    const ProgramResult drawn = again("cudnn.png");
+    CHECK(drawn.exit_code == 0);
+    CHECK_THAT(drawn.err, Catch::StartsWith("bifrons: warning: ") &&
+                              Catch::Contains("cudnn.png has convolutions by cuDNN 9.19.0, and here is cuDNN "
+                                              "9.20.1: pixels may differ\n"));
+    CHECK(Lines(drawn.err) == 1);
+    CHECK_THAT(Parameters(folder / "again.png"), Catch::Contains(", Convolutions: cuDNN 9.20.1, "));
+    CHECK(again("cudnn.png", {"--seed", "2"}).err.empty());
+  }
+  const Library gone(kNone);
+  const ProgramResult refused = again("cudnn.png");
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err,
+             Catch::Contains("cuDNN cannot be loaded") && Catch::Contains("--conv own does without cuDNN"));
 }
 
 TEST_CASE("a list's lines tell what made each picture, and what is finished is not made again") {
@@ -124,17 +159,17 @@ TEST_CASE("info names the library") {
     return RunWell(Join({"info", "--model", kTinyModel, "--device", "cuda"}, more)).out;
   };
   const Library library(kWhole);
-  CHECK_THAT(info({}), Catch::Contains("on cuda with cuDNN 9.19.0: "));
-  CHECK_THAT(info({"--conv", "own"}), Catch::Contains("on cuda: "));
-  const json with = json::parse(info({"--json"}))["memory"],
-             own = json::parse(info({"--json", "--conv", "own"}))["memory"];
+  CHECK_THAT(info({"--conv", "cudnn"}), Catch::Contains("on cuda with cuDNN 9.19.0: "));
+  CHECK_THAT(info({}), Catch::Contains("on cuda: "));
+  const json with = json::parse(info({"--json", "--conv", "cudnn"}))["memory"],
+             own = json::parse(info({"--json"}))["memory"];
   CHECK(with["convolutions"] == "cuDNN 9.19.0");
   CHECK_FALSE(own.contains("convolutions"));
   // What it may come to ask for.
   CHECK(own["available"].get<int64_t>() - with["available"].get<int64_t>() >= int64_t{64} << 20);
 }
 
-TEST_CASE("without a library that works auto takes our own, and cudnn insists") {
+TEST_CASE("whatever the library is, only who asks for it is told") {
   struct Case {
     std::string folder;
     const char *fault, *says;
@@ -143,26 +178,16 @@ TEST_CASE("without a library that works auto takes our own, and cudnn insists") 
   for (const Case& c :
        {Case{kNone, "", "cuDNN cannot be loaded: ", 2},
         Case{kIncomplete, "", "libcudnn.so.9 lacks cudnnSetConvolutionMathType", 1},
-        Case{kWhole, "version", "libcudnn.so.9 is number 8907, and this build knows 9xxxx", 1},
+        Case{kWhole, "version 8907", "libcudnn.so.9 is number 8907, and this build knows 9xxxx", 1},
         Case{kWhole, "wrong", "cuDNN 9.19.0 computes a wrong convolution of f32", 1},
         Case{kWhole, "cudnnCreate 1", "cuDNN 9.19.0: a handle: CUDNN_STATUS_EXECUTION_FAILED", 1}}) {
     INFO(c.folder << " " << c.fault);
     const Library library(c.folder, c.fault);
     const TemporaryFolder folder;
-    const ProgramResult drawn = Draw(folder / "auto.png");
+    const ProgramResult drawn = Draw(folder / "own.png");
     CHECK(drawn.exit_code == 0);
-    CHECK_THAT(Parameters(folder / "auto.png"), !Catch::Contains("Convolutions"));
-    if (c.exit_code == 2) {
-      CHECK(drawn.err.empty());
-      CHECK_THAT(RunProgram({"generate", "--model", kTinyModel, "--device", "cuda", "-v", "-o",
-                             folder / "v.png", "a dog"})
-                     .err,
-                 Catch::Contains("bifrons: convolutions own: ") && Catch::Contains(c.says));
-    } else {
-      CHECK_THAT(drawn.err, Catch::StartsWith("bifrons: warning: convolutions without cuDNN: ") &&
-                                Catch::Contains(c.says));
-      CHECK(Lines(drawn.err) == 1);
-    }
+    CHECK(drawn.err.empty());
+    CHECK_THAT(Parameters(folder / "own.png"), !Catch::Contains("Convolutions"));
     const ProgramResult refused = Draw(folder / "cudnn.png", {"--conv", "cudnn"});
     CHECK(refused.exit_code == c.exit_code);
     CHECK_THAT(refused.err, Catch::Contains(c.says));
@@ -175,14 +200,14 @@ TEST_CASE("a convolution that fails later fails the job") {
   const Library library(kWhole, "later");
   constexpr const char* kSays = "cuDNN 9.19.0: a convolution: CUDNN_STATUS_EXECUTION_FAILED";
   const TemporaryFolder folder;
-  const ProgramResult failed = Draw(folder / "picture.png");
+  const ProgramResult failed = Draw(folder / "picture.png", {"--conv", "cudnn"});
   CHECK(failed.exit_code == 1);
   CHECK_THAT(failed.err, Catch::Contains(kSays));
   CHECK(Lines(failed.err) == 1);
   CHECK_FALSE(fs::exists(folder / "picture.png"));
   WriteText(folder / "jobs.txt", "a dog\n");
   const ProgramResult rendered =
-      RunProgram(Render(folder / "jobs.txt", folder / "out", {"--device", "cuda", "-q"}));
+      RunProgram(Render(folder / "jobs.txt", folder / "out", {"--device", "cuda", "--conv", "cudnn", "-q"}));
   CHECK(rendered.signal == 0);
   CHECK(rendered.exit_code != 0);
   CHECK_THAT(rendered.err, Catch::Contains(kSays));
@@ -211,7 +236,7 @@ TEST_CASE("what is not drawn on a GPU has no cuDNN") {
     CHECK_THAT(Parameters(folder / "cpu.png"), !Catch::Contains("Convolutions"));
   }
   // Nor a GPU's instruction set.
-  CHECK(Draw(folder / "gpu.png", {"--device", "cuda"}).exit_code == 0);
+  CHECK(Draw(folder / "gpu.png", {"--conv", "cudnn"}).exit_code == 0);
   CHECK(RunProgram({"generate", "--model", kTinyModel, "--from", folder / "gpu.png", "--device", "cpu", "-q",
                     "-o", folder / "moved.png"})
             .exit_code == 0);

@@ -16,9 +16,8 @@ ProgramResult Draw(const std::string& device, const Environment& environment,
                    const std::string& model = kModel) {
   for (const auto& [name, value] : environment) ::setenv(name.c_str(), value.c_str(), 1);
   const TemporaryFolder folder;
-  const ProgramResult result =
-      RunProgram({"generate", "--model", model, "--device", device, "--dtype", "f32", "--conv", "own",
-                  "--seed", "1", "-v", "-o", folder / "picture.png", "a dog"});
+  const ProgramResult result = RunProgram({"generate", "--model", model, "--device", device, "--dtype", "f32",
+                                           "--seed", "1", "-v", "-o", folder / "picture.png", "a dog"});
   for (const auto& [name, value] : environment) ::unsetenv(name.c_str());
   CHECK(result.signal == 0);
   CHECK(fs::exists(folder / "picture.png") == (result.exit_code == 0));

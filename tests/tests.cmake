@@ -18,14 +18,13 @@ endif()
 
 # kernels/cuda, run on the CPU (cuda_on_cpu/): the tests that run the program, with its cuda device as one more. Sanitizers
 # make the emulated GPU too slow for pictures.
-set(WITHOUT_CUDNN LD_LIBRARY_PATH=path_list_prepend:${CMAKE_CURRENT_BINARY_DIR}/cuda_on_cpu/cudnn_none)
 set_tests_properties(device_choice_test convolutions_test PROPERTIES
-  ENVIRONMENT BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu> ENVIRONMENT_MODIFICATION ${WITHOUT_CUDNN})
+  ENVIRONMENT BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>)
 target_compile_definitions(convolutions_test PRIVATE CUDNN_FOLDER="${CMAKE_CURRENT_BINARY_DIR}/cuda_on_cpu/cudnn_")
 foreach(test reference_test understanding_reference_test same_picture_test same_answer_test)
   add_test(NAME ${test}_cuda COMMAND ${test})
-  set_tests_properties(${test}_cuda PROPERTIES TIMEOUT 3600 ENVIRONMENT_MODIFICATION ${WITHOUT_CUDNN}
-    COST 100 ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
+  set_tests_properties(${test}_cuda PROPERTIES TIMEOUT 3600 COST 100
+    ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
   if(BIFRONS_SANITIZE)
     set_tests_properties(${test}_cuda PROPERTIES LABELS long)
   endif()

@@ -29,6 +29,7 @@ struct DrawingJob {
   LoadOptions load;
   std::vector<DrawRequest> requests;
   std::string expected_hash;  // of the model a --from picture was drawn with; "" otherwise
+  std::string library;        // that made a --from picture's convolutions, if it is to make them again
   Choice choice;              // how a --from picture was chosen
   // As the --from picture was resampled:
   int upscale = 1;
@@ -62,9 +63,10 @@ Result<DrawingJob> JobFromPicture(const GenerateOptions& options) {
   if (job.load.model.empty() && settings.model.starts_with("random:")) job.load.model = settings.model;
   // An instruction set by itself asks for the cpu.
   if (job.load.device == kAutoDevice && job.load.isa.empty()) job.load.device = settings.backend;
-  if (job.load.convolutions == Convolutions::kAuto && settings.backend == "cuda" &&
-      job.load.device.starts_with(settings.backend))
-    job.load.convolutions = settings.convolutions.empty() ? Convolutions::kOwn : Convolutions::kCudnn;
+  if (!settings.convolutions.empty() && !job.load.convolutions && job.load.device.starts_with("cuda")) {
+    job.load.convolutions = Convolutions::kCudnn;
+    job.library = settings.convolutions;
+  }
   if (job.load.device == "cpu" && settings.backend == "cpu" && job.load.isa.empty())
     job.load.isa = settings.isa;
   if (!job.load.compute)
@@ -212,6 +214,10 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   const bool redrawn = !options.from.empty() && best_of == 1 && options.images == 1 && !Overrides(options);
 
   // Last of all checks, so that an error stays the only line.
+  if (redrawn && !job.library.empty() && settings.convolutions != job.library) {
+    std::fprintf(stderr, "bifrons: warning: %s has convolutions by %s, and here is %s: pixels may differ\n",
+                 options.from.c_str(), job.library.c_str(), settings.convolutions.c_str());
+  }
   if (options.from.empty() && !options.seed && !options.quiet) {
     std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(requests[0].seed));
   }

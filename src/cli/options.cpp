@@ -39,13 +39,10 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
   app->add_option_function<std::string>(
          "--conv",
          [&load](const std::string& v) {
-           load.convolutions = v == "own"     ? Convolutions::kOwn
-                               : v == "cudnn" ? Convolutions::kCudnn
-                                              : Convolutions::kAuto;
+           load.convolutions = v == "cudnn" ? Convolutions::kCudnn : Convolutions::kOwn;
          },
-         "a GPU's convolutions: auto (default: cuDNN where libcudnn.so.9 is found and works, else own), own, "
-         "cudnn")
-      ->check(CLI::IsMember({"auto", "own", "cudnn"}));
+         "a GPU's convolutions: own (default; auto is the same) or cudnn (NVIDIA's, from libcudnn.so.9)")
+      ->check(CLI::IsMember({"own", "auto", "cudnn"}));
   app->add_option(
       "--isa", load.isa,
       "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");

@@ -142,10 +142,6 @@ Result<int> RunSelftest(const SelftestOptions& options) {
   {
     BIFRONS_TRY(const std::unique_ptr<Device> chosen, ChooseDevice(load));
     if (load.device == kAutoDevice) load.device = chosen->backend();
-    if (load.convolutions == Convolutions::kAuto) {
-      const bool own = chosen->convolution_library().empty();
-      load.convolutions = own ? Convolutions::kOwn : Convolutions::kCudnn;
-    }
   }
   const SelftestSettings settings{.ops = options.ops,
                                   .threads = load.threads > 0 ? load.threads : AvailableThreads()};

@@ -8,21 +8,10 @@ namespace bifrons {
 namespace {
 
 Status ChooseConvolutions(const LoadOptions& options, Device& device) {
-  const bool asked = options.convolutions == Convolutions::kCudnn;
-  const bool has_some = options.parts.vq_decoder || options.parts.vq_encoder;
-  const bool may = options.convolutions == Convolutions::kAuto && has_some && device.backend() == "cuda";
-  if (!asked && !may) return {};
+  if (options.convolutions != Convolutions::kCudnn) return {};
   const Status used = device.UseCudnn();
-  if (used.ok()) return used;
-  if (asked && device.backend() != "cuda") return used;
-  if (asked) return Error{used.error().kind, used.error().message + "; --conv own does without cuDNN"};
-  const char* const why = used.error().message.c_str();
-  if (used.error().kind != ErrorKind::kUsage) {
-    std::fprintf(stderr, "bifrons: warning: convolutions without cuDNN: %s\n", why);
-  } else if (options.tell_device) {
-    std::fprintf(stderr, "bifrons: convolutions own: %s\n", why);
-  }
-  return {};
+  if (used.ok() || device.backend() != "cuda") return used;
+  return Error{used.error().kind, used.error().message + "; --conv own does without cuDNN"};
 }
 
 Result<std::unique_ptr<Device>> Named(const LoadOptions& options, std::string_view name) {

@@ -9,8 +9,8 @@
 namespace bifrons {
 
 /// The device that the options name, with the convolutions that they name; of kAutoDevice the first GPU, or
-/// else the cpu, of Convolutions::kAuto cuDNN, or else our own. A GPU or a cuDNN that is there and cannot be
-/// used is warned about on stderr; that there is none is said with options.tell_device.
+/// else the cpu. A GPU that is there and cannot be used is warned about on stderr; that there is none is said
+/// with options.tell_device.
 Result<std::unique_ptr<Device>> ChooseDevice(const LoadOptions& options);
 
 /// kAutoDevice's second choice, for a model that does not fit the first for the reason given, which is warned

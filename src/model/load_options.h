@@ -27,20 +27,20 @@ inline constexpr ModelParts kUnderstandingParts{
 /// The first GPU where there is one for us and the model fits it, else the cpu.
 inline constexpr const char* kAutoDevice = "auto";
 
-/// What makes a GPU's convolutions: kernels of our own, NVIDIA's cuDNN, or cuDNN where it can be used.
-enum class Convolutions : uint8_t { kAuto, kOwn, kCudnn };
+/// What makes a GPU's convolutions: kernels of our own, or NVIDIA's cuDNN.
+enum class Convolutions : uint8_t { kOwn, kCudnn };
 
 struct LoadOptions {
   std::string model;                 // folder or "random:…"; "" = ResolveModel's default (model_path.h)
   std::string device = kAutoDevice;  // or one of MakeDevice's
   std::string isa;                   // of the cpu, and then that is the device; "" = the best it has
   std::optional<DType> compute;      // none = what the device likes best
-  Convolutions convolutions = Convolutions::kAuto;
-  int threads = 0;                     // 0 = what affinity and cgroups allow
-  std::string chat_template = "auto";  // "auto", "janus-pro", "janus-1.3b"
+  std::optional<Convolutions> convolutions;  // none = own
+  int threads = 0;                           // 0 = what affinity and cgroups allow
+  std::string chat_template = "auto";        // "auto", "janus-pro", "janus-1.3b"
   ModelParts parts;
   bool skip_missing_parts = false;   // leave out parts that the model lacks, instead of refusing it
-  bool tell_device = false;          // on stderr, when there is no GPU or no cuDNN
+  bool tell_device = false;          // on stderr, when there is no GPU
   std::shared_ptr<Profile> profile;  // what the queues report to, from then on; must outlive the model
 };
 

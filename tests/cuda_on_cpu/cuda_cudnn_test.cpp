@@ -156,7 +156,7 @@ TEST_CASE("a library that cannot be used is refused with one line") {
              "cuDNN cannot be loaded: libcudnn-of-nobody.so.9"},
         Case{alone.c_str(), "", ErrorKind::kFailure, "is there without its parts: "},
         Case{CUDNN_INCOMPLETE, "", ErrorKind::kFailure, "lacks cudnnSetConvolutionMathType"},
-        Case{CUDNN_WHOLE, "version", ErrorKind::kFailure, "is number 8907, and this build knows 9xxxx"},
+        Case{CUDNN_WHOLE, "version 8907", ErrorKind::kFailure, "is number 8907, and this build knows 9xxxx"},
         Case{CUDNN_WHOLE, "wrong", ErrorKind::kFailure, "cuDNN 9.19.0 computes a wrong convolution of f32"},
         Case{CUDNN_WHOLE, "residual", ErrorKind::kFailure,
              "cuDNN 9.19.0 computes a wrong convolution of bf16"},

@@ -3,7 +3,7 @@
 // rounded before the residual is added. What is documented as wrong, or is otherwise than we use it, ends the
 // process with a line. Calls are given to their stream, like kernels.
 //
-// $CUDNN_STANDIN makes it worse: "version" (it is 8.9.7), "wrong" (numbers are), "residual" or "bias"
+// $CUDNN_STANDIN makes it worse: "version N" (it is another), "wrong" (numbers are), "residual" or "bias"
 // (every convolution of bf16 is rounded before that is added), "bf16" (it has no f32), "greedy" (it asks for
 // a workspace that nobody has), "later" (convolutions fail with every handle but the first), or "cudnn… N":
 // from that call's N-th time on (from 1) it fails.
@@ -188,7 +188,11 @@ Status Drop(T* made) {
 
 extern "C" {
 
-size_t cudnnGetVersion() { return Fault() == "version" ? 8907 : 91900; }
+size_t cudnnGetVersion() {
+  constexpr std::string_view kVersion = "version ";
+  if (!Fault().starts_with(kVersion)) return 91900;
+  return static_cast<size_t>(std::atoi(Fault().data() + kVersion.size()));
+}
 
 const char* cudnnGetErrorString(Status status) {
   switch (status) {
