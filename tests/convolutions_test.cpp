@@ -196,6 +196,19 @@ TEST_CASE("whatever the library is, only who asks for it is told") {
   }
 }
 
+TEST_CASE("a library that has none of the model's convolutions is not what was asked for") {
+  const Library library(kWhole);
+  const TemporaryFolder folder;
+  ::setenv("CUDA_EMULATOR_CAPABILITY", "75", 1);
+  const ProgramResult refused = Draw(folder / "no.png", {"--conv", "cudnn", "--dtype", "bf16"});
+  const ProgramResult drawn = Draw(folder / "f32.png", {"--conv", "cudnn"});
+  ::unsetenv("CUDA_EMULATOR_CAPABILITY");
+  CHECK(refused.exit_code == 1);
+  CHECK_THAT(refused.err, Catch::Contains("cuDNN has none of the model's convolutions in bf16"));
+  CHECK(Lines(refused.err) == 1);
+  CHECK(drawn.exit_code == 0);
+}
+
 TEST_CASE("a convolution that fails later fails the job") {
   const Library library(kWhole, "later");
   constexpr const char* kSays = "cuDNN 9.19.0: a convolution: CUDNN_STATUS_EXECUTION_FAILED";

@@ -56,6 +56,9 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
   if (StopRequested()) return Interrupted();
   BIFRONS_RETURN_IF_ERROR(janus->LoadDrawing());
   BIFRONS_RETURN_IF_ERROR(janus->LoadUnderstanding(model));
+  if (options.convolutions == Convolutions::kCudnn && janus->device_->convolution_library().empty())
+    return Failure("cuDNN has none of the model's convolutions in " + std::string(NameOf(janus->compute_)) +
+                   "; --conv own does without cuDNN");
   if (StopRequested()) return Interrupted();
   return janus;
 }
