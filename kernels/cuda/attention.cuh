@@ -79,7 +79,7 @@ __device__ __forceinline__ float Merge(const Shares& shares, int64_t first, int6
 /// more spans than anybody sees. Products are of numbers rounded to Compute; tiles have at most kRows rows,
 /// of one sequence. A position's numbers are read by kLanes lanes, 16 bytes each, or part by part.
 template <class Q, class Source, class Compute, int kRows, int kLanes>
-__global__ void __launch_bounds__(kSpan, kRows == 1 ? 3 : 4)
+__global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
     AttendSpans(const Queries<Q> q, const Source source, int64_t first_tile, const Shares shares, Q* y) {
   using T = typename Source::Number;
   constexpr int kWarps = kSpan / kWarp, kPer = kPerVector<T>, kPart = kLanes * kPer;
