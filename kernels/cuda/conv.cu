@@ -19,8 +19,9 @@ constexpr int64_t kTileDepth = 64;
 static_assert(kTileDepth % LargeConvStages::kDepth == 0 && kTileDepth % SmallConvStages::kDepth == 0);
 static_assert(kColumns % SmallConvStages::kChannels == 0);
 
-// The large tile reads least, where there are enough of them for the multiprocessors of a large GPU.
-constexpr int64_t kEnoughTiles = 128;
+// The large tiles read least, where there are enough of them for the multiprocessors of a large GPU: on
+// tensor cores for several rounds, so that its last, in which some have nothing to do, counts little.
+constexpr int64_t kEnoughTiles = 128, kEnoughStages = 400;
 
 struct CudaConv : Conv2d {
   // f32 or bf16 [depth, columns], depth by tap, then by input channel; or bf16 as ConvWeightIndex says.
@@ -102,9 +103,9 @@ void LaunchStages(cudaStream_t stream, const CudaConv& conv, const View& in, con
                   const View& out) {
   const ConvSizes sizes = SizesOf(conv);
   const unsigned blocks = Blocks(sizes.pixels, Tile::kPixels) * Blocks(sizes.weight_columns, Tile::kChannels);
-  Launch(ConvTilesKernel<Out, Tile>, blocks, Tile::kThreads, 0, stream, sizes, At<BF16>(in),
-         Aligned16(Bytes(in)), reinterpret_cast<const uint4*>(conv.weight->data()),
-         ResultsOf<Out>(conv, residual, out));
+  const auto* const weights = reinterpret_cast<const uint4*>(conv.weight->data());
+  Launch(Aligned16(Bytes(in)) ? ConvTilesKernel<Out, Tile, true> : ConvTilesKernel<Out, Tile, false>, blocks,
+         Tile::kThreads, 0, stream, sizes, At<BF16>(in), weights, ResultsOf<Out>(conv, residual, out));
 }
 
 template <class Out>
@@ -113,7 +114,7 @@ void LaunchTiles(cudaStream_t stream, const CudaConv& conv, const View& in, cons
   using Large = LargeConvStages;
   const int64_t pixels = conv.shape.out_height() * conv.shape.out_width();
   const int64_t large_tiles = int64_t{Blocks(pixels, Large::kPixels)} * (conv.columns / Large::kChannels);
-  if (conv.columns % Large::kChannels == 0 && large_tiles >= kEnoughTiles) {
+  if (conv.columns % Large::kChannels == 0 && large_tiles >= kEnoughStages) {
     LaunchStages<Out, Large>(stream, conv, in, residual, out);
   } else {
     LaunchStages<Out, SmallConvStages>(stream, conv, in, residual, out);

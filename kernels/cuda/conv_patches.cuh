@@ -27,7 +27,7 @@ class PatchWalk {
   static_assert(Tile::kThreads % kAcross == 0);
 
   __device__ __forceinline__ PatchWalk(const ConvSizes& sizes, const In* in, int64_t first_pixel)
-      : sizes_(sizes), channel_(Across() * kCount) {
+      : sizes_(sizes), channel_(Across() * kCount), offset_(Across() * kCount) {
     Settle();
 #pragma unroll
     for (int i = 0; i < kLoads; i++) {
@@ -36,8 +36,14 @@ class PatchWalk {
       const int64_t y = line * sizes.stride - sizes.padding;
       const int64_t x = (pixel - line * sizes.out_width) * sizes.stride - sizes.padding;
       corner_[i] = in + (y * sizes.width + x) * sizes.in_channels;
-      y_[i] = is_there ? static_cast<int>(y) : kNowhere;
-      x_[i] = static_cast<int>(x);
+      taps_[i] = 0;
+      for (int tap = 0, tap_y = 0; tap_y < sizes.kernel; tap_y++) {
+        for (int tap_x = 0; tap_x < sizes.kernel; tap_x++, tap++) {
+          const bool in_map = is_there && y + tap_y >= 0 && y + tap_y < sizes.height && x + tap_x >= 0 &&
+                              x + tap_x < sizes.width;
+          taps_[i] |= static_cast<uint32_t>(in_map) << tap;
+        }
+      }
     }
   }
 
@@ -52,37 +58,35 @@ class PatchWalk {
   }
 
   /// Whether this step's numbers of pixel i are in the map; else they are zero.
-  __device__ __forceinline__ bool IsThere(int i) const {
-    // Negative ones are large, too.
-    const auto y = static_cast<uint32_t>(y_[i] + tap_y_), x = static_cast<uint32_t>(x_[i] + tap_x_);
-    return tap_y_ < sizes_.kernel && y < static_cast<uint32_t>(sizes_.height) &&
-           x < static_cast<uint32_t>(sizes_.width);
-  }
-  /// Where they stand.
-  __device__ __forceinline__ const In* At(int i) const {
-    return corner_[i] + ((int64_t{tap_y_} * sizes_.width + tap_x_) * sizes_.in_channels + channel_);
-  }
+  __device__ __forceinline__ bool IsThere(int i) const { return (taps_[i] & tap_) != 0; }
+  /// Where they stand, if they do.
+  __device__ __forceinline__ const In* At(int i) const { return corner_[i] + offset_; }
   __device__ __forceinline__ void Next() {
-    channel_ += Tile::kDepth;
+    channel_ += Tile::kDepth, offset_ += Tile::kDepth;
     Settle();
   }
 
  private:
-  // Channels beyond a tap's last are the next tap's.
+  // Channels beyond a tap's last are the next tap's, as its pixel's numbers stand after this one's. Depths
+  // are padded by less than there are bits for taps.
   __device__ __forceinline__ void Settle() {
     while (channel_ >= sizes_.in_channels) {
       channel_ -= sizes_.in_channels;
-      if (++tap_x_ == sizes_.kernel) tap_x_ = 0, tap_y_++;
+      tap_ <<= 1;
+      if (++tap_x_ == sizes_.kernel) {
+        tap_x_ = 0;
+        offset_ += static_cast<int64_t>(sizes_.width - sizes_.kernel) * sizes_.in_channels;
+      }
     }
   }
 
-  static constexpr int kNowhere = -(1 << 30);  // a line that no tap leads into the map
-
   const ConvSizes& sizes_;
-  int channel_, tap_x_ = 0, tap_y_ = 0;
-  // Of each pixel's first tap in the input.
+  int channel_, tap_x_ = 0;
+  uint32_t tap_ = 1;  // this step's, a bit
+  int64_t offset_;    // of its numbers, from those of the first tap
+  // Of each pixel: its first tap in the input, and which taps are in the map.
   const In* corner_[kLoads];
-  int y_[kLoads], x_[kLoads];
+  uint32_t taps_[kLoads];
 };
 
 /// Where sums go: out [pixels, out_channels] = (sum + bias) + residual.
