@@ -16,8 +16,9 @@ static_assert(kDepth % LargeConvTile::kDepth == 0 && kDepth % SmallConvTile::kDe
               kDepth % ThinConvTile::kDepth == 0);
 static_assert(kColumns % SmallConvTile::kChannels == 0 && kColumns % ThinConvTile::kChannels == 0);
 constexpr int64_t kTileDepth = 64;
-static_assert(kTileDepth % LargeConvStages::kDepth == 0 && kTileDepth % SmallConvStages::kDepth == 0);
-static_assert(kColumns % SmallConvStages::kChannels == 0);
+static_assert(kTileDepth % LargeConvStages::kDepth == 0 && kTileDepth % SmallConvStages::kDepth == 0 &&
+              kTileDepth % ThinConvStages::kDepth == 0);
+static_assert(kColumns % SmallConvStages::kChannels == 0 && kColumns % ThinConvStages::kChannels == 0);
 
 // The large tiles read least, where there are enough of them for the multiprocessors of a large GPU: on
 // tensor cores for several rounds, so that its last, in which some have nothing to do, counts little.
@@ -102,7 +103,7 @@ template <class Out, class Tile>
 void LaunchStages(cudaStream_t stream, const CudaConv& conv, const View& in, const View& residual,
                   const View& out) {
   const ConvSizes sizes = SizesOf(conv);
-  const unsigned blocks = Blocks(sizes.pixels, Tile::kPixels) * Blocks(sizes.weight_columns, Tile::kChannels);
+  const unsigned blocks = Blocks(sizes.pixels, Tile::kPixels) * Blocks(sizes.out_channels, Tile::kChannels);
   const auto* const weights = reinterpret_cast<const uint4*>(conv.weight->data());
   Launch(Aligned16(Bytes(in)) ? ConvTilesKernel<Out, Tile, true> : ConvTilesKernel<Out, Tile, false>, blocks,
          Tile::kThreads, 0, stream, sizes, At<BF16>(in), weights, ResultsOf<Out>(conv, residual, out));
@@ -114,7 +115,9 @@ void LaunchTiles(cudaStream_t stream, const CudaConv& conv, const View& in, cons
   using Large = LargeConvStages;
   const int64_t pixels = conv.shape.out_height() * conv.shape.out_width();
   const int64_t large_tiles = int64_t{Blocks(pixels, Large::kPixels)} * (conv.columns / Large::kChannels);
-  if (conv.columns % Large::kChannels == 0 && large_tiles >= kEnoughStages) {
+  if (conv.shape.out_channels <= ThinConvStages::kChannels) {
+    LaunchStages<Out, ThinConvStages>(stream, conv, in, residual, out);
+  } else if (conv.columns % Large::kChannels == 0 && large_tiles >= kEnoughStages) {
     LaunchStages<Out, Large>(stream, conv, in, residual, out);
   } else {
     LaunchStages<Out, SmallConvStages>(stream, conv, in, residual, out);
@@ -147,7 +150,7 @@ std::unique_ptr<Conv2d> PackConv(DeviceMemory& memory, bool has_tiles, const Con
   conv->shape = shape;
   conv->weight_type = Bf16Holds(weight) ? DType::kBF16 : DType::kF32;
   conv->is_tiles = has_tiles && shape.type == DType::kBF16 && conv->weight_type == DType::kBF16 &&
-                   shape.in_channels % kConvVector == 0 && shape.out_channels > ThinConvTile::kChannels;
+                   shape.in_channels % kConvVector == 0;
   conv->depth = RoundedUp(taps * shape.in_channels, conv->is_tiles ? kTileDepth : kDepth);
   conv->columns = RoundedUp(shape.out_channels, kColumns);
   Tensor packed = Tensor::Zeros(conv->weight_type, {conv->depth, conv->columns});

@@ -27,12 +27,12 @@ inline int64_t ConvWeightIndex(int64_t channel, int64_t term, int64_t depth) {
 /// A block's piece of the output: warps side by side along the channels and the pixels, each with kWarpGroups
 /// groups of channels and kWarpPixels pixels; the terms of a stage, in tiles, which warps of the same piece
 /// share; and how many blocks a multiprocessor is to have room for.
-template <int kChannelWarps, int kPixelWarps, int kTermWarps, int kPixelsOfWarp, int kTilesOfStage,
-          int kBlocksAtOnce>
+template <int kChannelWarps, int kPixelWarps, int kTermWarps, int kGroupsOfWarp, int kPixelsOfWarp,
+          int kTilesOfStage, int kBlocksAtOnce>
 struct ConvStages {
   static constexpr int kThreads = kChannelWarps * kPixelWarps * kTermWarps * kWarp;
   static constexpr int kAcross = kChannelWarps, kDown = kPixelWarps, kShares = kTermWarps;
-  static constexpr int kWarpGroups = 2, kWarpPixels = kPixelsOfWarp;
+  static constexpr int kWarpGroups = kGroupsOfWarp, kWarpPixels = kPixelsOfWarp;
   static constexpr int kGroups = kChannelWarps * kWarpGroups, kChannels = kGroups * kConvGroup;
   static constexpr int kPixels = kPixelWarps * kWarpPixels;
   static constexpr int kTiles = kTilesOfStage, kDepth = kTiles * kConvTileTerms;
@@ -40,9 +40,11 @@ struct ConvStages {
   static constexpr int kBlocks = kBlocksAtOnce;
   static_assert(kTiles % kShares == 0);
 };
-// Both take the 48 KiB of shared memory that every kernel may have: twice that fits a multiprocessor.
-using LargeConvStages = ConvStages<2, 2, 1, 64, 2, 2>;  // 128 channels × 128 pixels: reads least
-using SmallConvStages = ConvStages<1, 2, 4, 32, 4, 2>;  // 64 × 64, as many warps on less: for small maps
+// The first two take the 48 KiB of shared memory that every kernel may have: twice that fits a
+// multiprocessor.
+using LargeConvStages = ConvStages<2, 2, 1, 2, 64, 2, 2>;  // 128 channels × 128 pixels: reads least
+using SmallConvStages = ConvStages<1, 2, 4, 2, 32, 4, 2>;  // 64 × 64, twice the warps: for small maps
+using ThinConvStages = ConvStages<1, 4, 1, 1, 32, 2, 4>;   // 32 × 128: for pictures
 
 /// Joins the sums of the Tile::kShares warps that share a piece, in their order: a warp gets those of one
 /// tile of eight pixels, its share's. `room`: Tile::kPixels · kChannels · (kShares − 1) / kShares floats.
@@ -87,9 +89,9 @@ __device__ __forceinline__ void JoinShares(float4* room, int piece, int share,
   }
 }
 
-/// Block x makes channels x % n · Tile::kChannels … of pixels x / n · Tile::kPixels …, n being weight_columns
-/// / Tile::kChannels: those that read the same pixels run side by side. sizes.in_channels is a multiple of 8;
-/// kVectors: 16 bytes of `in` may be copied at once.
+/// Block x makes channels x % n · Tile::kChannels … of pixels x / n · Tile::kPixels …, n being
+/// Tile::kChannels in out_channels, rounded up: those that read the same pixels run side by side.
+/// sizes.in_channels is a multiple of 8; kVectors: 16 bytes of `in` may be copied at once.
 template <class Out, class Tile, bool kVectors>
 __global__ void __launch_bounds__(Tile::kThreads, kVectors ? Tile::kBlocks : 1)
     ConvTilesKernel(const __grid_constant__ ConvSizes sizes, const BF16* in, const uint4* weights,
@@ -103,7 +105,7 @@ __global__ void __launch_bounds__(Tile::kThreads, kVectors ? Tile::kBlocks : 1)
   constexpr int kStage = kWeights + kPatches;
   SHARED_ARRAY(uint4, stages, kStages * kStage);
   const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp, warp = thread / kWarp;
-  const auto across = static_cast<unsigned>(sizes.weight_columns / Tile::kChannels);
+  const auto across = static_cast<unsigned>((sizes.out_channels + Tile::kChannels - 1) / Tile::kChannels);
   const int64_t first_pixel = int64_t{blockIdx.x / across} * Tile::kPixels;
   const int64_t first_group = int64_t{blockIdx.x % across} * Tile::kGroups;
   const auto steps = static_cast<int>(sizes.depth / Tile::kDepth);

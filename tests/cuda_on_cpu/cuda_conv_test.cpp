@@ -122,8 +122,8 @@ struct Convolution {
     }
     return Run(packed.view(), wide, apart ? sizeof(Out) : 0,
                [&](cudaStream_t stream, const BF16* x, const void* w, const auto& results) {
-                 const unsigned blocks =
-                     cuda::Blocks(sizes.pixels, Tile::kPixels) * cuda::Blocks(columns, Tile::kChannels);
+                 const unsigned blocks = cuda::Blocks(sizes.pixels, Tile::kPixels) *
+                                         cuda::Blocks(sizes.out_channels, Tile::kChannels);
                  cuda::Launch(
                      apart ? cuda::ConvTilesKernel<Out, Tile, false> : cuda::ConvTilesKernel<Out, Tile, true>,
                      blocks, Tile::kThreads, 0, stream, sizes, x, static_cast<const uint4*>(w), results);
@@ -168,6 +168,8 @@ TEST_CASE("a convolution's numbers on tensor cores do not depend on its tiles, n
     INFO(NameOf(d));
     Convolution<BF16, BF16, BF16>(d).CheckOnTensorCores<cuda::LargeConvStages>();
     Convolution<BF16, BF16, float>(d).CheckOnTensorCores<cuda::LargeConvStages>();
+    Convolution<BF16, BF16, BF16>(d).CheckOnTensorCores<cuda::ThinConvStages>();
+    Convolution<BF16, BF16, float>(d).CheckOnTensorCores<cuda::ThinConvStages>();
     Convolution<BF16, BF16, BF16>(d, true).CheckOnTensorCores<cuda::SmallConvStages>();
     Convolution<BF16, BF16, float>(d, true).CheckOnTensorCores<cuda::SmallConvStages>();
   }
@@ -194,7 +196,7 @@ std::vector<Tensor> Convolved(int capability, const ConvShape& shape) {
 }
 
 TEST_CASE("a convolution has the same numbers with tensor cores and without") {
-  // On both sides of where tensor cores end: input channels in eights, more output channels than a picture's.
+  // On both sides of where tensor cores end: input channels in eights.
   for (const Dims& d : {Dims{1, 1, 8, 8, 3, 1}, Dims{5, 3, 8, 5, 3, 1}, Dims{5, 3, 8, 4, 3, 1},
                         Dims{5, 3, 12, 16, 3, 1}, Dims{7, 9, 16, 24, 3, 2}, Dims{9, 5, 24, 40, 1, 1},
                         Dims{8, 8, 40, 72, 3, 1}, Dims{3, 23, 72, 16, 3, 2}, Dims{227, 226, 8, 128, 1, 1}}) {
