@@ -16,8 +16,8 @@ namespace bifrons::cuda {
 constexpr int kRowsOfTiles = 2 * kTileRows;
 constexpr int kRoundThreads = 256;
 
-/// to [rows / 16, in / 16, 32 lanes] of x [rows, in], rounded to bf16: lane l has numbers 4 · (l % 4) … + 3 of
-/// rows l / 4 and l / 4 + 8, MultiplyTile's b of both. Zeros beyond the last row. A block for every eight
+/// to [rows / 16, in / 16, 32 lanes] of x [rows, in], rounded to bf16: lane l has numbers 4 · (l % 4) … + 3
+/// of rows l / 4 and l / 4 + 8, MultiplyTile's b of both. Zeros beyond the last row. A block for every eight
 /// tiles along the depth (x) and 16 rows (y). `kAligned`: x to 16 bytes.
 template <bool kAligned>
 __global__ void __launch_bounds__(kRoundThreads)
@@ -29,8 +29,7 @@ __global__ void __launch_bounds__(kRoundThreads)
   const int64_t row = int64_t{blockIdx.y} * kRowsOfTiles + lane / 4, k = step * kTileSide + lane % 4 * 4;
   float4 v[2];
 #pragma unroll
-  for (int i = 0; i < 2; i++)
-    v[i] = LoadUpTo4(x + min(row + i * kTileRows, rows - 1) * in + k, 4, kAligned);
+  for (int i = 0; i < 2; i++) v[i] = LoadUpTo4(x + min(row + i * kTileRows, rows - 1) * in + k, 4, kAligned);
   if (row >= rows) v[0] = make_float4(0, 0, 0, 0);
   if (row + kTileRows >= rows) v[1] = make_float4(0, 0, 0, 0);
   StoreUint4(to + (blockIdx.y * depth + step) * kWarp + lane,
@@ -40,9 +39,9 @@ __global__ void __launch_bounds__(kRoundThreads)
 
 // ---- products ---------------------------------------------------------------------------------------------
 
-/// A block's piece of the results: warps side by side along the columns and the rows, each with pairs of tiles
-/// of the matrix and sixteens of rows, and twice that, for even and odd tiles of the depth. It comes in stages
-/// of some tiles' depth, all but one on their way while one is multiplied.
+/// A block's piece of the results: warps side by side along the columns and the rows, each with pairs of
+/// tiles of the matrix and sixteens of rows, and twice that, for even and odd tiles of the depth. It comes in
+/// stages of some tiles' depth, all but one on their way while one is multiplied.
 template <int kColumnWarps, int kRowWarps, int kPairsOfWarp, int kSixteensOfWarp, int kStepsOfStage,
           int kStagesOfBlock, int kBlocksAtOnce>
 struct PrefillBlock {
@@ -53,7 +52,7 @@ struct PrefillBlock {
   static constexpr int kSixteens = kRowWarps * kWarpSixteens;
   static constexpr int kColumns = kTiles * kTileSide, kRows = kSixteens * kRowsOfTiles;
   static constexpr int kSteps = kStepsOfStage, kStages = kStagesOfBlock;
-  static constexpr int kBlocks = kBlocksAtOnce;  // of a multiprocessor, as registers go
+  static constexpr int kBlocks = kBlocksAtOnce;                  // of a multiprocessor, as registers go
   static constexpr int kChunks = (kTiles + kSixteens) * kSteps;  // of 16 bytes a lane, in a stage
   /// Of a row's sums: neighbouring rows' are in different banks.
   static constexpr int kStride = kColumns + 4;
@@ -151,8 +150,8 @@ __global__ void __launch_bounds__(Block::kThreads, Block::kBlocks)
   for (int turn = Block::kParts - 1; turn >= 0; turn--) {
     __syncthreads();  // the stages have been used, or the odd tiles' sums are there
     if (part != turn) continue;
-    float* const to = shares + (first_sixteen * kRowsOfTiles + lane % 4 * 2) * kStride +
-                      first_tile * kTileSide + lane / 4;
+    float* const to =
+        shares + (first_sixteen * kRowsOfTiles + lane % 4 * 2) * kStride + first_tile * kTileSide + lane / 4;
 #pragma unroll
     for (int j = 0; j < kWarpTiles; j++) {
 #pragma unroll
@@ -167,8 +166,10 @@ __global__ void __launch_bounds__(Block::kThreads, Block::kBlocks)
   }
   __syncthreads();
   const bool gated = results.is_gated();
-  const int columns = gated ? Block::kColumns / 2 : Block::kColumns;
-  const int across = thread % columns, down = thread / columns, rows_at_once = Block::kThreads / columns;
+  constexpr int kColumns = Block::kColumns, kGated = kColumns / 2;
+  const int across = gated ? thread % kGated : thread % kColumns;
+  const int down = gated ? thread / kGated : thread / kColumns;
+  const int rows_at_once = Block::kThreads / (gated ? kGated : kColumns);
   const int64_t width = results.width();
   const int64_t column = first_pair * (gated ? kTileSide : 2 * kTileSide) + across;
   if (column >= width) return;

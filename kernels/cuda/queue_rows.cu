@@ -71,15 +71,25 @@ void CudaQueue::DoLookUp(const Table& base, View ids, View y) {
 }
 
 void CudaQueue::DoRmsNorm(View x, View weight, float eps, View y) {
-  Launch(RmsNormRows, Blocks(x.rows(), kRmsNormThreads / kWarp), kRmsNormThreads, 0, stream(),
-         RowsOf<const float>(x), NormOf(weight, eps), x.rows(), x.width(), Aligned16(x) && Aligned16(y),
-         RowsOf<float>(y));
+  const RowNorm norm = NormOf(weight, eps);
+  Launch(RmsNormRows, static_cast<unsigned>(x.rows()), kRmsNormThreads, 0, stream(), RowsOf<const float>(x),
+         norm, x.width(), norm.aligned && Aligned16(x) && Aligned16(y), RowsOf<float>(y));
 }
 
 void CudaQueue::DoLayerNorm(View x, View weight, View bias, float eps, View y) {
   const bool aligned = Aligned16(x) && Aligned16(weight) && Aligned16(bias) && Aligned16(y);
-  Launch(LayerNormRows, static_cast<unsigned>(x.rows()), kRowNormThreads, 0, stream(), RowsOf<const float>(x),
-         At<float>(weight), At<float>(bias), eps, x.width(), aligned, RowsOf<float>(y));
+  const auto launch = [&](auto* kernel) {
+    Launch(kernel, static_cast<unsigned>(x.rows()), kRowNormThreads, 0, stream(), RowsOf<const float>(x),
+           At<float>(weight), At<float>(bias), eps, x.width(), RowsOf<float>(y));
+  };
+  const int64_t fours = Blocks(x.width(), 4 * kRowNormThreads);  // of a thread
+  if (aligned && fours <= 1) {
+    launch(LayerNormRows<1>);
+  } else if (aligned && fours <= 4) {
+    launch(LayerNormRows<4>);
+  } else {
+    launch(LayerNormRows<0>);
+  }
 }
 
 }  // namespace bifrons::cuda

@@ -15,7 +15,8 @@ struct RowNorm {
   __host__ __device__ bool exists() const { return weight != nullptr; }
 
   /// What a row's numbers are multiplied by before the weight, to all lanes of the warp that asks: each adds
-  /// up four in every 4 · kWarp.
+  /// up four in every 4 · kWarp, of which kAtOnce are loaded together.
+  template <int kAtOnce = 8>
   __device__ __forceinline__ float Scale(const float* row, int64_t width, bool row_aligned) const {
     float squares = 0;
     const auto add = [&squares](float4 v) {
@@ -26,7 +27,6 @@ struct RowNorm {
     };
     int64_t i = 4 * (threadIdx.x % kWarp);
     // Nothing is asked between these loads, so that they are under way together.
-    constexpr int kAtOnce = 8;
     for (; row_aligned && i + (kAtOnce - 1) * 4 * kWarp + 4 <= width; i += kAtOnce * 4 * kWarp) {
       float4 v[kAtOnce];
 #pragma unroll
@@ -43,7 +43,10 @@ struct RowNorm {
   }
   /// Four numbers of a row from `i` on; zeros stay zeros.
   __device__ __forceinline__ float4 Of4(float4 v, int64_t i, int64_t width, float scale) const {
-    const float4 w = LoadUpTo4(weight + i, width - i, aligned);
+    return Of4(v, LoadUpTo4(weight + i, width - i, aligned), scale);
+  }
+  /// The same with their weights.
+  __device__ __forceinline__ float4 Of4(float4 v, float4 w, float scale) const {
     return make_float4(v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w);
   }
 };

@@ -304,7 +304,8 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   NEEDS_A_DRIVER();
   Require(attribute == cudaFuncAttributeMaxDynamicSharedMemorySize, "cudaFuncSetAttribute",
           "another attribute");
-  if (value < 0 || static_cast<size_t>(value) > MostSharedAllowed(state.settings.capability)) return Failed(cudaErrorInvalidValue);
+  if (value < 0 || static_cast<size_t>(value) > MostSharedAllowed(state.settings.capability))
+    return Failed(cudaErrorInvalidValue);
   state.allowed_shared[kernel] = static_cast<size_t>(value);
   return cudaSuccess;
 }
