@@ -15,7 +15,7 @@ SECONDS = 300  # a fault may make a kernel go on for ever
 
 # name, file of kernels/cuda, text, what stands there instead, and what finds it: cases of the op matrix, or
 # those of another program.
-PROGRAMS = {"queues": "cuda_queue_test", "graphs": "cuda_graphs_test", "rows": "cuda_rows_test", "cuDNN": "cuda_cudnn_test"}
+PROGRAMS = {"prefill": "cuda_prefill_test", "queues": "cuda_queue_test", "graphs": "cuda_graphs_test", "rows": "cuda_rows_test", "cuDNN": "cuda_cudnn_test"}
 MUTANTS = [
     ("a barrier before shared memory is read", "reduce.cuh",
      "sums[threadIdx.x / kWarp] = sum;\n  __syncthreads();", "sums[threadIdx.x / kWarp] = sum;", "LayerNorm"),
@@ -67,14 +67,14 @@ MUTANTS = [
     ("two words of a tile's operand swapped", "tile_products.cuh",
      "make_uint4(two(row, first), two(row + 8, first),", "make_uint4(two(row + 8, first), two(row, first),", "bf16 · bf16 decode"),
     ("a wait that leaves a group of copies too many", "prefill_tiles.cuh",
-     "WaitForCopies<kStages - 2>();", "WaitForCopies<kStages - 1>();", "bf16 · bf16 prefill"),
+     "WaitForCopies<kStages - 2>();", "WaitForCopies<kStages - 1>();", "prefill"),
     ("a stage too early", "prefill_tiles.cuh",
-     "uint4* const stage = stages + number % kStages", "uint4* const stage = stages + (number + 1) % kStages", "bf16 · bf16 prefill"),
+     "uint4* const stage = stages + number % kStages", "uint4* const stage = stages + (number + 1) % kStages", "prefill"),
     ("odd tiles' sums before they are there", "prefill_tiles.cuh",
-     "    __syncthreads();  // the stages have been used, or the odd tiles' sums are there\n", "", "bf16 · bf16 prefill"),
+     "    __syncthreads();  // the stages have been used, or the odd tiles' sums are there\n", "", "prefill"),
     ("a barrier between copies and their use", "prefill_tiles.cuh",
      "    __syncthreads();  // all copies of this stage are there, and the stage before has been used\n", "",
-     "bf16 · bf16 prefill"),
+     "prefill"),
     ("a barrier before shares are added up", "decode_tiles.cuh",
      "    __syncthreads();\n    if (first_tile", "    if (first_tile", "bf16 · bf16 decode"),
     ("a warp too few of a sum", "decode_tiles.cuh", "for (int w = 0; w < kWarps; w++) {",
