@@ -1,11 +1,12 @@
 # Tests that are not plain Catch2 programs, and properties of those that are.
 
 # The ops and the vision networks: the plain tests take the best instruction set; oneDNN's is chosen once per
-# process, so each of the lesser ones is a run of its own. A set that the processor lacks is a warning. Sanitizers take
-# too long to look at one twice.
+# process, so each of the lesser ones is a run of its own: avx512 where there is amx. A set that the processor lacks is a
+# warning.
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(ISAS baseline avx2)
-  if(NOT BIFRONS_SANITIZE)
+  file(STRINGS /proc/cpuinfo AMX REGEX amx_bf16 LIMIT_COUNT 1)
+  if(AMX AND NOT BIFRONS_SANITIZE)
     list(APPEND ISAS avx512)
   endif()
   foreach(isa ${ISAS})
@@ -16,17 +17,28 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   endforeach()
 endif()
 
-# kernels/cuda, run on the CPU (cuda_on_cpu/): the tests that run the program, with its cuda device as one more. Sanitizers
-# make the emulated GPU too slow for pictures.
+# kernels/cuda, run on the CPU (cuda_on_cpu/): the tests that run the program, with its cuda device as one more. The bundled
+# model is compared with the cpu device there by selftest_test, and with its goldens in the long tests. Sanitizers make the
+# emulated GPU too slow for pictures.
 set_tests_properties(device_choice_test convolutions_test PROPERTIES
   ENVIRONMENT BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>)
 target_compile_definitions(convolutions_test PRIVATE CUDNN_FOLDER="${CMAKE_CURRENT_BINARY_DIR}/cuda_on_cpu/cudnn_")
-foreach(test reference_test understanding_reference_test same_picture_test same_answer_test)
-  add_test(NAME ${test}_cuda COMMAND ${test})
-  set_tests_properties(${test}_cuda PROPERTIES TIMEOUT 3600 COST 100
+function(add_test_on_cpu name)
+  add_test(NAME ${name} COMMAND ${ARGN})
+  set_tests_properties(${name} PROPERTIES TIMEOUT 3600 COST 100
     ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
+endfunction()
+set(reference_test_CASES f32* bf16* "the same weights*" greedy*)
+set(understanding_reference_test_CASES f32* bf16*)
+foreach(test reference_test understanding_reference_test same_picture_test same_answer_test)
+  list(JOIN ${test}_CASES "," cases)
+  add_test_on_cpu(${test}_cuda ${test} ${cases})
   if(BIFRONS_SANITIZE)
     set_tests_properties(${test}_cuda PROPERTIES LABELS long)
+  endif()
+  if(cases)
+    add_test_on_cpu(${test}_cuda_long ${test} "the bundled model*")
+    set_tests_properties(${test}_cuda_long PROPERTIES LABELS long)
   endif()
 endforeach()
 
@@ -72,6 +84,7 @@ if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME planted_bugs COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/planted.sh)
   add_test(NAME arm64 COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/arm64/run.sh)
   set_tests_properties(asan tsan fuzz planted_bugs arm64 PROPERTIES LABELS whole RUN_SERIAL TRUE TIMEOUT 3600)
+  set_tests_properties(asan PROPERTIES ENVIRONMENT BIFRONS_PLAIN_TESTS=${CMAKE_CURRENT_BINARY_DIR})
   add_test(NAME arm64_long COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/arm64/run.sh test)
   set_tests_properties(arm64_long PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
 
