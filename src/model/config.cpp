@@ -6,6 +6,7 @@
 #include "src/base/json_visitor.h"
 #include "src/base/mapped_file.h"
 #include "src/model/checkpoint/checkpoint.h"
+#include "src/model/checkpoint/hub_snapshot.h"
 
 namespace bifrons {
 namespace {
@@ -25,9 +26,8 @@ Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& chec
   for (const auto& [name, tensor] : checkpoint.tensors()) shapes[name] = tensor.dims;
   BIFRONS_TRY(JanusConfig config, ParseConfig(AsText(file), shapes, path.string()));
 
+  config.name = ModelName(folder);
   std::error_code error;
-  const fs::path absolute = fs::canonical(folder, error);
-  config.name = (error ? fs::path(folder) : absolute).filename().string();
   const fs::path generation = fs::path(folder) / "generation_config.json";
   if (fs::exists(generation, error)) {
     BIFRONS_TRY(const MappedFile generation_file, MappedFile::Open(generation.string()));

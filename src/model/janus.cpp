@@ -1,9 +1,8 @@
 #include "src/model/janus.h"
 
-#include <filesystem>
-
 #include "src/base/out_of_memory.h"
 #include "src/base/stop.h"
+#include "src/model/checkpoint/hub_snapshot.h"
 #include "src/model/choose_device.h"
 #include "src/model/image_processor_json.h"
 #include "src/model/memory_plan.h"
@@ -43,7 +42,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
   }
   BIFRONS_RETURN_IF_ERROR(janus->CheckFits(options));
 
-  janus->name_ = model.starts_with("random:") ? model : std::filesystem::canonical(model).filename().string();
+  janus->name_ = model.starts_with("random:") ? model : ModelName(model);
   janus->steps_ = janus->device_->MakeQueue();
   janus->images_ = janus->device_->MakeQueue();
   if (options.profile) {

@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "src/model/checkpoint/hub_snapshot.h"
+
 namespace bifrons {
 
 namespace fs = std::filesystem;
@@ -27,8 +29,8 @@ Result<std::string> BundledModel() {
 }
 
 Result<std::string> ResolveModel(const std::string& model) {
-  if (!model.empty()) return model;
-  if (const char* set = std::getenv("BIFRONS_MODEL"); set && *set) return std::string(set);
+  if (!model.empty()) return ResolveSnapshot(model);
+  if (const char* set = std::getenv("BIFRONS_MODEL"); set && *set) return ResolveSnapshot(set);
   return BundledModel();
 }
 

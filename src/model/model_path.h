@@ -11,7 +11,8 @@ namespace bifrons {
 /// above a build folder. An error says where it was looked for.
 Result<std::string> BundledModel();
 
-/// `model` itself, or $BIFRONS_MODEL, or the bundled model.
+/// `model`, or $BIFRONS_MODEL, or the bundled model; of a hub cache's folder its snapshot. Errors:
+/// ResolveSnapshot's.
 Result<std::string> ResolveModel(const std::string& model);
 
 /// The folder whose tokenizer belongs to `model`: itself, or the bundled one for "random:…".
