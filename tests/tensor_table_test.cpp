@@ -72,10 +72,16 @@ TEST_CASE("the table names every published tensor and no other") {
     REQUIRE(found != published.end());
     CHECK(found->second == Dims(StoredShape(spec, layout)));
   }
+  const PublishedNames names(layout),
+      others(layout == Layout::kOriginal ? Layout::kConverted : Layout::kOriginal);
   for (const auto& [name, dims] : published) {
     INFO(name);
     CHECK(expected.contains(name) != IsDropped(name));
+    CHECK(names.Contains(name) != IsDropped(name));
+    CHECK_FALSE(others.Contains(name));
   }
+  for (const char* name : {"", ".", "..", "0", "lm_head", "model.layers.0.self_attn.q_proj.weight"})
+    CHECK_FALSE(names.Contains(name));
 }
 
 TEST_CASE("the geometry read from both layouts is the published one") {

@@ -7,9 +7,11 @@
 #include <optional>
 
 #include "src/base/json_visitor.h"
+#include "src/base/name_sample.h"
 #include "src/base/printable.h"
 #include "src/model/config.h"
 #include "src/model/config_fields.h"
+#include "src/model/tensor_table.h"
 
 namespace bifrons {
 namespace {
@@ -139,7 +141,7 @@ class Shapes {
   int64_t Dim(const std::string& name, size_t rank, size_t axis, int64_t high) const {
     const auto it = shapes_.find(name);
     if (it == shapes_.end()) {
-      problem_.Report("the model's files lack tensor " + name + ", which the geometry is read from");
+      ReportMissing(name);
       return 1;
     }
     if (it->second.size() != rank) {
@@ -160,13 +162,26 @@ class Shapes {
   int64_t Count(const std::string& prefix, const std::string& suffix, int64_t high, int64_t step = 1) const {
     int64_t count = 0;
     while (count < high && shapes_.contains(prefix + std::to_string(count * step) + suffix)) count++;
-    if (count == 0) problem_.Report("the model's files lack tensor " + prefix + "0" + suffix);
+    if (count == 0) ReportMissing(prefix + "0" + suffix);
     return std::max<int64_t>(count, 1);
   }
 
   bool Has(const std::string& name) const { return shapes_.contains(name); }
 
  private:
+  void ReportMissing(const std::string& name) const {
+    if (problem_.error) return;  // the first one counts, and the names take time
+    NameSample others;
+    const PublishedNames known(Layout::kOriginal);
+    for (const auto& [other, dims] : shapes_) {
+      if (!known.Contains(other) && !IsDropped(other)) others.Add(other);
+    }
+    problem_.Report("the model's files lack tensor " + name + ", which the geometry is read from" +
+                    (others.count() == 0 ? ""
+                                         : "; they hold " + others.Counted("tensor") +
+                                               " that no Janus has: " + others.ToString()));
+  }
+
   const TensorShapes& shapes_;
   Problem& problem_;
 };

@@ -1,5 +1,7 @@
 #include "src/model/tensor_table.h"
 
+#include <algorithm>
+
 namespace bifrons {
 namespace {
 
@@ -211,6 +213,20 @@ class TableBuilder {
   std::vector<TensorSpec> table_;
 };
 
+/// "layers.23.norm.weight" → "layers.0.norm.weight"
+std::string WithoutIndices(std::string_view name) {
+  std::string out;
+  for (size_t begin = 0; begin <= name.size();) {
+    const size_t end = std::min(name.find('.', begin), name.size());
+    const std::string_view part = name.substr(begin, end - begin);
+    const bool index = !part.empty() && part.find_first_not_of("0123456789") == part.npos;
+    out += index ? "0" : part;
+    if (end < name.size()) out += '.';
+    begin = end + 1;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<TensorSpec> TensorTable(const JanusConfig& config) { return TableBuilder(config).Build(); }
@@ -227,6 +243,15 @@ Shape StoredShape(const TensorSpec& spec, Layout layout) {
   }
   return stored;
 }
+
+PublishedNames::PublishedNames(Layout layout) {
+  JanusConfig config = PublishedConfig("janus-pro-1b").value();
+  config.llama.layers = config.vision.layers = 1;  // the others have the same names
+  for (const TensorSpec& spec : TensorTable(config))
+    names_.insert(WithoutIndices(layout == Layout::kOriginal ? spec.original : spec.converted));
+}
+
+bool PublishedNames::Contains(std::string_view name) const { return names_.contains(WithoutIndices(name)); }
 
 bool IsDropped(const std::string& name) {
   // The pooling head that Janus never uses, the codebook's usage counter, buffers of old transformers

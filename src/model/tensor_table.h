@@ -2,7 +2,9 @@
 // models, export and the tests read this and nothing else.
 #pragma once
 
+#include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/tensor.h"
@@ -37,6 +39,17 @@ std::vector<TensorSpec> TensorTable(const JanusConfig& config);
 /// The shape that the files of `layout` store: a merged qkv has three times the rows, the original's position
 /// embedding a leading 1.
 Shape StoredShape(const TensorSpec& spec, Layout layout);
+
+/// The names that the files of a layout use, whatever the model's depths.
+class PublishedNames {
+ public:
+  explicit PublishedNames(Layout layout);
+  /// Whether a Janus of any number of layers, levels and blocks may have a tensor of that name.
+  bool Contains(std::string_view name) const;
+
+ private:
+  std::set<std::string> names_;  // with every index 0
+};
 
 /// Whether a published tensor outside the table is known to be of no use to a Janus (so nothing to warn
 /// about).

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "src/base/name_sample.h"
 #include "src/base/printable.h"
 #include "src/model/checkpoint/checkpoint.h"
 #include "src/model/model_hash.h"
@@ -41,14 +42,16 @@ class CheckpointWeights : public WeightSource {
 
   /// Finds and checks every tensor of the table.
   Status Bind() {
-    std::set<std::string> known;
-    for (TensorSpec& spec : TensorTable(config_)) {
+    std::vector<TensorSpec> table = TensorTable(config_);
+    const NameSample extras = Extras(table);
+    for (TensorSpec& spec : table) {
       const std::string& published = PublishedName(spec, config_.layout);
       const StoredTensor* stored = checkpoint_.Find(published);
       if (!stored) {
         return DataError(folder_ + ": tensor " + published +
                          " is missing from the model's files; expected shape " +
-                         StoredShape(spec, config_.layout).ToString());
+                         StoredShape(spec, config_.layout).ToString() +
+                         (extras.count() > 0 ? "; they hold " + Described(extras) : ""));
       }
       const Shape expected = StoredShape(spec, config_.layout);
       if (!stored->loadable) {
@@ -59,11 +62,10 @@ class CheckpointWeights : public WeightSource {
         return DataError(*stored->file + ": tensor " + published + " has shape " + ShownDims(stored->dims) +
                          ", but config.json calls for " + expected.ToString());
       }
-      known.insert(published);
       const std::string name = spec.name;
       bound_.emplace(name, Bound{std::move(spec), stored});
     }
-    WarnOfExtras(known);
+    Warn(extras);
     return {};
   }
 
@@ -127,19 +129,27 @@ class CheckpointWeights : public WeightSource {
     }
   }
 
-  void WarnOfExtras(const std::set<std::string>& known) const {
-    constexpr size_t kShown = 3;
-    size_t extras = 0;
-    std::string list;
+  /// Tensors of the files that are not in the table, those aside that are known to be of no use.
+  NameSample Extras(const std::vector<TensorSpec>& table) const {
+    std::set<std::string_view> known;
+    for (const TensorSpec& spec : table) known.insert(PublishedName(spec, config_.layout));
+    NameSample extras;
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
-      if (known.contains(name) || IsDropped(name)) continue;
-      if (extras++ < kShown) list += (extras > 1 ? ", " : "") + Printable(name);
+      if (!known.contains(name) && !IsDropped(name)) extras.Add(name);
     }
-    if (extras == 0) return;
-    if (extras > kShown) list += ", …";
-    std::fprintf(stderr,
-                 "bifrons: warning: %s: ignored %zu tensor%s that a Janus of this config does not have: %s\n",
-                 folder_.c_str(), extras, extras == 1 ? "" : "s", list.c_str());
+    return extras;
+  }
+
+  static std::string Described(const NameSample& extras) {
+    return extras.Counted("tensor") + " that a Janus of this config does not have: " + extras.ToString();
+  }
+
+  /// Of what is in the folder and has no effect.
+  void Warn(const NameSample& extras) const {
+    const auto warn = [&](const std::string& what) {
+      std::fprintf(stderr, "bifrons: warning: %s: %s\n", folder_.c_str(), what.c_str());
+    };
+    if (extras.count() > 0) warn("ignored " + Described(extras));
   }
 
   JanusConfig config_;
