@@ -185,7 +185,6 @@ TEST_CASE("Other globals are refused by name, and nothing runs") {
 
 TEST_CASE("Other files under that name are refused with advice") {
   CHECK_THAT(RefusedGolden("legacy.bin"), Contains("before 1.6") && Contains("torch.save("));
-  CHECK_THAT(RefusedGolden("lfs.bin"), Contains("git lfs pull"));
   CHECK_THAT(RefusedGolden("big_endian.bin"), Contains("big-endian"));
   CHECK_THAT(RefusedGolden("missing_storage.bin"), Contains("which the archive lacks"));
   CHECK_THAT(RefusedGolden("short_storage.bin"), Contains("needs a storage of 8 bytes") && Contains("has 7"));

@@ -7,6 +7,7 @@
 #include "src/base/mapped_file.h"
 #include "src/model/checkpoint/checkpoint.h"
 #include "src/model/checkpoint/hub_snapshot.h"
+#include "src/model/checkpoint/model_file.h"
 
 namespace bifrons {
 namespace {
@@ -20,7 +21,7 @@ std::string_view AsText(const MappedFile& file) {
 Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& checkpoint) {
   namespace fs = std::filesystem;
   const fs::path path = fs::path(folder) / "config.json";
-  BIFRONS_TRY(const MappedFile file, MappedFile::Open(path.string()));
+  BIFRONS_TRY(const MappedFile file, OpenModelFile(path.string()));
   BIFRONS_RETURN_IF_ERROR(CheckJsonSize(file.bytes().size(), kMaxConfigBytes, path.string()));
   TensorShapes shapes;
   for (const auto& [name, tensor] : checkpoint.tensors()) shapes[name] = tensor.dims;
@@ -30,7 +31,7 @@ Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& chec
   std::error_code error;
   const fs::path generation = fs::path(folder) / "generation_config.json";
   if (fs::exists(generation, error)) {
-    BIFRONS_TRY(const MappedFile generation_file, MappedFile::Open(generation.string()));
+    BIFRONS_TRY(const MappedFile generation_file, OpenModelFile(generation.string()));
     BIFRONS_RETURN_IF_ERROR(
         CheckJsonSize(generation_file.bytes().size(), kMaxConfigBytes, generation.string()));
     config.guidance_default = ParseGuidance(AsText(generation_file), config.guidance_default);

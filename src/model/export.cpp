@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "src/base/atomic_file.h"
-#include "src/base/mapped_file.h"
 #include "src/base/stop.h"
+#include "src/model/checkpoint/model_file.h"
 #include "src/model/export_files.h"
 #include "src/model/tensor_table.h"
 
@@ -87,7 +87,7 @@ Status ExportModel(WeightSource& source, const std::string& tokenizer_folder, co
   }
   const JanusConfig& config = source.config();
   const std::string tokenizer_path = (tokenizer / "tokenizer.json").string();
-  BIFRONS_TRY(const MappedFile tokenizer_file, MappedFile::Open(tokenizer_path));
+  BIFRONS_TRY(const MappedFile tokenizer_file, OpenModelFile(tokenizer_path));
   const std::string_view tokenizer_text(reinterpret_cast<const char*>(tokenizer_file.bytes().data()),
                                         tokenizer_file.bytes().size());
   BIFRONS_TRY(const PaddedTokenizer padded,
@@ -104,7 +104,7 @@ Status ExportModel(WeightSource& source, const std::string& tokenizer_folder, co
   for (const char* name :
        {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"}) {
     if (!fs::exists(tokenizer / name, error)) continue;
-    BIFRONS_TRY(const MappedFile file, MappedFile::Open((tokenizer / name).string()));
+    BIFRONS_TRY(const MappedFile file, OpenModelFile((tokenizer / name).string()));
     BIFRONS_RETURN_IF_ERROR(WriteFileAtomically((out / name).string(), file.bytes()));
   }
   BIFRONS_RETURN_IF_ERROR(write("generation_config.json", GenerationConfig(config, padded.tokens)));

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "src/base/json_visitor.h"
-#include "src/base/mapped_file.h"
+#include "src/model/checkpoint/model_file.h"
 #include "src/model/config_fields.h"
 
 namespace bifrons {
@@ -84,7 +84,7 @@ Result<ImageProcessorConfig> LoadImageProcessorConfig(const std::string& folder,
     config.min_size = std::min(config.min_size, vision_image_size);
     return config;
   }
-  BIFRONS_TRY(const MappedFile file, MappedFile::Open(path.string()));
+  BIFRONS_TRY(const MappedFile file, OpenModelFile(path.string()));
   return ParseImageProcessorConfig({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
                                    vision_image_size, path.string());
 }

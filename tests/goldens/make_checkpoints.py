@@ -131,6 +131,4 @@ rezip(source, path("refused", "bomb.bin"), lambda n, d: bytes(1 << 26) if n.ends
 with zipfile.ZipFile(path("refused", "traversal.bin"), "w") as z:
     z.writestr("archive/data.pkl", pickle.dumps({}))
     z.writestr("archive/../../etc/passwd", b"x")
-with open(path("refused", "lfs.bin"), "w") as f:
-    f.write("version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 1\n")
 os.remove(source)

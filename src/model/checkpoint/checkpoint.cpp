@@ -7,6 +7,7 @@
 
 #include "src/base/printable.h"
 #include "src/model/checkpoint/index_json.h"
+#include "src/model/checkpoint/model_file.h"
 #include "src/model/checkpoint/pytorch_zip.h"
 #include "src/model/checkpoint/safetensors.h"
 
@@ -48,7 +49,7 @@ std::vector<std::string> ListFiles(const std::string& folder, const FileKind& ki
 Result<Layout> ReadIndex(const std::string& folder, const FileKind& kind) {
   Layout layout;
   layout.index_path = (fs::path(folder) / kind.index).string();
-  BIFRONS_TRY(const MappedFile file, MappedFile::Open(layout.index_path));
+  BIFRONS_TRY(const MappedFile file, OpenModelFile(layout.index_path));
   const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
   BIFRONS_TRY(layout.index, ParseIndex(text, layout.index_path));
   layout.files = layout.index->files();
@@ -163,7 +164,7 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder, Prefer prefer) {
     if (layout->index && !fs::exists(path, error)) {
       return DataError(path + ": missing, though " + layout->index_path + " lists it: fetch it");
     }
-    BIFRONS_TRY(MappedFile file, MappedFile::Open(path));
+    BIFRONS_TRY(MappedFile file, OpenModelFile(path));
     BIFRONS_TRY(TensorMap tensors, kind->read(file.bytes(), path));
     checkpoint.tensors_.merge(tensors);
     if (!tensors.empty()) {

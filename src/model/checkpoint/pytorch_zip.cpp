@@ -20,10 +20,6 @@ bool StartsWith(std::span<const uint8_t> bytes, std::string_view prefix) {
 
 /// What else people have in a file of that name.
 Error NotAnArchive(std::span<const uint8_t> bytes, const std::string& file) {
-  if (StartsWith(bytes, "version https://git-lfs")) {
-    return DataError(file +
-                     ": a Git LFS pointer instead of the file: run `git lfs pull` in the model's folder");
-  }
   // A pickle: PyTorch before 1.6 wrote several in a row, the first of which is a magic number.
   if (StartsWith(bytes, "\x80")) {
     return DataError(file +

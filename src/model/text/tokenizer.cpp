@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "src/base/mapped_file.h"
+#include "src/model/checkpoint/model_file.h"
 #include "src/model/text/tokenizer_json.h"
 #include "src/model/text/utf8.h"
 
@@ -124,10 +125,10 @@ Tokenizer::~Tokenizer() = default;
 
 Result<Tokenizer> Tokenizer::Load(const std::string& folder) {
   const std::string path = folder + "/tokenizer.json", config_path = folder + "/tokenizer_config.json";
-  BIFRONS_TRY(const MappedFile file, MappedFile::Open(path));
+  BIFRONS_TRY(const MappedFile file, OpenModelFile(path));
   std::error_code ignored;
   if (!std::filesystem::exists(config_path, ignored)) return Parse(TextOf(file), {}, path);
-  BIFRONS_TRY(const MappedFile config, MappedFile::Open(config_path));
+  BIFRONS_TRY(const MappedFile config, OpenModelFile(config_path));
   return Parse(TextOf(file), TextOf(config), path);
 }
 
