@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/hub_snapshot.h"
 
 namespace bifrons {
@@ -36,6 +37,13 @@ Result<std::string> ResolveModel(const std::string& model) {
 
 Result<std::string> TokenizerFolder(const std::string& model) {
   if (model.starts_with("random:")) return BundledModel();
+  // Those of an adapter often have a tokenizer too, which is as good as its model's.
+  std::error_code error;
+  const fs::path folder = model;
+  if (!fs::exists(folder / "tokenizer.json", error) && !fs::exists(folder / "config.json", error) &&
+      HasAdapter(model)) {
+    return AdapterAlone(model);
+  }
   return model;
 }
 

@@ -8,6 +8,7 @@
 
 #include "src/base/name_sample.h"
 #include "src/base/printable.h"
+#include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/checkpoint.h"
 #include "src/model/model_hash.h"
 #include "src/model/random_weights.h"
@@ -150,6 +151,13 @@ class CheckpointWeights : public WeightSource {
       std::fprintf(stderr, "bifrons: warning: %s: %s\n", folder_.c_str(), what.c_str());
     };
     if (extras.count() > 0) warn("ignored " + Described(extras));
+    NameSample empty;
+    for (const std::string& name : checkpoint_.empty_files()) empty.Add(name);
+    if (empty.count() > 0) warn("passed over " + empty.Counted("empty file") + ": " + empty.ToString());
+    if (const std::string adapter = FindAdapterWeights(folder_); !adapter.empty()) {
+      warn("the PEFT adapter beside the model (" + adapter +
+           ") is not applied: merge it (PEFT's merge_and_unload, then save_pretrained) and name that folder");
+    }
   }
 
   JanusConfig config_;

@@ -6,10 +6,12 @@
 #include <utility>
 
 #include "src/base/printable.h"
+#include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/index_json.h"
 #include "src/model/checkpoint/model_file.h"
 #include "src/model/checkpoint/pytorch_zip.h"
 #include "src/model/checkpoint/safetensors.h"
+#include "src/model/checkpoint/wrapper_prefix.h"
 
 namespace bifrons {
 namespace {
@@ -35,15 +37,22 @@ struct Layout {
   std::string index_path;
 };
 
+/// Names in ascending order.
 std::vector<std::string> ListFiles(const std::string& folder, const FileKind& kind) {
   std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
+    if (IsAdapterWeights(name)) continue;
     if (name.starts_with(kind.prefix) && name.ends_with(kind.suffix)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
+}
+
+bool IsEmptyFile(const fs::path& path) {
+  std::error_code error;
+  return fs::is_regular_file(path, error) && fs::file_size(path, error) == 0 && !error;
 }
 
 Result<Layout> ReadIndex(const std::string& folder, const FileKind& kind) {
@@ -57,11 +66,12 @@ Result<Layout> ReadIndex(const std::string& folder, const FileKind& kind) {
   return layout;
 }
 
-/// Nothing when the folder has no files of this kind.
+/// Nothing when the folder has no files of this kind, or empty ones alone.
 Result<std::optional<Layout>> FindLayout(const std::string& folder, const FileKind& kind) {
   std::error_code error;
   Layout layout;
-  if (fs::exists(fs::path(folder) / kind.single, error)) {
+  const fs::path single = fs::path(folder) / kind.single;
+  if (fs::exists(single, error) && !IsEmptyFile(single)) {
     layout.files.push_back(kind.single);
     return std::optional(layout);
   }
@@ -70,6 +80,7 @@ Result<std::optional<Layout>> FindLayout(const std::string& folder, const FileKi
     return std::optional(layout);
   }
   layout.files = ListFiles(folder, kind);
+  std::erase_if(layout.files, [&](const std::string& name) { return IsEmptyFile(fs::path(folder) / name); });
   if (layout.files.empty()) return std::optional<Layout>();
   if (layout.files.size() > 1) {
     return DataError(folder + ": has several " + kind.suffix + " files, but no " + kind.index +
@@ -154,16 +165,27 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder, Prefer prefer) {
     kind = pytorch_first ? &kSafetensorsKind : &kPytorchKind;
     BIFRONS_TRY(layout, FindLayout(folder, *kind));
   }
-  if (!layout)
+  Checkpoint checkpoint;
+  for (const FileKind& each : {kSafetensorsKind, kPytorchKind}) {
+    for (const std::string& name : ListFiles(folder, each)) {
+      if (IsEmptyFile(fs::path(folder) / name)) checkpoint.empty_files_.push_back(name);
+    }
+  }
+  if (!layout) {
+    if (HasAdapter(folder)) return AdapterAlone(folder);
+    if (!checkpoint.empty_files_.empty())
+      return DataError((fs::path(folder) / checkpoint.empty_files_[0]).string() + ": empty; fetch it again");
     return DataError(folder +
                      ": has neither *.safetensors nor pytorch_model*.bin; fetch the model's weights");
+  }
 
-  Checkpoint checkpoint;
   for (const std::string& name : layout->files) {
     const std::string path = (fs::path(folder) / name).string();
     if (layout->index && !fs::exists(path, error)) {
       return DataError(path + ": missing, though " + layout->index_path + " lists it: fetch it");
     }
+    if (IsEmptyFile(path))
+      return DataError(path + ": empty, though " + layout->index_path + " lists it: fetch it again");
     BIFRONS_TRY(MappedFile file, OpenModelFile(path));
     BIFRONS_TRY(TensorMap tensors, kind->read(file.bytes(), path));
     checkpoint.tensors_.merge(tensors);
@@ -178,7 +200,25 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder, Prefer prefer) {
   if (layout->index) {
     BIFRONS_RETURN_IF_ERROR(checkpoint.CheckPromises(folder, *layout->index, layout->index_path));
   }
+  BIFRONS_RETURN_IF_ERROR(checkpoint.DropWrappers(folder));
   return checkpoint;
+}
+
+Status Checkpoint::DropWrappers(const std::string& folder) {
+  const std::string prefix = WrapperPrefixOf(tensors_);
+  if (prefix.empty()) return {};
+  TensorMap named;
+  while (!tensors_.empty()) {
+    auto node = tensors_.extract(tensors_.begin());
+    const std::string wrapped = node.key();
+    if (wrapped.starts_with(prefix)) node.key().erase(0, prefix.size());
+    if (const auto inserted = named.insert(std::move(node)); !inserted.inserted) {
+      return DataError(folder + ": tensor '" + Printable(inserted.position->first) + "' stands there as '" +
+                       Printable(wrapped) + "' too");
+    }
+  }
+  tensors_ = std::move(named);
+  return {};
 }
 
 Status Checkpoint::CheckPromises(const std::string& folder, const WeightIndex& index,

@@ -45,13 +45,15 @@ Result<TensorView> Materialise(const std::string& name, const StoredTensor& stor
 class WeightIndex;
 
 /// All files of a model folder: `*.safetensors` or `pytorch_model*.bin`, single or sharded by `*.index.json`.
+/// Names behind one prefix of programs that wrap a model to train it (torch.compile, DistributedDataParallel,
+/// PEFT) are found as if without it.
 class Checkpoint {
  public:
   /// Which files to read in a folder that has both kinds; the other kind serves if there is only that.
   enum class Prefer { kSafetensors, kPytorch };
 
   /// Errors name the file and the tensor. A name that stands in two shards, or a shard of the index that is
-  /// missing, or lacks what the index promises, is an error.
+  /// missing, or lacks what the index promises, is an error, and so is a folder with an adapter and no model.
   static Result<Checkpoint> Open(const std::string& folder, Prefer prefer = Prefer::kSafetensors);
 
   const TensorMap& tensors() const { return tensors_; }
@@ -59,14 +61,17 @@ class Checkpoint {
   const StoredTensor* Find(std::string_view name) const;
   /// Paths, in the order of their names.
   const std::vector<std::string>& files() const { return paths_; }
+  /// Names of files in the folder that are passed over: a model's by their names, but empty.
+  const std::vector<std::string>& empty_files() const { return empty_files_; }
 
  private:
   Checkpoint() = default;
   Status CheckPromises(const std::string& folder, const WeightIndex& index,
                        const std::string& index_path) const;
+  Status DropWrappers(const std::string& folder);
 
   std::vector<MappedFile> files_;
-  std::vector<std::string> paths_;
+  std::vector<std::string> paths_, empty_files_;
   TensorMap tensors_;
 };
 
