@@ -74,6 +74,8 @@ set_tests_properties(render_scale_long PROPERTIES LABELS long RUN_SERIAL TRUE TI
 
 find_package(Python3 REQUIRED)
 
+target_link_libraries(hub_test PRIVATE bifrons_hub)
+
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME process_device_bundled COMMAND process_device_test [.bundled])
