@@ -19,5 +19,6 @@ Result<int> RunSelftest(const SelftestOptions& options);
 Result<int> RunExport(const ExportOptions& options);
 Result<int> RunRender(const RenderCommand& options);
 Result<int> RunMerge(const MergeOptions& options);
+Result<int> RunPull(const PullCommand& options);
 
 }  // namespace bifrons

@@ -10,6 +10,7 @@
 #include "src/base/out_of_memory.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
+#include "src/cli/fetch_model.h"
 #include "src/cli/signals.h"
 #include "src/model/text/utf8.h"
 
@@ -28,7 +29,8 @@ const Profile* ProfileOf(const Command& command) {
 }
 
 Result<int> Run(int argc, char** argv) {
-  BIFRONS_TRY(const Command command, ParseCommandLine(argc, argv));
+  BIFRONS_TRY(Command command, ParseCommandLine(argc, argv));
+  BIFRONS_RETURN_IF_ERROR(FetchModel(command));
   struct Visitor {
     Result<int> operator()(const HelpText& help) const {
       std::fputs(help.text.c_str(), stdout);
@@ -47,6 +49,7 @@ Result<int> Run(int argc, char** argv) {
     Result<int> operator()(const ExportOptions& o) const { return RunExport(o); }
     Result<int> operator()(const RenderCommand& o) const { return RunRender(o); }
     Result<int> operator()(const MergeOptions& o) const { return RunMerge(o); }
+    Result<int> operator()(const PullCommand& o) const { return RunPull(o); }
   };
   auto result = std::visit(Visitor{}, command);
   const Profile* const profile = ProfileOf(command);

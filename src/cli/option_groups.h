@@ -15,6 +15,8 @@ inline constexpr int kMaxImages = 1'000'000;
 /// A verb with examples below its options.
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
 void AddModel(CLI::App* app, std::string& model);
+/// --offline
+void AddOffline(CLI::App* app);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
 /// Threads, device, convolutions, instruction set.
 void AddDevice(CLI::App* app, LoadOptions& load);
@@ -83,6 +85,7 @@ void AddTrace(CLI::App& app, TraceOptions& options);
 void AddBench(CLI::App& app, BenchOptions& options);
 void AddSelftest(CLI::App& app, SelftestOptions& options);
 void AddExport(CLI::App& app, ExportOptions& options);
+void AddPull(CLI::App& app, PullCommand& options);
 Status Check(const TraceOptions& options);
 
 }  // namespace bifrons

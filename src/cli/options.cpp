@@ -1,6 +1,7 @@
 #include "src/cli/options.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <string_view>
 
 #include "kernels/device.h"
@@ -15,8 +16,17 @@ constexpr int kMaxThreads = 1024;
 
 void AddModel(CLI::App* app, std::string& model) {
   app->add_option("-m,--model", model,
-                  "model folder, or random:janus-pro-1b, random:janus-pro-7b (default: $BIFRONS_MODEL, else "
-                  "the bundled janus-mini)");
+                  "model folder, hf:ORG/NAME[@REVISION] (downloaded once), random:janus-pro-1b or "
+                  "random:janus-pro-7b (default: $BIFRONS_MODEL, else the bundled janus-mini)");
+  AddOffline(app);
+}
+
+void AddOffline(CLI::App* app) {
+  // As one more way to set what Python's tools read, so that nothing else has to carry it to the hub's
+  // client.
+  app->add_flag_callback(
+      "--offline", [] { ::setenv("HF_HUB_OFFLINE", "1", 1); },
+      "download nothing: hf: is what is there already (default: $HF_HUB_OFFLINE)");
 }
 
 void AddDtype(CLI::App* app, std::optional<DType>& compute) {
@@ -123,6 +133,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   ExportOptions exports;
   RenderCommand render;
   MergeOptions merge;
+  PullCommand pull;
   AddGenerate(app, generate);
   AddRender(app, render);
   AddMerge(app, merge);
@@ -136,6 +147,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   AddBench(app, bench);
   AddSelftest(app, selftest);
   AddExport(app, exports);
+  AddPull(app, pull);
 
   // Taken out first: CLI11 would end the verb at `--` once it has seen one prompt.
   const char* const* const marker = std::find(argv, argv + argc, std::string_view("--"));
@@ -195,6 +207,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   if (verb == "trace") return checked(trace);
   if (verb == "bench") return Command(bench);
   if (verb == "selftest") return Command(selftest);
+  if (verb == "pull") return Command(pull);
   return Command(exports);
 }
 

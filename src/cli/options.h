@@ -131,6 +131,11 @@ struct ExportOptions {
   std::string model, out;
 };
 
+struct PullCommand {
+  std::string repository;  // "ORG/NAME" or "ORG/NAME@REVISION"
+  bool quiet = false;
+};
+
 /// Help was asked for: print and exit 0.
 struct HelpText {
   std::string text;
@@ -138,7 +143,7 @@ struct HelpText {
 
 using Command = std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions,
                              InfoOptions, TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions,
-                             ExportOptions, RenderCommand, MergeOptions>;
+                             ExportOptions, RenderCommand, MergeOptions, PullCommand>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

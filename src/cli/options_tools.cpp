@@ -1,4 +1,4 @@
-// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest, export.
+// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest, export; and pull.
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
 
@@ -107,6 +107,22 @@ void AddExport(CLI::App& app, ExportOptions& o) {
               "  bifrons export -m random:janus-pro-1b --out /tmp/random-1b");
   AddModel(verb, o.model);
   verb->add_option("--out", o.out, "folder to write (must not exist, or be empty)")->required();
+}
+
+void AddPull(CLI::App& app, PullCommand& o) {
+  CLI::App* verb = AddVerb(
+      app, "pull",
+      "Download a model from the Hugging Face hub into the cache that Python's tools use too, and print its "
+      "folder",
+      "  bifrons pull deepseek-community/Janus-Pro-1B\n"
+      "  bifrons generate -m hf:deepseek-community/Janus-Pro-1B \"a lighthouse in a storm\"\n"
+      "Again: goes on where it stopped. HF_HOME or HF_HUB_CACHE names the folder for models, HF_ENDPOINT "
+      "another "
+      "hub,\nHF_TOKEN or $HF_HOME/token a token; proxies are those of https_proxy and no_proxy.");
+  verb->add_option("repository", o.repository, "ORG/NAME or ORG/NAME@REVISION: a branch, tag or commit")
+      ->required();
+  AddOffline(verb);
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
 }
 
 }  // namespace bifrons
