@@ -74,7 +74,13 @@ set_tests_properties(render_scale_long PROPERTIES LABELS long RUN_SERIAL TRUE TI
 
 find_package(Python3 REQUIRED)
 
+# Downloads, from a hub on this machine; the hub's own client as the oracle.
 target_link_libraries(hub_test PRIVATE bifrons_hub)
+add_test(NAME pull_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/hub/pull_test.py $<TARGET_FILE:bifrons>)
+set_tests_properties(pull_test PROPERTIES COST 50)
+add_test(NAME hub_oracle COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/hub/hub_oracle.sh ${CMAKE_CURRENT_BINARY_DIR}/hub_oracle
+                                 $<TARGET_FILE:bifrons>)
+set_tests_properties(hub_oracle PROPERTIES LABELS long)
 
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
