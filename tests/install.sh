@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # An installed tree works by itself, moved anywhere: bash tests/install.sh BUILD_DIR
 # Installs, draws with the installed program (no $BIFRONS_MODEL, no source tree nearby), builds samples/embed against
-# the installed library, draws and asks with it.
+# the installed library, by find_package and by pkg-config, draws and asks with it.
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
 build_dir=$(cd "$1" && pwd)
@@ -18,6 +18,12 @@ moved/bin/bifrons generate --seed 1 -o picture.png "a dog"
 
 cmake -G Ninja -S "$source_dir/samples/embed" -B embed -DCMAKE_PREFIX_PATH="$work/moved" > /dev/null
 cmake --build embed > /dev/null
+if readelf -d embed/postcard | grep -E 'NEEDED.*(pango|cairo|opencv|curl)'; then
+  echo "install.sh: who embeds the engine needs none of these" >&2
+  exit 1
+fi
+export PKG_CONFIG_PATH=$(dirname "$(find "$work/moved" -name bifrons.pc)")
+g++ -std=c++20 "$source_dir/samples/embed/postcard.cpp" $(pkg-config --cflags --libs bifrons) -o by_pkg_config
 BIFRONS_MODEL="$work/moved/share/bifrons/janus-mini" embed/postcard "a dog" picture.ppm > postcard.txt
 head -n 1 postcard.txt
 [ "$(head -c 2 picture.ppm)" = P6 ]

@@ -127,6 +127,8 @@ set_tests_properties(openai_batch_goldens openai_batch PROPERTIES LABELS long RE
 
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})
+  add_test(NAME deb COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/deb.sh ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+  set_tests_properties(deb PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)
 endif()
 
 # samples/cluster, for real where a machine alone can: Slurm, Ray, the container file, the Kubernetes file's pods.

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <vector>
 
 #include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/hub_snapshot.h"
@@ -11,22 +12,24 @@ namespace bifrons {
 namespace fs = std::filesystem;
 
 Result<std::string> BundledModel() {
+  std::vector<fs::path> candidates;
+  // Without /proc, as in a bare chroot, a program does not know where it is.
   std::error_code error;
   const fs::path program = fs::read_symlink("/proc/self/exe", error);
-  if (error) return Failure("cannot find the program's own folder: " + error.message());
-  const fs::path beside = program.parent_path();
-  const fs::path candidates[] = {
-      beside / "../share/bifrons",  // bin/ of an installation, wherever it was moved
-      beside / "../../assets",      // build/<preset>/ of a checkout
-      BIFRONS_INSTALLED_ASSETS,     // a program that embeds the engine
-      BIFRONS_SOURCE_ASSETS,
-  };
+  if (!error) {
+    candidates.push_back(program.parent_path() /
+                         "../share/bifrons");  // bin/ of an installation, wherever it was moved
+    candidates.push_back(program.parent_path() / "../../assets");  // build/<preset>/ of a checkout
+  }
+  candidates.emplace_back(BIFRONS_INSTALLED_ASSETS);  // a program that embeds the engine
+  candidates.emplace_back(BIFRONS_SOURCE_ASSETS);
   for (const fs::path& candidate : candidates) {
     const fs::path folder = (candidate / "janus-mini").lexically_normal();
     if (fs::exists(folder / "config.json", error)) return folder.string();
   }
-  return DataError("the bundled model (janus-mini) was not found near " + beside.string() +
-                   "; name a model folder with --model");
+  return DataError(
+      "the bundled model (janus-mini) was found neither near the program nor in " BIFRONS_INSTALLED_ASSETS
+      "; name a model folder with --model");
 }
 
 Result<std::string> ResolveModel(const std::string& model) {
