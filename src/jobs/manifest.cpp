@@ -1,13 +1,13 @@
 #include "src/jobs/manifest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <ctime>
 #include <filesystem>
 #include <random>
 
 #include "src/base/json_depth.h"
+#include "src/base/shortest.h"
 #include "src/jobs/file_name.h"
 #include "src/jobs/job_fields.h"
 #include "src/jobs/plan.h"
@@ -20,15 +20,6 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 constexpr size_t kMaxLine = size_t{64} << 20;
-
-// The double that prints as the float does: 0.7, not 0.699999988079071.
-double Shortest(float value) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-  double shortest = value;
-  std::from_chars(text, end, shortest);
-  return shortest;
-}
 
 double Milliseconds(double seconds) { return std::round(seconds * 1000) / 1000; }
 
