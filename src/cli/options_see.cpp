@@ -1,6 +1,10 @@
 // The command lines of the verbs that take images: caption, ask, chat, vq.
+#include <filesystem>
+
+#include "src/cli/answering.h"
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
+#include "src/engine/caption_files.h"
 
 namespace bifrons {
 namespace {
@@ -20,6 +24,15 @@ void AddAnswer(CLI::App* verb, AnswerOptions& o) {
                      "seed of sampled answers (default: random, printed); greedy ones need none");
   AddImage(verb, o.image);
   AddLoad(verb, o.load);
+}
+
+// An image rather than a question about one.
+bool IsImage(const std::string& argument) {
+  if (argument == "-" || argument.starts_with("data:")) return true;
+  std::error_code error;
+  const auto status = std::filesystem::status(argument, error);
+  if (std::filesystem::exists(status) && !std::filesystem::is_directory(status)) return true;
+  return argument.find_first_of(" \t\n") == argument.npos && HasImageName(argument);
 }
 
 }  // namespace
@@ -73,6 +86,10 @@ void AddAsk(CLI::App& app, AskOptions& o) {
 Status Check(const AskOptions& o) {
   if (o.arguments.empty())
     return UsageError("ask: give images and a question, as in: bifrons ask dog.png \"What is this?\"");
+  if (const std::string& last = o.arguments.back(); IsImage(last)) {
+    return UsageError("ask: after " + ShownSource(last) + " no question follows, as in: bifrons ask " +
+                      ShownSource(last) + " \"What is this?\"; bifrons caption describes images");
+  }
   return {};
 }
 

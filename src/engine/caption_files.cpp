@@ -30,16 +30,9 @@ bool IsSystemName(const std::string& name) {
   return name.starts_with('.') || kNames.contains(Lower(name));
 }
 
-bool HasImageName(const fs::path& path) {
-  static const std::set<std::string> kExtensions = {
-      ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",  ".dib",  ".gif",  ".tga", ".psd", ".hdr",
-      ".pnm", ".ppm",  ".pgm", ".pbm",  ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
-  return kExtensions.contains(Lower(path.extension().string()));
-}
-
 // Of a regular file. One that cannot be read is taken: reading it again says why.
 bool MayBeImage(const fs::path& path) {
-  if (HasImageName(path)) return true;
+  if (HasImageName(path.string())) return true;
   const auto file = MappedFile::Open(path.string());
   return !file.ok() || KindOfFile(file->bytes()) != FileKind::kOther;
 }
@@ -100,6 +93,13 @@ std::string Obstacle(const std::string& txt, const std::set<std::string>& source
 }
 
 }  // namespace
+
+bool HasImageName(const std::string& path) {
+  static const std::set<std::string> kExtensions = {
+      ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",  ".dib",  ".gif",  ".tga", ".psd", ".hdr",
+      ".pnm", ".ppm",  ".pgm", ".pbm",  ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
+  return kExtensions.contains(Lower(fs::path(path).extension().string()));
+}
 
 Result<FoundImages> FindImages(const std::vector<std::string>& inputs, bool recursive) {
   FoundImages all;

@@ -11,6 +11,9 @@
 
 namespace bifrons {
 
+/// Whether a file's name ends as those of pictures do, whatever is in it.
+bool HasImageName(const std::string& path);
+
 /// An image to caption, and the .txt file for its caption ("" where results go elsewhere).
 struct CaptionJob {
   std::string source;
