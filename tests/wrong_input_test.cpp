@@ -93,7 +93,7 @@ TEST_CASE("wrong usage") {
            {{"bench", "--model", kModel, "--position", "100000"}, "--position"},
            {{"info", "--model", kModel, "extra"}, "extra"},
            {{"info", "--model", "random:janus-pro-9t"}, "janus-pro-9t"},
-           {{"generate", "--model", kModel, "-o", folder / "out.jpg", "a dog"}, ".png"},
+           {{"generate", "--model", kModel, "-o", folder / "out.gif", "a dog"}, ".png"},
        }) {
     CheckRefused(arguments, kUsageExit, says, folder.path());
   }

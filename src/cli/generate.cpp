@@ -1,16 +1,16 @@
-// bifrons generate: requests from flags or from a picture, batches, PNG files.
+// bifrons generate: requests from flags or from a picture, batches, files.
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <random>
 
 #include "src/base/npy.h"
 #include "src/base/progress.h"
+#include "src/base/shortest.h"
 #include "src/base/stop.h"
+#include "src/cli/answering.h"
 #include "src/cli/commands.h"
-#include "src/cli/output_file.h"
+#include "src/cli/drawn_files.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
@@ -18,12 +18,9 @@
 #include "src/engine/scheduler.h"
 #include "src/jobs/picture_file.h"
 #include "src/model/text/utf8.h"
-#include "vision/png.h"
 
 namespace bifrons {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct DrawingJob {
   LoadOptions load;
@@ -84,19 +81,6 @@ void ApplySampling(const GenerateOptions& options, Sampling* sampling) {
   if (options.min_p) sampling->min_p = *options.min_p;
 }
 
-// The names that -o asks for: NAME.png, or NAME_1.png, NAME_2.png, …
-Result<std::vector<OutputFile>> ClaimFiles(const GenerateOptions& options, size_t count) {
-  std::vector<OutputFile> files;
-  const fs::path path(options.output);
-  for (size_t i = 0; i < count; i++) {
-    const std::string numbered = path.stem().string() + "_" + std::to_string(i + 1) + ".png";
-    const std::string name = count == 1 ? options.output : (path.parent_path() / numbered).string();
-    BIFRONS_TRY(OutputFile file, OutputFile::Claim(name, options.force));
-    files.push_back(std::move(file));
-  }
-  return files;
-}
-
 void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
   const double bandwidth = janus.device().MeasureBandwidth();
   const double rate = static_cast<double>(stats.bytes_read) / std::max(stats.decode_seconds, 1e-9);
@@ -141,16 +125,32 @@ Status Consider(Janus& janus, Scheduler& scheduler, const DrawRequest& request, 
   return {};
 }
 
-nlohmann::json ToJson(const std::string& file, const PictureSettings& s) {
+// What a picture says about itself (metadata.h), as the manifests of render name it.
+nlohmann::json ToJson(const std::string& file, PictureFormat format, const PictureSettings& s) {
   nlohmann::json line = {{"file", file},
                          {"prompt", s.prompt},
                          {"seed", s.seed},
+                         {"guidance", Shortest(s.sampling.guidance)},
+                         {"temperature", Shortest(s.sampling.temperature)},
+                         {"top_k", s.sampling.top_k},
+                         {"top_p", Shortest(s.sampling.top_p)},
+                         {"min_p", Shortest(s.sampling.min_p)},
                          {"width", s.file_width()},
                          {"height", s.file_height()},
-                         {"guidance", s.sampling.guidance},
-                         {"temperature", s.sampling.temperature},
+                         {"format", NameOf(format)},
+                         {"drawn_width", s.width},
+                         {"drawn_height", s.height},
+                         {"upscale", s.upscale},
+                         {"image_tokens", s.steps},
                          {"model", s.model},
-                         {"model_hash", s.model_hash}};
+                         {"model_hash", s.model_hash},
+                         {"template", s.chat_template},
+                         {"compute", s.compute},
+                         {"kv", s.kv_type},
+                         {"device", s.backend},
+                         {"isa", s.isa},
+                         {"convolutions", s.convolutions.empty() ? "own" : s.convolutions},
+                         {"version", s.version}};
   if (!s.choice.scores.empty()) {
     line["scores"] = s.choice.scores;
     line["first_seed"] = s.choice.first_seed;
@@ -168,17 +168,10 @@ Result<int> RunGenerate(const GenerateOptions& options) {
   }
   const size_t count =
       (options.from.empty() ? options.prompts.size() : 1) * static_cast<size_t>(options.images);
-  std::vector<OutputFile> named;          // by -o
-  std::optional<NumberedFiles> numbered;  // without
-  if (options.output.empty()) {
-    BIFRONS_TRY(numbered, NumberedFiles::Begin("out", ".png", count > 1));
-  } else {
-    BIFRONS_TRY(named, ClaimFiles(options, count));
-  }
+  BIFRONS_TRY(DrawnFiles files, DrawnFiles::Begin(options, count));
   if (!options.codes_out.empty()) {
     BIFRONS_TRY(const OutputFile claimed, OutputFile::Claim(options.codes_out, options.force));
-    for (const OutputFile& file : named)
-      BIFRONS_RETURN_IF_ERROR(claimed.CheckIsNot(file.path(), "the name of a picture"));
+    BIFRONS_RETURN_IF_ERROR(files.CheckAreNot(claimed));
   }
 
   job.load.parts.understanding = options.best_of > 1;  // the judge
@@ -244,18 +237,14 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     settings.upscale = job.upscale;
     settings.resized_width = job.resized_width, settings.resized_height = job.resized_height;
     const Image image = Resampled(std::move(best.image), settings);
-    BIFRONS_TRY(const auto png, EncodePng(image.width, image.height, image.rgb,
-                                          {{"parameters", FormatParameters(settings)}}));
-    std::string file;
-    if (numbered) {
-      BIFRONS_TRY(file, numbered->Write(png));
-    } else {
-      file = named[i / best_of].path();
-      BIFRONS_RETURN_IF_ERROR(named[i / best_of].Write(png));
-    }
+    BIFRONS_TRY(const auto bytes, EncodePicture(image, files.format(), FormatParameters(settings)));
+    BIFRONS_TRY(const std::string file, files.Write(i / best_of, bytes));
     if (!options.codes_out.empty()) codes.push_back(best.codes);
-    std::printf("%s\n", options.json ? ToJson(file, settings).dump().c_str() : file.c_str());
-    std::fflush(stdout);
+    if (!files.piped()) {
+      std::printf("%s\n",
+                  options.json ? JsonLine(ToJson(file, files.format(), settings)).c_str() : file.c_str());
+      std::fflush(stdout);
+    }
     best = {};
     return {};
   };

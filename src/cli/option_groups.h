@@ -24,6 +24,17 @@ void AddDevice(CLI::App* app, LoadOptions& load);
 void AddLoad(CLI::App* app, LoadOptions& load);
 /// How images are read.
 void AddImage(CLI::App* app, ImageOptions& image);
+/// --format
+template <class Format>
+void AddFormat(CLI::App* app, Format& format, const char* help) {
+  app->add_option_function<std::string>(
+         "--format",
+         [&format](const std::string& name) {
+           if (auto parsed = ParsePictureFormat(name); parsed.ok()) format = *parsed;
+         },
+         help)
+      ->check(CLI::IsMember({"png", "jpg", "jpeg", "webp"}));
+}
 /// --force
 void AddForce(CLI::App* app, bool& force);
 /// Positional strings, each taken as it stands (CLI11 would take "[a, b]" for a list). What one option cannot

@@ -8,6 +8,7 @@
 
 #include "kernels/sampling.h"
 #include "src/base/result.h"
+#include "src/jobs/picture_file.h"
 #include "src/jobs/render.h"
 #include "src/model/load_options.h"
 #include "vision/image_file.h"
@@ -23,7 +24,8 @@ struct GenerateOptions {
   // None of these: the picture's (--from), the model's or the reference's.
   std::optional<float> guidance, temperature, top_p, min_p;
   std::optional<int> top_k;
-  std::string output;  // "" = out.png, or the next number that is free
+  std::string output;  // "" = out.png, or the next number that is free; "-" = standard output
+  std::optional<PictureFormat> format;  // none: what `output` ends in, else PNG
   std::string codes_out;
   std::string from;    // a picture to draw again
   int batch = 0;       // pictures drawn together; 0 = what memory allows, at most 16

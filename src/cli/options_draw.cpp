@@ -1,7 +1,30 @@
 // The command line of `generate`.
+#include <algorithm>
+
 #include "src/cli/option_groups.h"
+#include "src/jobs/plan.h"
 
 namespace bifrons {
+namespace {
+
+Status CheckOutput(const GenerateOptions& o) {
+  if (o.output.empty()) return {};
+  if (o.output == "-") {
+    if (std::max<size_t>(o.prompts.size(), 1) * static_cast<size_t>(o.images) > 1)
+      return UsageError("generate: --output -: standard output takes one picture; name files for several");
+    if (o.json)
+      return UsageError("generate: --output -: the picture is all of standard output; leave out --json");
+    return {};
+  }
+  const auto format = FormatOfName(o.output);
+  if (!format)
+    return UsageError("generate: --output " + o.output + ": the name must end in .png, .jpg or .webp");
+  if (o.format && *o.format != *format)
+    return UsageError("generate: --output " + o.output + ": is no name for --format " + NameOf(*o.format));
+  return {};
+}
+
+}  // namespace
 
 void AddGenerate(CLI::App& app, GenerateOptions& o) {
   CLI::App* verb = AddVerb(
@@ -10,6 +33,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       "  bifrons generate -n 4 --seed 1 -o cat.png \"a cat\"  writes cat_1.png … cat_4.png, seeds 1 … 4\n"
       "  bifrons generate --best-of 4 \"two dogs\"         draws four, keeps the one the model likes best\n"
       "  bifrons generate --from out.png -o again.png      draws the same bytes again\n"
+      "  bifrons generate -o - \"a cat\" | magick - cat.gif  the picture on standard output\n"
       "  bifrons generate -- \"-5 degrees\"                  a prompt that begins with a dash");
   AddStrings(verb, "prompt", o.prompts, "what to draw; several prompts are several pictures");
   verb->add_option("-n,--images", o.images, "pictures per prompt; picture k has seed S+k")
@@ -23,8 +47,9 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   AddSampling(verb, o);
   verb->add_option(
       "-o,--output", o.output,
-      "file to write (default out.png, and out_2.png, … where that is there); several become NAME_1.png, "
-      "NAME_2.png, …; replaces what bifrons drew");
+      "file to write, .png, .jpg or .webp (default out.png, and out_2.png, … where that is there); several "
+      "become NAME_1.png, NAME_2.png, …; replaces what bifrons drew; - is standard output");
+  AddFormat(verb, o.format, "png (keeps every bit), jpg or webp (default: what --output ends in, else png)");
   AddForce(verb, o.force);
   verb->add_option("--codes-out", o.codes_out,
                    "also write the image tokens: int32 .npy, [N] or [pictures, N]");
@@ -33,7 +58,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them");
   verb->add_option("--batch", o.batch, "pictures drawn together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));
-  verb->add_flag("--json", o.json, "print a JSON line per picture");
+  verb->add_flag("--json", o.json, "print a JSON line per picture: its file and every setting");
   verb->add_flag("-v,--verbose", o.verbose, "print speed, against what this machine's memory allows");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
   AddLoad(verb, o.load);
@@ -44,9 +69,7 @@ Status Check(const GenerateOptions& o) {
     return UsageError("generate: give a prompt, as in: bifrons generate \"a dog\"");
   if (!o.prompts.empty() && !o.from.empty())
     return UsageError("generate: --from takes its prompt from the picture; give no other");
-  if (!o.output.empty() && !o.output.ends_with(".png"))
-    return UsageError("generate: --output " + o.output +
-                      ": pictures are PNG files; the name must end in .png");
+  BIFRONS_RETURN_IF_ERROR(CheckOutput(o));
   const int64_t drawn = int64_t{o.images} * o.best_of;
   if (o.seed && *o.seed > kMaxSeed - (drawn - 1)) {
     return UsageError("generate: the last picture's seed, --seed + " + std::to_string(drawn - 1) +

@@ -65,13 +65,7 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       verb, "--seed", o.render.defaults.seed, 0, kMaxSeed,
       "seed of every job without one (default: one per job, made up once and fixed by the manifest)");
   AddSampling(verb, o.render.defaults.settings);
-  verb->add_option_function<std::string>(
-          "--format",
-          [&o](const std::string& name) {
-            if (auto format = ParsePictureFormat(name); format.ok()) o.render.defaults.format = *format;
-          },
-          "png (default), jpg or webp")
-      ->check(CLI::IsMember({"png", "jpg", "webp"}));
+  AddFormat(verb, o.render.defaults.format, "png (default), jpg or webp");
   verb->add_option("--upscale", o.render.defaults.upscale,
                    "resample pictures to 2 or 4 times the model's size, or the one that a job asks for")
       ->check(CLI::IsMember({"2", "4"}));
