@@ -1,6 +1,7 @@
 // The command line as people type it: names that other programs taught them, typing mistakes, what begins
 // with a dash.
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "src/engine/metadata.h"
 #include "src/jobs/picture_file.h"
@@ -30,6 +31,51 @@ void CheckAllRefused(const std::vector<Refusal>& refusals) {
   fs::current_path(before);
 }
 
+// A list of two prompts in `folder`.
+std::string WriteList(const TemporaryFolder& folder) {
+  WriteText(folder / "list.txt", "a dog\na cat\n");
+  return folder / "list.txt";
+}
+
+size_t CountFiles(const fs::path& folder, const std::string& extension) {
+  size_t count = 0;
+  for (const auto& entry : fs::directory_iterator(folder))
+    count += entry.path().extension() == extension ? 1 : 0;
+  return count;
+}
+
+// ---- what follows -- --------------------------------------------------------------------------------------
+
+TEST_CASE("every verb takes what it works on behind --") {
+  const TemporaryFolder folder;
+  const std::string list = WriteList(folder), picture = folder / "a.png", pictures = folder / "pictures";
+  WriteTestPicture(picture, 40, 30, 1);
+  const auto run = [&](const Arguments& verb, const Arguments& behind) {
+    return RunWell(Join(Join(verb, {"--"}), behind)).out;
+  };
+  run(Join({"render", "-o", pictures, "-q"}, kWithModel), {list});
+  CHECK(CountFiles(pictures, ".png") == 2);
+  run({"merge"}, {pictures});
+  run(Generate({"-o", folder / "dash.png"}), {"-5 degrees"});
+  run(Join({"caption", "-q", "--max-tokens", "2"}, kWithModel), {picture});
+  run(Join({"ask", "--max-tokens", "2"}, kWithModel), {picture, "-1 or 1?"});
+  run(Join({"vq", "encode", "-o", folder / "codes.npy"}, kWithModel), {picture});
+  run(Join({"vq", "decode", "-o", folder / "decoded.png"}, kWithModel), {folder / "codes.npy"});
+  run(Join({"vq", "roundtrip"}, kWithModel), {picture});
+  CHECK(run({"tokenize", "-m", kModel}, {"-5 degrees"}) ==
+        RunWell({"tokenize", "-m", kModel, "--text", "-5 degrees"}).out);
+  run({"info", "-m", kModel}, {});
+  run(Join({"export", "-m", kModel, "-o", folder / "exported"}, {}), {});
+  RunWell(Join({"chat"}, Join(kWithModel, {"--", picture})), "/quit\n");
+  CheckAllRefused({{{"info", "--", "more"}, "unexpected argument more"},
+                   {{"render", "-o", "out", "--", "a.txt", "b.txt"}, "b.txt"},
+                   {{"render", "-o", "out"}, "bifrons render prompts.txt"},
+                   {{"vq", "encode", "-o", "out"}, "bifrons vq encode dog.png"},
+                   {{"vq", "encode", "-o", "out", "--", "a.png", "b.png"}, "b.png"},
+                   {{"tokenize"}, "bifrons tokenize \"a dog\""},
+                   {{"tokenize", "a", "dog"}, "quotes"}});
+}
+
 // ---- ask
 // ----------------------------------------------------------------------------------------------------
 
@@ -45,6 +91,142 @@ TEST_CASE("an image alone is not taken for a question") {
   CheckRefused({"ask", "-m", kModel, "a.png"}, kUsageExit, "bifrons ask a.png \"", folder.path());
   RunWell(Join({"ask", "--max-tokens", "2"}, Join(kWithModel, {"What is a.png"})));
   RunWell(Join({"ask", "--max-tokens", "2"}, Join(kWithModel, {"What?"})));
+}
+
+// ---- typing mistakes
+// ----------------------------------------------------------------------------------------
+
+TEST_CASE("typing mistakes are told with what was meant") {
+  CheckAllRefused({
+      {{"genrate", "a dog"}, "no verb \"genrate\" (did you mean generate?)"},
+      {{"capton"}, "(did you mean caption?)"},
+      {{"hepl"}, "(did you mean help?)"},
+      {{"help", "rendr"}, "(did you mean render?)"},
+      {{"help", "vq", "encoed"}, "(did you mean encode?)"},
+      {{"help", "info", "more"}, "unexpected argument more"},
+      {{"vq", "encoed", "a.png"}, "(did you mean encode?)"},
+      {{"generate", "--sede", "7", "a dog"}, "unknown option --sede (did you mean --seed?)"},
+      {{"generate", "--sede=7", "a dog"}, "unknown option --sede (did you mean --seed?)"},
+      {{"generate", "--temp", "1", "a dog"}, "(did you mean --temperature?)"},
+      {{"render", "list.txt", "--ouput", "out"}, "(did you mean --output?)"},
+      {{"vq", "encode", "a.png", "--otuput", "x.npy"}, "(did you mean --output?)"},
+      {{"--verson"}, "(did you mean --version?)"},
+      {{"generate", "-seed", "7", "a dog"}, "unknown option -seed (did you mean --seed?)"},
+      {{"generate", "-prompt", "a dog"}, "unknown option -prompt (did you mean --prompt?)"},
+      {{"generate", "--nonsense", "a dog"}, "goes after --"},
+      {{"paint", "a dog"}, "no verb \"paint\"; see bifrons --help"},
+      {{}, "give a verb"},
+      {{"vq"}, "give a verb, as in: bifrons vq encode"},
+  });
+}
+
+TEST_CASE("what stands where it does not belong is told in the order it was typed in") {
+  CheckAllRefused({
+      {{"--conv", "own", "generate", "a dog"}, "--conv goes behind the verb, as in: bifrons generate --conv"},
+      {{"vq", "--conv", "own", "encode", "a.png"},
+       "--conv goes behind the verb, as in: bifrons vq encode --conv"},
+      {{"info", "first", "second"}, "unexpected argument first"},
+      {{"bench", "first", "--second"}, "unexpected argument first"},
+  });
+}
+
+// ---- help
+// ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("help is a verb as well, and tells of every option by its group") {
+  CHECK(RunWell({"help"}).out == RunWell({"--help"}).out);
+  CHECK(RunWell({"help", "generate"}).out == RunWell({"generate", "--help"}).out);
+  CHECK(RunWell({"help", "vq", "encode"}).out == RunWell({"vq", "encode", "--help"}).out);
+  CHECK(RunWell({"-V"}).out == RunWell({"--version"}).out);
+  const std::string vq = RunWell({"help", "vq"}).out;
+  CHECK_THAT(vq, Contains("--device") && Contains("--output") && Contains("bifrons vq encode --help"));
+  const std::string help = RunWell({"help", "generate"}).out;
+  size_t at = 0;
+  for (const char* const group :
+       {"\nOptions:", "--images", "--seed", "--output", "--model", "\nSampling:", "--cfg",
+        "\nFiles:", "--format", "\nRunning:", "\nModel and device:", "--threads", "\nExamples:"}) {
+    INFO(group);
+    const size_t found = help.find(group, at);
+    REQUIRE(found != help.npos);
+    at = found;
+  }
+  CHECK_THAT(help, !Contains("--steps"));
+  for (const std::string verb : {"generate", "render", "merge", "caption", "ask", "chat", "vq", "info",
+                                 "tokenize", "trace", "bench", "selftest", "export"}) {
+    std::istringstream lines(
+        RunWell({"help", verb}).out.substr(0, RunWell({"help", verb}).out.find("\nExamples:")));
+    for (std::string line; std::getline(lines, line);) {
+      INFO(verb << ": " << line);
+      CHECK(line.size() <= 110);
+    }
+  }
+}
+
+// ---- one name for one thing, and those of other programs
+// ----------------------------------------------------
+
+TEST_CASE("the same names everywhere, and the old ones still") {
+  const TemporaryFolder folder;
+  const std::string list = WriteList(folder);
+  for (const std::string name : {"-n", "--images", "--n"}) {
+    const std::string out = folder / ("pictures" + name);
+    RunWell(Join({"render", list, "-o", out, "-q", name, "2"}, kWithModel));
+    CHECK(CountFiles(out, ".png") == 4);
+  }
+  RunWell(Generate({"--codes-out", folder / "codes.npy", "-o", folder / "out.png", "a dog"}));
+  for (const std::string name : {"-o", "--output", "--out"}) {
+    RunWell({"export", "-m", kModel, name, folder / ("model" + name)});
+    RunWell(Join({"trace", "-p", "a dog", "--codes", folder / "codes.npy", name, folder / ("trace" + name)},
+                 kWithModel));
+  }
+}
+
+TEST_CASE("other programs' names of what there is") {
+  const TemporaryFolder folder;
+  const auto drawn = [&](const Arguments& more) {
+    RunWell(Generate(Join(more, {"-o", folder / "out.png"})));
+    return ReadText(folder / "out.png");
+  };
+  const std::string picture = drawn({"--seed", "7", "--cfg", "3", "--threads", "2", "a dog"});
+  CHECK(drawn({"-s", "7", "--cfg-scale", "3", "-t", "2", "-p", "a dog"}) == picture);
+  CHECK(drawn({"-s", "7", "--guidance", "3", "--prompt", "a dog"}) == picture);
+  CHECK(drawn({"-s", "7", "--cfg", "3", "-p", "a dog", "--width", "12", "--height", "12"}) == picture);
+  const std::string list = WriteList(folder), out = folder / "pictures";
+  RunWell(Join({"render", list, "-o", out, "-q", "-s", "7", "-t", "1", "--cfg-scale", "3", "--width", "12"},
+               kWithModel));
+  CHECK(CountFiles(out, ".png") == 2);
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.path());
+  RunWell(Join({"chat", "-s", "7", "-t", "1", "--cfg-scale", "3", "--height", "12"}, kWithModel),
+          "/draw a dog\n");
+  fs::current_path(before);
+  const auto parameters = ReadPictureParameters(folder / "chat_1.png");
+  REQUIRE(parameters.ok());
+  CHECK(ParseParameters(*parameters)->sampling.guidance == 3);
+}
+
+TEST_CASE("other programs' names of what there is not are refused with the reason") {
+  const TemporaryFolder folder;
+  const std::string list = WriteList(folder);
+  const std::vector<Arguments> drawing = {Join(Generate({"-o", folder / "out.png"}), {"a dog"}),
+                                          Join({"render", list, "-o", folder / "out"}, kWithModel),
+                                          Join({"chat"}, kWithModel)};
+  for (const Arguments& verb : drawing) {
+    const auto refuse = [&](const Arguments& more, const std::string& says) {
+      CheckRefused(Join(verb, more), kUsageExit, says, folder.path());
+    };
+    refuse({"--steps", "20"}, "one by one");
+    refuse({"--steps=20"}, "one by one");
+    refuse({"--steps"}, "one by one");
+    refuse({"--negative-prompt", "blurry"}, "--negative-prompt: guidance compares with an empty prompt");
+    refuse({"--width", "512"}, "--width 512: the model draws 12x12 pixels");
+    refuse({"--width", "12", "--height", "512"}, "--height 512: the model draws 12x12 pixels");
+    refuse({"--width", "wide"}, "--width");
+    refuse({"--width", "0"}, "--width");
+  }
+  CheckRefused({"render", list, "-o", folder / "out", "-p", "a dog"}, kUsageExit,
+               "a file with a prompt per line", folder.path());
+  CheckRefused({"chat", "-p", "a dog"}, kUsageExit, "/draw", folder.path());
 }
 
 // ---- generate's files

@@ -85,7 +85,7 @@ TEST_CASE("wrong usage") {
            {{}, "--help"},
            {{"paint"}, "--help"},
            {{"--nonsense"}, "--help"},
-           {{"tokenize"}, "--text"},
+           {{"tokenize"}, "give a text"},
            {{"trace", "--model", kModel}, "--help"},
            {{"export", "--model", kModel}, "--out"},
            {{"bench", "--model", kModel, "--rows", "0"}, "--rows"},

@@ -15,6 +15,7 @@
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/cli/drawn_size.h"
 #include "src/cli/output_file.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
@@ -142,7 +143,7 @@ Status Chat::Ask(const std::string& question) {
 Status Chat::Draw(const std::string& prompt) {
   BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus_, prompt));
   DrawRequest request{prompt, std::random_device{}() & 0x7FFFFFFF, {}};
-  request.sampling.guidance = janus_.config().guidance_default;
+  request.sampling.guidance = options_.guidance.value_or(janus_.config().guidance_default);
   std::vector<DrawnPicture> pictures;
   {
     ProgressBar bar("drawing", true);
@@ -172,6 +173,8 @@ std::pair<std::string, std::string> SplitCommand(const std::string& line) {
 Result<int> RunChat(const ChatOptions& options) {
   LoadOptions load = options.answer.load;
   load.parts.understanding = true;
+  if (const Status size = CheckDrawnSize(load, options.size); !size.ok())
+    return Error{size.error().kind, "chat: " + size.error().message};
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
   Chat chat(options, *janus, std::move(settings));

@@ -11,6 +11,7 @@
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/drawn_files.h"
+#include "src/cli/drawn_size.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
@@ -173,6 +174,8 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     BIFRONS_TRY(const OutputFile claimed, OutputFile::Claim(options.codes_out, options.force));
     BIFRONS_RETURN_IF_ERROR(files.CheckAreNot(claimed));
   }
+  if (const Status size = CheckDrawnSize(job.load, options.size); !size.ok())
+    return Error{size.error().kind, "generate: " + size.error().message};
 
   job.load.parts.understanding = options.best_of > 1;  // the judge
   job.load.tell_device = options.verbose;

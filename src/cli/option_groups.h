@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,17 +13,32 @@ namespace bifrons {
 
 inline constexpr int kMaxImages = 1'000'000;
 
-/// A verb with examples below its options.
+/// The groups of --help, in their order there.
+inline constexpr const char* kEveryday = "Options";
+inline constexpr const char* kSampling = "Sampling";
+inline constexpr const char* kDrawing = "Drawing";
+inline constexpr const char* kFiles = "Files";
+inline constexpr const char* kReading = "Reading images";
+inline constexpr const char* kRunning = "Running";
+inline constexpr const char* kComputing = "Model and device";
+
+/// Ours first, then those of other programs.
+inline constexpr const char* kGuidanceNames = "--cfg,--cfg-scale,--guidance";
+
+/// The group of the options that are added to `app` from here on; returns it.
+CLI::App* InGroup(CLI::App* app, const char* group);
+
+/// A verb with examples below its options, in kEveryday. Whatever it does not know is left over.
 CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
 void AddModel(CLI::App* app, std::string& model);
 /// --offline
 void AddOffline(CLI::App* app);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
-/// Threads, device, convolutions, instruction set.
+/// Threads, device, convolutions, instruction set: kComputing, as what AddDtype and AddLoad add.
 void AddDevice(CLI::App* app, LoadOptions& load);
 /// Model, arithmetic, those of AddDevice, template, profile.
 void AddLoad(CLI::App* app, LoadOptions& load);
-/// How images are read.
+/// How images are read: kReading.
 void AddImage(CLI::App* app, ImageOptions& image);
 /// --format
 template <class Format>
@@ -37,10 +53,25 @@ void AddFormat(CLI::App* app, Format& format, const char* help) {
 }
 /// --force
 void AddForce(CLI::App* app, bool& force);
-/// Positional strings, each taken as it stands (CLI11 would take "[a, b]" for a list). What one option cannot
-/// hold is left over for ParseCommandLine, and so is all that follows `--`.
+/// Strings, each taken as it stands (CLI11 would take "[a, b]" for a list), behind those that are there. Of
+/// positional ones the first is taken; the others are left over for ParseCommandLine, and so is all that
+/// follows
+/// `--`.
 void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);
+/// A positional string that there has to be one of, taken as AddStrings takes them, so that what is one too
+/// many can be told by the verb's Check, and whether there is one at all.
+void AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);
 void TakeWhole(CLI::Option* option);
+/// --width and --height.
+void AddAsked(CLI::App* app, PictureSize& size);
+/// An option that other programs have, refused with the reason whatever its value; not in --help.
+void AddRefused(CLI::App* app, const std::string& names, const std::string& reason);
+/// What image programs have and a model that draws token by token has not.
+void RefuseForeign(CLI::App* app);
+
+/// The command line's own help: groups, other spellings of a name behind the description, lines of 100
+/// columns.
+std::shared_ptr<CLI::Formatter> MakeHelpFormatter();
 
 /// A number, or an optional one, that must lie in a range; unlike CLI::Range this lets no NaN through.
 template <class T, class Target>
@@ -57,10 +88,11 @@ void AddRanged(CLI::App* app, const std::string& name, Target& target, T least, 
       });
 }
 
-/// Guidance, temperature and masks, into fields that GenerateOptions and DrawSettings share.
+/// Guidance, temperature and masks (kSampling), into fields that GenerateOptions and DrawSettings share.
 template <class Settings>
 void AddSampling(CLI::App* app, Settings& settings) {
-  AddRanged<float>(app, "--cfg", settings.guidance, -1000, 1000,
+  InGroup(app, kSampling);
+  AddRanged<float>(app, kGuidanceNames, settings.guidance, -1000, 1000,
                    "classifier-free guidance weight (default: the model's, else 5)");
   AddRanged<float>(app, "--temperature", settings.temperature, 0, 1000, "0 = greedy (default 1)");
   AddRanged<int>(app, "--top-k", settings.top_k, 0, 1 << 30, "keep the k likeliest tokens (default 0 = all)");
@@ -88,6 +120,7 @@ void AddChat(CLI::App& app, ChatOptions& options);
 void AddVq(CLI::App& app, VqOptions& options);
 Status Check(const CaptionOptions& options);
 Status Check(const AskOptions& options);
+Status Check(const VqOptions& options);
 
 // ---- options_tools.cpp
 void AddInfo(CLI::App& app, InfoOptions& options);
@@ -97,6 +130,8 @@ void AddBench(CLI::App& app, BenchOptions& options);
 void AddSelftest(CLI::App& app, SelftestOptions& options);
 void AddExport(CLI::App& app, ExportOptions& options);
 void AddPull(CLI::App& app, PullCommand& options);
+Status Check(const PullCommand& options);
+Status Check(const TokenizeOptions& options);
 Status Check(const TraceOptions& options);
 
 }  // namespace bifrons

@@ -24,6 +24,7 @@ struct GenerateOptions {
   // None of these: the picture's (--from), the model's or the reference's.
   std::optional<float> guidance, temperature, top_p, min_p;
   std::optional<int> top_k;
+  PictureSize size;    // asked for; 0: unsaid
   std::string output;  // "" = out.png, or the next number that is free; "-" = standard output
   std::optional<PictureFormat> format;  // none: what `output` ends in, else PNG
   std::string codes_out;
@@ -60,6 +61,8 @@ struct AskOptions {
 
 struct ChatOptions {
   AnswerOptions answer;
+  std::optional<float> guidance;  // of what /draw draws; none: the model's
+  PictureSize size;               // the same; 0: unsaid
   std::vector<std::string> images;
 };
 
@@ -68,7 +71,8 @@ struct VqOptions {
   Action action = Action::kEncode;
   LoadOptions load;
   ImageOptions image{.pipes = true};  // a person names them
-  std::string input, output;
+  std::vector<std::string> inputs;    // one
+  std::string output;
   bool force = false;  // replace a file that bifrons did not write
   bool json = false;
 };
@@ -80,7 +84,8 @@ struct InfoOptions {
 };
 
 struct TokenizeOptions {
-  std::string model, text;
+  std::string model;
+  std::vector<std::string> texts;  // one
 };
 
 /// Either a prompt and its codes, or images and a question.
@@ -96,7 +101,9 @@ struct TraceOptions {
 
 struct RenderCommand {
   LoadOptions load;
+  std::vector<std::string> lists;  // one, moved to `render`
   RenderOptions render;
+  PictureSize size;  // asked for; 0: unsaid
   std::string name_template;
   std::string shard;              // "i/N"; "" = what the environment says
   std::string shard_source;       // the variable that said so
@@ -134,7 +141,7 @@ struct ExportOptions {
 };
 
 struct PullCommand {
-  std::string repository;  // "ORG/NAME" or "ORG/NAME@REVISION"
+  std::vector<std::string> repositories;  // one: ORG/NAME or ORG/NAME@REVISION
   bool quiet = false;
 };
 

@@ -29,39 +29,44 @@ Status CheckOutput(const GenerateOptions& o) {
 void AddGenerate(CLI::App& app, GenerateOptions& o) {
   CLI::App* verb = AddVerb(
       app, "generate", "Draw pictures from prompts",
-      "  bifrons generate \"a dog\"                        writes out.png; again: out_2.png\n"
-      "  bifrons generate -n 4 --seed 1 -o cat.png \"a cat\"  writes cat_1.png … cat_4.png, seeds 1 … 4\n"
-      "  bifrons generate --best-of 4 \"two dogs\"         draws four, keeps the one the model likes best\n"
+      "  bifrons generate \"a dog\"                          writes out.png; again: out_2.png\n"
+      "  bifrons generate -n 4 -s 1 -o cat.png \"a cat\"     writes cat_1.png … cat_4.png, seeds 1 … 4\n"
+      "  bifrons generate --best-of 4 \"two dogs\"           draws four, keeps the one the model likes best\n"
       "  bifrons generate --from out.png -o again.png      draws the same bytes again\n"
       "  bifrons generate -o - \"a cat\" | magick - cat.gif  the picture on standard output\n"
       "  bifrons generate -- \"-5 degrees\"                  a prompt that begins with a dash");
   AddStrings(verb, "prompt", o.prompts, "what to draw; several prompts are several pictures");
+  AddStrings(verb, "-p,--prompt", o.prompts, "a prompt, the same as without -p; may be repeated");
   verb->add_option("-n,--images", o.images, "pictures per prompt; picture k has seed S+k")
       ->check(CLI::Range(1, kMaxImages));
-  verb->add_option(
-          "--best-of", o.best_of,
-          "draw K candidates for each picture (seeds S … S+K-1), let the model judge them, keep the best")
-      ->check(CLI::Range(1, 1000));
-  AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
+  AddRanged<int64_t>(verb, "-s,--seed", o.seed, 0, kMaxSeed,
                      "seed of the first picture, 0 to 2^53-1 (default: random, printed)");
-  AddSampling(verb, o);
   verb->add_option(
       "-o,--output", o.output,
       "file to write, .png, .jpg or .webp (default out.png, and out_2.png, … where that is there); several "
       "become NAME_1.png, NAME_2.png, …; replaces what bifrons drew; - is standard output");
+  verb->add_option(
+          "--best-of", o.best_of,
+          "draw K candidates for each picture (seeds S … S+K-1), let the model judge them, keep the best")
+      ->check(CLI::Range(1, 1000));
+  verb->add_option(
+      "--from", o.from,
+      "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them");
+  AddSampling(verb, o);
+  AddAsked(verb, o.size);
+  InGroup(verb, kFiles);
   AddFormat(verb, o.format, "png (keeps every bit), jpg or webp (default: what --output ends in, else png)");
   AddForce(verb, o.force);
   verb->add_option("--codes-out", o.codes_out,
                    "also write the image tokens: int32 .npy, [N] or [pictures, N]");
-  verb->add_option(
-      "--from", o.from,
-      "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them");
+  InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "pictures drawn together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));
   verb->add_flag("--json", o.json, "print a JSON line per picture: its file and every setting");
   verb->add_flag("-v,--verbose", o.verbose, "print speed, against what this machine's memory allows");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
   AddLoad(verb, o.load);
+  RefuseForeign(verb);
 }
 
 Status Check(const GenerateOptions& o) {

@@ -36,43 +36,20 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       "  bifrons render one.txt -o plot --plot cfg=1,3,5,7 temperature=0.7,1\n"
       "  bifrons render prompts.txt -o pictures --shard 0/4 one of four processes; bifrons merge checks all\n"
       "  tail -f queue | bifrons render - -o pictures       lines are drawn as they arrive");
-  TakeWhole(
-      verb->add_option(
-              "jobs", o.render.jobs,
-              "job file, its format told by its contents: prompts or A1111 lines; JSON lines, objects or "
-              "an array of them, also in an object's \"jobs\" or \"prompts\"; CSV with a header; an "
-              "OpenAI Batch file; GenEval's metadata; - for standard input")
-          ->required());
+  AddOne(verb, "jobs", o.lists,
+         "job file, its format told by its contents: prompts or A1111 lines; JSON lines, objects or "
+         "an array of them, also in an object's \"jobs\" or \"prompts\"; CSV with a header; an "
+         "OpenAI Batch file; GenEval's metadata; - for standard input");
   verb->add_option("-o,--output", o.render.folder,
                    "folder for pictures and manifest; made if it is not there")
       ->required();
-  verb->add_option("--image-root", o.render.image_root,
-                   "folder that the images of an OpenAI Batch file are in; requests see no other files "
-                   "(default: the job file's folder; of a stream none, only data: URIs)");
-  verb->add_option(
-          "--comments", o.render.defaults.comments,
-          "lines of the list that begin so, as in --comments '#', are passed over (default: none, such "
-          "a line is a prompt)")
-      ->check([](const std::string& text) -> std::string { return text.empty() ? "must not be empty" : ""; });
-  verb->add_option(
-      "--name", o.name_template,
-      "names of pictures (default {index}_{seed}_{slug}); fields: index, number, seed, slug, cfg, "
-      "temperature; {index:3} = three digits at least");
   AddRanged<int>(
-      verb, "-n,--n", o.render.defaults.images, 1, kMaxImages,
+      verb, "-n,--images,--n", o.render.defaults.images, 1, kMaxImages,
       "pictures per job, where it does not say; picture k has its seed + k (default 1; GenEval's 4)");
   AddRanged<int64_t>(
-      verb, "--seed", o.render.defaults.seed, 0, kMaxSeed,
+      verb, "-s,--seed", o.render.defaults.seed, 0, kMaxSeed,
       "seed of every job without one (default: one per job, made up once and fixed by the manifest)");
-  AddSampling(verb, o.render.defaults.settings);
   AddFormat(verb, o.render.defaults.format, "png (default), jpg or webp");
-  verb->add_option("--upscale", o.render.defaults.upscale,
-                   "resample pictures to 2 or 4 times the model's size, or the one that a job asks for")
-      ->check(CLI::IsMember({"2", "4"}));
-  verb->add_flag(
-      "--strict-size", o.render.defaults.strict_size,
-      "refuse jobs that ask for a size that the model does not draw (default: the picture's middle "
-      "of that aspect, resampled)");
   verb->add_option_function<int>(
           "--grid",
           [&o](int columns) {
@@ -90,6 +67,29 @@ void AddRender(CLI::App& app, RenderCommand& o) {
           "of every job an X/Y sheet: one or two of cfg=1,3,5 temperature=… top_k=… top_p=… min_p=… seed=… "
           "prompt=word,other word")
       ->expected(1, 2);
+  AddSampling(verb, o.render.defaults.settings);
+  AddAsked(verb, o.size);
+  InGroup(verb, kFiles);
+  verb->add_option(
+      "--name", o.name_template,
+      "names of pictures (default {index}_{seed}_{slug}); fields: index, number, seed, slug, cfg, "
+      "temperature; {index:3} = three digits at least");
+  verb->add_option("--upscale", o.render.defaults.upscale,
+                   "resample pictures to 2 or 4 times the model's size, or the one that a job asks for")
+      ->check(CLI::IsMember({"2", "4"}));
+  verb->add_flag(
+      "--strict-size", o.render.defaults.strict_size,
+      "refuse jobs that ask for a size that the model does not draw (default: the picture's middle "
+      "of that aspect, resampled)");
+  verb->add_option(
+          "--comments", o.render.defaults.comments,
+          "lines of the list that begin so, as in --comments '#', are passed over (default: none, such "
+          "a line is a prompt)")
+      ->check([](const std::string& text) -> std::string { return text.empty() ? "must not be empty" : ""; });
+  verb->add_option("--image-root", o.render.image_root,
+                   "folder that the images of an OpenAI Batch file are in; requests see no other files "
+                   "(default: the job file's folder; of a stream none, only data: URIs)");
+  InGroup(verb, kRunning);
   verb->add_option(
       "--shard", o.shard,
       "i/N: draw the i-th of N parts of the list, from 0 (default: of Slurm's job arrays, of Kubernetes' "
@@ -118,17 +118,28 @@ void AddRender(CLI::App& app, RenderCommand& o) {
   verb->add_flag("-v,--verbose", o.verbose, "print speed and memory at the end");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar and no summary");
   AddLoad(verb, o.load);
+  RefuseForeign(verb);
+  AddRefused(
+      verb, "-p,--prompt",
+      "render draws a list: a file with a prompt per line, or - for standard input; bifrons generate draws "
+      "a prompt");
 }
 
 Status Complete(RenderCommand& o) {
   RenderOptions& render = o.render;
+  if (o.lists.empty())
+    return UsageError("render: give a list, as in: bifrons render prompts.txt -o pictures");
+  if (o.lists.size() > 1)
+    return UsageError("render: unexpected argument " + o.lists[1] + ": it draws one list, here " +
+                      o.lists[0]);
+  render.jobs = std::move(o.lists[0]);
   const auto render_error = [](const Error& error) { return Error{error.kind, "render: " + error.message}; };
   if (!o.plot.empty()) {
     auto plot = ParsePlot(o.plot);
     if (!plot.ok()) return render_error(plot.error());
     render.defaults.plot = std::move(*plot);
     if (render.defaults.images)
-      return UsageError("render: --plot decides how many pictures a job has; leave out --n");
+      return UsageError("render: --plot decides how many pictures a job has; leave out --images");
     if (render.sheets) return UsageError("render: --plot makes sheets of its own; leave out --grid");
   }
   const char* const name = o.plot.empty() ? kDefaultName : kPlotName;

@@ -11,6 +11,7 @@ namespace {
 
 void AddAnswer(CLI::App* verb, AnswerOptions& o) {
   o.max_tokens = kDefaultMaxTokens;
+  InGroup(verb, kSampling);
   verb->add_option("--max-tokens", o.max_tokens, "longest answer, in tokens (default 512)")
       ->check(CLI::Range(1, 1 << 20));
   AddRanged<float>(verb, "--temperature", o.sampling.temperature, 0, 1000, "0 = greedy (default)");
@@ -20,7 +21,7 @@ void AddAnswer(CLI::App* verb, AnswerOptions& o) {
                    "keep the likeliest tokens up to this probability (default 1 = all)");
   AddRanged<float>(verb, "--min-p", o.sampling.min_p, 0, 1,
                    "drop tokens below this share of the likeliest (default 0)");
-  AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed,
+  AddRanged<int64_t>(verb, "-s,--seed", o.seed, 0, kMaxSeed,
                      "seed of sampled answers (default: random, printed); greedy ones need none");
   AddImage(verb, o.image);
   AddLoad(verb, o.load);
@@ -53,6 +54,7 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
   verb->add_flag("--write-txt", o.write_txt, "write each answer to a .txt file beside its image");
   verb->add_option("--jsonl", o.jsonl, "append a JSON line per image to this file");
   verb->add_flag("--overwrite", o.overwrite, "answer again where a result exists already");
+  InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "images answered together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));
   verb->add_flag("--json", o.json, "print a JSON line per image: file, text, tokens (without EOS), seconds");
@@ -100,7 +102,13 @@ void AddChat(CLI::App& app, ChatOptions& o) {
               "Lines are questions. /image PATH shows an image, /draw PROMPT draws one, /help lists "
               "the rest.");
   AddStrings(verb, "image", o.images, "images that the first question is about");
+  InGroup(verb, kDrawing);
+  AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,
+                   "classifier-free guidance weight (default: the model's, else 5)");
+  AddAsked(verb, o.size);
   AddAnswer(verb, o.answer);
+  RefuseForeign(verb);
+  AddRefused(verb, "-p,--prompt", "chat reads lines; /draw PROMPT draws one");
 }
 
 void AddVq(CLI::App& app, VqOptions& o) {
@@ -109,11 +117,17 @@ void AddVq(CLI::App& app, VqOptions& o) {
                            "  bifrons vq decode codes.npy -o dog.png\n"
                            "  bifrons vq roundtrip dog.png -o again.png    prints the PSNR");
   verb->require_subcommand(1);
+  verb->footer(
+      verb->get_footer() +
+      "\nAll three take -o/--output, --force and the options of models and devices (-m, --device, "
+      "--threads, …), encode\nand roundtrip those of images (--alpha, …): bifrons vq encode --help, and "
+      "so on, lists them. Options go behind the\nsecond verb.");
   const auto add = [&](const char* name, VqOptions::Action action, const char* description, const char* input,
                        const char* output) {
-    CLI::App* sub = verb->add_subcommand(name, description);
+    CLI::App* sub = verb->add_subcommand(name, description)->group("Verbs");
+    sub->allow_extras();
     sub->callback([&o, action] { o.action = action; });
-    TakeWhole(sub->add_option("input", o.input, input)->required());
+    AddOne(sub, "input", o.inputs, input);
     CLI::Option* out = sub->add_option("-o,--output", o.output, output);
     AddForce(sub, o.force);
     if (action == VqOptions::Action::kRoundtrip) {
@@ -129,6 +143,20 @@ void AddVq(CLI::App& app, VqOptions& o) {
   add("decode", VqOptions::Action::kDecode, "Codes to image", "int32 .npy [N]", "PNG file to write");
   add("roundtrip", VqOptions::Action::kRoundtrip, "Image to codes to image; prints the PSNR",
       "image file, data: URI or -", "PNG file to write");
+}
+
+Status Check(const VqOptions& o) {
+  using Action = VqOptions::Action;
+  const std::string verb = o.action == Action::kEncode   ? "vq encode"
+                           : o.action == Action::kDecode ? "vq decode"
+                                                         : "vq roundtrip";
+  if (o.inputs.empty()) {
+    const char* const example = o.action == Action::kDecode ? "codes.npy -o dog.png" : "dog.png -o codes.npy";
+    return UsageError(verb + ": give a file, as in: bifrons " + verb + " " + example);
+  }
+  if (o.inputs.size() > 1)
+    return UsageError(verb + ": unexpected argument " + o.inputs[1] + "; see bifrons " + verb + " --help");
+  return {};
 }
 
 }  // namespace bifrons

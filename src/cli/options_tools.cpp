@@ -19,27 +19,37 @@ void AddInfo(CLI::App& app, InfoOptions& o) {
 }
 
 void AddTokenize(CLI::App& app, TokenizeOptions& o) {
-  CLI::App* verb = AddVerb(
-      app, "tokenize", "Print a text's token ids as a JSON list (user text only, no BOS)",
-      "  bifrons tokenize --text \"a dog\"\n  bifrons tokenize -m ~/models/Janus-Pro-1B --text \"Grüße\"");
+  CLI::App* verb =
+      AddVerb(app, "tokenize", "Print a text's token ids as a JSON list (user text only, no BOS)",
+              "  bifrons tokenize \"a dog\"\n  bifrons tokenize -m ~/models/Janus-Pro-1B \"Grüße\"\n"
+              "  bifrons tokenize -- \"-5 degrees\"");
   AddModel(verb, o.model);
-  TakeWhole(verb->add_option("--text", o.text, "the text")->required());
+  AddOne(verb, "text", o.texts, "the text");
+  AddOne(verb, "--text", o.texts, "the text, the same as without --text");
+}
+
+Status Check(const TokenizeOptions& o) {
+  if (o.texts.empty()) return UsageError("tokenize: give a text, as in: bifrons tokenize \"a dog\"");
+  if (o.texts.size() > 1)
+    return UsageError("tokenize: unexpected argument " + o.texts[1] +
+                      "; a text of several words needs quotes");
+  return {};
 }
 
 void AddTrace(CLI::App& app, TraceOptions& o) {
   CLI::App* verb =
       AddVerb(app, "trace", "Write the numbers behind a picture's tokens or an answer, as .npy files",
-              "  bifrons trace --prompt \"a dog\" --codes codes.npy --out trace/\n"
+              "  bifrons trace -p \"a dog\" --codes codes.npy -o trace/\n"
               "writes ids.npy, uncond_ids.npy, logits_cond.npy, logits_uncond.npy, and pixels.npy when all "
               "tokens are "
               "given (teacher forcing).\n"
-              "  bifrons trace --image dog.png --question \"What is this?\" --out trace/\n"
+              "  bifrons trace --image dog.png --question \"What is this?\" -o trace/\n"
               "writes ids.npy, pixel_values.npy [3,S,S], vision.npy [P,D] (the tower's features), "
               "aligned.npy [P,H],\n"
               "text_logits.npy [V] (of the answer's first token) and, where the model has a VQ encoder, "
               "vq_codes.npy.\n"
               "Of several images these arrays have one more dimension in front.\n"
-              "  bifrons trace --layers --image dog.png --out trace/\n"
+              "  bifrons trace --layers --image dog.png -o trace/\n"
               "also writes the hidden states of the prompt's prefill, float32: hidden.npy [L+2,T,H] or, of a "
               "picture,\n"
               "hidden_cond.npy and hidden_uncond.npy [L+2,T,H]; of images vision_hidden.npy [N+2,P,D]. Of L "
@@ -47,14 +57,14 @@ void AddTrace(CLI::App& app, TraceOptions& o) {
               "the transformer and N of the vision tower, [0] is what enters the first, [k] what leaves the "
               "k-th, and\n"
               "the last one that after the final norm (hidden_states of transformers has no [L]).");
-  TakeWhole(verb->add_option("--prompt", o.prompt, "the prompt"));
+  TakeWhole(verb->add_option("-p,--prompt", o.prompt, "the prompt"));
   verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes");
   verb->add_option("--image", o.images, "an image that the question is about; may be repeated")
       ->allow_extra_args(false);
   TakeWhole(verb->add_option_function<std::string>(
       "--question", [&o](const std::string& text) { o.question = text; },
       std::string("the question (default: ") + kDefaultQuestion + ")"));
-  verb->add_option("--out", o.out, "folder to write into (made if absent)")->required();
+  verb->add_option("-o,--output,--out", o.out, "folder to write into (made if absent)")->required();
   verb->add_flag("--layers", o.layers, "write what leaves every layer, too");
   AddImage(verb, o.image);
   AddLoad(verb, o.load);
@@ -89,12 +99,11 @@ void AddBench(CLI::App& app, BenchOptions& o) {
 
 void AddSelftest(CLI::App& app, SelftestOptions& o) {
   CLI::App* verb = AddVerb(
-      app, "selftest",
-      "Check what a device computes and how fast it is, and print a report to send: every op at odd sizes "
-      "against the scalar reference, the bundled model against another device, rates against limits",
+      app, "selftest", "Check what a device computes and how fast it is, and print a report to send",
       "  bifrons selftest\n  bifrons selftest --device cuda:1 --json\n"
       "  bifrons selftest --device cuda --ops \"Attend \"\n"
-      "Under two minutes. Exit code 0: all right, 3: something is wrong.");
+      "Every op at odd sizes against the scalar reference, the bundled model against another device, rates\n"
+      "against limits: under two minutes. Exit code 0: all right, 3: something is wrong.");
   verb->add_option("--ops", o.ops, "check only ops whose name and shape contain this text");
   verb->add_flag("--json", o.json, "print JSON");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
@@ -104,9 +113,9 @@ void AddSelftest(CLI::App& app, SelftestOptions& o) {
 void AddExport(CLI::App& app, ExportOptions& o) {
   CLI::App* verb =
       AddVerb(app, "export", "Write a model as safetensors in the converted layout, as transformers loads it",
-              "  bifrons export -m random:janus-pro-1b --out /tmp/random-1b");
+              "  bifrons export -m random:janus-pro-1b -o /tmp/random-1b");
   AddModel(verb, o.model);
-  verb->add_option("--out", o.out, "folder to write (must not exist, or be empty)")->required();
+  verb->add_option("-o,--output,--out", o.out, "folder to write (must not exist, or be empty)")->required();
 }
 
 void AddPull(CLI::App& app, PullCommand& o) {
@@ -119,10 +128,16 @@ void AddPull(CLI::App& app, PullCommand& o) {
       "Again: goes on where it stopped. HF_HOME or HF_HUB_CACHE names the folder for models, HF_ENDPOINT "
       "another "
       "hub,\nHF_TOKEN or $HF_HOME/token a token; proxies are those of https_proxy and no_proxy.");
-  verb->add_option("repository", o.repository, "ORG/NAME or ORG/NAME@REVISION: a branch, tag or commit")
-      ->required();
+  AddOne(verb, "repository", o.repositories, "ORG/NAME or ORG/NAME@REVISION: a branch, tag or commit");
   AddOffline(verb);
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
+}
+
+Status Check(const PullCommand& o) {
+  if (o.repositories.empty())
+    return UsageError("pull: give a repository, as in: bifrons pull deepseek-community/Janus-Pro-1B");
+  if (o.repositories.size() > 1) return UsageError("pull: unexpected argument " + o.repositories[1]);
+  return {};
 }
 
 }  // namespace bifrons

@@ -8,7 +8,7 @@
 namespace bifrons {
 
 Result<int> RunPull(const PullCommand& options) {
-  BIFRONS_TRY(const Repository repository, ParseRepository(options.repository));
+  BIFRONS_TRY(const Repository repository, ParseRepository(options.repositories[0]));
   BIFRONS_TRY(const HubSettings settings, ReadHubSettings());
   BIFRONS_TRY(const std::string folder, Pull(repository, settings, {.progress = !options.quiet}));
   std::printf("%s\n", folder.c_str());

@@ -10,6 +10,7 @@
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
+#include "src/cli/drawn_size.h"
 #include "src/cli/signals.h"
 #include "src/jobs/list_parts.h"
 #include "src/jobs/sheet.h"
@@ -133,6 +134,8 @@ Result<int> RunRender(const RenderCommand& options) {
   // Told before a model is loaded.
   if (!options.render.image_root.empty())
     BIFRONS_RETURN_IF_ERROR(ImageFolder::Open(options.render.image_root));
+  if (const Status size = CheckDrawnSize(options.load, options.size); !size.ok())
+    return Error{size.error().kind, "render: " + size.error().message};
   LoadOptions load = options.load;
   BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
   load.skip_missing_parts = load.parts.understanding && load.parts.drawing;

@@ -21,7 +21,7 @@ Status WriteImage(const OutputFile& file, const Image& image) {
 }
 
 Result<int> Encode(const VqOptions& options, Janus& janus) {
-  BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
+  BIFRONS_TRY(const Image image, LoadImage(options.inputs[0], options.image));
   const auto codes = EncodeImage(janus, FitForCodes(janus, image));
   if (StopRequested()) return Interrupted();
   const TensorView view{codes.data(), DType::kI32, {static_cast<int64_t>(codes.size())}};
@@ -31,13 +31,13 @@ Result<int> Encode(const VqOptions& options, Janus& janus) {
 }
 
 Result<int> Decode(const VqOptions& options, const std::optional<OutputFile>& output, Janus& janus) {
-  BIFRONS_TRY(const Tensor codes, ReadNpy(options.input));
+  BIFRONS_TRY(const Tensor codes, ReadNpy(options.inputs[0]));
   if (codes.dtype() != DType::kI32 || codes.shape().rank() != 1) {
-    return DataError(options.input + ": int32 [N] is needed, as vq encode writes; this is " +
+    return DataError(options.inputs[0] + ": int32 [N] is needed, as vq encode writes; this is " +
                      NameOf(codes.dtype()) + " " + codes.shape().ToString());
   }
   const auto image = DecodeCodes(janus, {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])});
-  if (!image.ok()) return Error{image.error().kind, options.input + ": " + image.error().message};
+  if (!image.ok()) return Error{image.error().kind, options.inputs[0] + ": " + image.error().message};
   if (StopRequested()) return Interrupted();
   BIFRONS_RETURN_IF_ERROR(WriteImage(*output, *image));
   std::printf("%s\n", options.output.c_str());
@@ -45,7 +45,7 @@ Result<int> Decode(const VqOptions& options, const std::optional<OutputFile>& ou
 }
 
 Result<int> Roundtrip(const VqOptions& options, const std::optional<OutputFile>& output, Janus& janus) {
-  BIFRONS_TRY(const Image image, LoadImage(options.input, options.image));
+  BIFRONS_TRY(const Image image, LoadImage(options.inputs[0], options.image));
   const Image fitted = FitForCodes(janus, image);
   const auto codes = EncodeImage(janus, fitted);
   if (StopRequested()) return Interrupted();
@@ -74,7 +74,7 @@ Result<int> RunVq(const VqOptions& options) {
   std::optional<OutputFile> output;
   if (!options.output.empty()) {
     BIFRONS_TRY(output, OutputFile::Claim(options.output, options.force));
-    BIFRONS_RETURN_IF_ERROR(output->CheckIsNot(options.input, "the input"));
+    BIFRONS_RETURN_IF_ERROR(output->CheckIsNot(options.inputs[0], "the input"));
   }
   LoadOptions load = options.load;
   load.parts = {.language = false,

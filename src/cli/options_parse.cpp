@@ -1,0 +1,256 @@
+// The command line as a whole: which verb, which options, what belongs to neither.
+#include <algorithm>
+#include <sstream>
+#include <string_view>
+
+#include "src/cli/nearest.h"
+#include "src/cli/option_groups.h"
+
+namespace bifrons {
+namespace {
+
+using Verbs = std::vector<const CLI::App*>;  // {program, vq, encode}
+
+bool IsOption(const std::string& argument) { return argument.size() > 1 && argument.starts_with("-"); }
+
+// "--seed=7" → "--seed"
+std::string NameOf(const std::string& option) { return option.substr(0, option.find('=')); }
+
+std::vector<const CLI::App*> SubverbsOf(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// With their dashes; not those that are refused whatever their value.
+std::vector<std::string> OptionsOf(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_group().empty()) continue;
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  }
+  return names;
+}
+
+bool Has(const CLI::App& app, const std::string& option) {
+  const std::vector<std::string> names = OptionsOf(app);
+  return std::find(names.begin(), names.end(), option) != names.end() ||
+         app.get_option_no_throw(option) != nullptr;
+}
+
+// " (did you mean --seed?)"
+std::string Meant(const std::string& name) { return name.empty() ? "" : " (did you mean " + name + "?)"; }
+
+// The verbs that the arguments begin with, as far as there are such.
+Verbs LeadingVerbs(const CLI::App& app, const std::vector<std::string>& arguments) {
+  Verbs verbs = {&app};
+  for (const std::string& argument : arguments) {
+    const std::vector<const CLI::App*> subverbs = SubverbsOf(*verbs.back());
+    const auto named = std::find_if(subverbs.begin(), subverbs.end(),
+                                    [&](const CLI::App* verb) { return verb->get_name() == argument; });
+    if (named == subverbs.end()) break;
+    verbs.push_back(*named);
+  }
+  return verbs;
+}
+
+// Those that CLI11 found.
+Verbs ParsedVerbs(const CLI::App& app) {
+  Verbs verbs = {&app};
+  while (!verbs.back()->get_subcommands().empty()) verbs.push_back(verbs.back()->get_subcommands()[0]);
+  return verbs;
+}
+
+// "vq encode"; "" for the program itself.
+std::string NameOf(const Verbs& verbs) {
+  std::string name;
+  for (size_t i = 1; i < verbs.size(); i++) name += (i > 1 ? " " : "") + verbs[i]->get_name();
+  return name;
+}
+
+// "vq encode: what; see bifrons vq encode --help"
+Error Wrong(const Verbs& verbs, const std::string& what) {
+  const std::string name = NameOf(verbs);
+  return UsageError((name.empty() ? "" : name + ": ") + what + "; see bifrons " +
+                    (name.empty() ? "" : name + " ") + "--help");
+}
+
+// What is no option of the last of `verbs`.
+Error UnknownOption(const Verbs& verbs, const std::string& argument) {
+  const std::string option = NameOf(argument);
+  const std::vector<const CLI::App*> subverbs = SubverbsOf(*verbs.back());
+  for (const CLI::App* subverb : subverbs) {
+    if (!Has(*subverb, option)) continue;
+    Verbs behind = verbs;
+    behind.push_back(subverb);
+    return Wrong(verbs, option + " goes behind the verb, as in: bifrons " + NameOf(behind) + " " + option);
+  }
+  const std::string nearest = Nearest(option, OptionsOf(*verbs.back()));
+  if (!nearest.empty() || !subverbs.empty()) return Wrong(verbs, "unknown option " + option + Meant(nearest));
+  return Wrong(verbs, "unknown option " + option + " (what begins with a dash goes after --)");
+}
+
+Error UnknownVerb(const Verbs& verbs, const std::string& argument) {
+  std::vector<std::string> names;
+  for (const CLI::App* verb : SubverbsOf(*verbs.back())) names.push_back(verb->get_name());
+  if (verbs.size() == 1) names.push_back("help");
+  return Wrong(verbs, "no verb \"" + argument + "\"" + Meant(Nearest(argument, names)));
+}
+
+// CLI11 takes -seed for -s with the value "eed".
+Status CheckDashes(const CLI::App& app, const std::vector<std::string>& arguments) {
+  const Verbs verbs = LeadingVerbs(app, arguments);
+  for (const std::string& argument : arguments) {
+    const std::string option = NameOf(argument);
+    if (option.size() < 3 || option[0] != '-' || option[1] == '-' || !Has(*verbs.back(), "-" + option))
+      continue;
+    return Wrong(verbs, "unknown option " + option + Meant("-" + option));
+  }
+  return {};
+}
+
+// What CLI11 could place nowhere, the first of it; `strings`: the last verb takes any number of them.
+Status CheckLeftOver(const Verbs& verbs, bool strings) {
+  Verbs outer;
+  for (const CLI::App* verb : verbs) {
+    outer.push_back(verb);
+    for (const std::string& argument : verb->remaining()) {
+      if (IsOption(argument)) return UnknownOption(outer, argument);
+      if (!SubverbsOf(*verb).empty()) return UnknownVerb(outer, argument);
+      if (!strings) return Wrong(outer, "unexpected argument " + argument);
+    }
+  }
+  if (const auto subverbs = SubverbsOf(*verbs.back()); !subverbs.empty()) {
+    return Wrong(verbs, verbs.size() == 1
+                            ? "give a verb, as in: bifrons generate \"a dog\""
+                            : "give a verb, as in: bifrons " + NameOf(verbs) + " " + subverbs[0]->get_name());
+  }
+  return {};
+}
+
+// `help`, `help vq encode` → --help, vq encode --help
+Result<std::vector<std::string>> WithoutHelpVerb(const CLI::App& app, std::vector<std::string> arguments) {
+  if (arguments.empty() || arguments[0] != "help") return arguments;
+  arguments.erase(arguments.begin());
+  const Verbs verbs = LeadingVerbs(app, arguments);
+  for (size_t i = verbs.size() - 1; i < arguments.size(); i++) {
+    if (IsOption(arguments[i])) continue;
+    if (!SubverbsOf(*verbs.back()).empty()) return UnknownVerb(verbs, arguments[i]);
+    return Wrong(verbs, "unexpected argument " + arguments[i]);
+  }
+  arguments.push_back("--help");
+  return arguments;
+}
+
+}  // namespace
+
+Result<Command> ParseCommandLine(int argc, const char* const* argv) {
+  CLI::App app{
+      "bifrons draws pictures and answers questions about images with DeepSeek's Janus models: one native "
+      "program, no Python."};
+  app.name("bifrons");
+  app.formatter(MakeHelpFormatter());
+  app.set_help_flag("-h,--help", "print this and exit");
+  app.set_version_flag("-V,--version", std::string("bifrons ") + BIFRONS_VERSION,
+                       "print the version and exit");
+  app.allow_extras();
+  app.footer(
+      "Examples:\n"
+      "  bifrons generate \"a dog on a blue background\"\n"
+      "  bifrons generate -m ~/models/Janus-Pro-1B -n 4 --seed 7 \"a lighthouse in a storm\"\n"
+      "  bifrons render prompts.txt -o pictures\n"
+      "  bifrons caption dog.png\n"
+      "  bifrons help VERB, or bifrons VERB --help, tells more of a verb.\n"
+      "Options go behind the verb; what begins with a dash and is no option, behind --.\n"
+      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, jobs or images that failed "
+      "while the\nrest was done, or a self-test that found something wrong, 130 interrupted (SIGINT), 143 "
+      "ended (SIGTERM).");
+  app.require_subcommand(1);
+
+  GenerateOptions generate;
+  CaptionOptions caption;
+  AskOptions ask;
+  ChatOptions chat;
+  VqOptions vq;
+  InfoOptions info;
+  TokenizeOptions tokenize;
+  TraceOptions trace;
+  BenchOptions bench;
+  SelftestOptions selftest;
+  ExportOptions exports;
+  RenderCommand render;
+  MergeOptions merge;
+  PullCommand pull;
+  AddGenerate(app, generate);
+  AddRender(app, render);
+  AddMerge(app, merge);
+  AddCaption(app, caption);
+  AddAsk(app, ask);
+  AddChat(app, chat);
+  AddVq(app, vq);
+  AddInfo(app, info);
+  AddTokenize(app, tokenize);
+  AddTrace(app, trace);
+  AddBench(app, bench);
+  AddSelftest(app, selftest);
+  AddExport(app, exports);
+  AddPull(app, pull);
+
+  // Taken out first: CLI11 would end the verb at `--` once it has seen one prompt.
+  const char* const* const marker = std::find(argv + std::min(argc, 1), argv + argc, std::string_view("--"));
+  const std::vector<std::string> after(marker + (marker == argv + argc ? 0 : 1), argv + argc);
+  BIFRONS_TRY(const auto arguments, WithoutHelpVerb(app, {argv + std::min(argc, 1), marker}));
+  BIFRONS_RETURN_IF_ERROR(CheckDashes(app, arguments));
+  std::string wrong;
+  try {
+    app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes the last first
+  } catch (const CLI::Success& e) {
+    std::ostringstream out, err;
+    app.exit(e, out, err);
+    return Command(HelpText{out.str()});
+  } catch (const CLI::ParseError& e) {
+    wrong = e.what();
+  }
+  const Verbs verbs = ParsedVerbs(app);
+  const std::string verb = verbs.size() > 1 ? verbs[1]->get_name() : "";
+  std::vector<std::string>* const strings = verb == "generate"   ? &generate.prompts
+                                            : verb == "render"   ? &render.lists
+                                            : verb == "caption"  ? &caption.inputs
+                                            : verb == "ask"      ? &ask.arguments
+                                            : verb == "chat"     ? &chat.images
+                                            : verb == "merge"    ? &merge.folders
+                                            : verb == "vq"       ? &vq.inputs
+                                            : verb == "tokenize" ? &tokenize.texts
+                                            : verb == "pull"     ? &pull.repositories
+                                                                 : nullptr;
+  // A mistyped option is told rather than the required one that is missing for it.
+  BIFRONS_RETURN_IF_ERROR(CheckLeftOver(verbs, strings != nullptr));
+  if (!wrong.empty()) return Wrong(verbs, wrong);
+  if (!strings && !after.empty()) return Wrong(verbs, "unexpected argument " + after[0]);
+  if (strings) {
+    const std::vector<std::string> more = verbs.back()->remaining();
+    strings->insert(strings->end(), more.begin(), more.end());
+    strings->insert(strings->end(), after.begin(), after.end());
+  }
+  const auto checked = [](auto& options) -> Result<Command> {
+    BIFRONS_RETURN_IF_ERROR(Check(options));
+    return Command(std::move(options));
+  };
+  if (verb == "generate") return checked(generate);
+  if (verb == "render") {
+    BIFRONS_RETURN_IF_ERROR(Complete(render));
+    return Command(std::move(render));
+  }
+  if (verb == "merge") return checked(merge);
+  if (verb == "caption") return checked(caption);
+  if (verb == "ask") return checked(ask);
+  if (verb == "chat") return Command(chat);
+  if (verb == "vq") return checked(vq);
+  if (verb == "info") return Command(info);
+  if (verb == "tokenize") return checked(tokenize);
+  if (verb == "trace") return checked(trace);
+  if (verb == "bench") return Command(bench);
+  if (verb == "selftest") return Command(selftest);
+  if (verb == "pull") return checked(pull);
+  return Command(exports);
+}
+
+}  // namespace bifrons
