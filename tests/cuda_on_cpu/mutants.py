@@ -112,7 +112,7 @@ MUTANTS = [
     ("a barrier before a convolution's shares are joined", "conv_tiles.cuh",
      "  __syncthreads();  // the last stage has been used\n", "", "bf16 stored bf16"),
     ("a convolution's share in another's place", "conv_tiles.cuh", "(kShares - 1) + from - (from > tile)",
-     "(kShares - 1) + from - (from >= tile)", "bf16 stored bf16"),
+     "(kShares - 1) + from", "bf16 stored bf16"),
     ("a convolution by cuDNN without what is added", "cudnn_conv.cpp", "share = residual != nullptr ? 1 : 0;", "share = 0;",
      "cuDNN"),
     ("1 × 1 in bf16 by cuDNN", "cudnn_conv.cpp", "shape.type == DType::kBF16 && shape.kernel == 1", "false", "cuDNN"),
