@@ -2,6 +2,7 @@
 // for are part of the picture, so they are always applied, and EXIF's orientation, which repeats them, never
 // is. Beside the file 5 to 8 bytes for a pixel are held where pixels share their colours (4:2:0, as phones
 // write them), up to 14 with 4:4:4, alpha or more than 8 bits: libheif keeps the planes of every step.
+#include "src/base/free_by.h"
 #include "src/base/printable.h"
 #include "vision/image_decoders.h"
 #include "vision/iso_media.h"
@@ -35,18 +36,11 @@ Status CheckContent(const IsoMedia& media, const std::string& name) {
 
 #ifdef BIFRONS_HEIF
 
-template <auto function>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    function(object);
-  }
-};
-using Context = std::unique_ptr<heif_context, Free<heif_context_free>>;
-using Handle = std::unique_ptr<heif_image_handle, Free<heif_image_handle_release>>;
-using Options = std::unique_ptr<heif_decoding_options, Free<heif_decoding_options_free>>;
-using Profile = std::unique_ptr<heif_color_profile_nclx, Free<heif_nclx_color_profile_free>>;
-using Decoded = std::unique_ptr<heif_image, Free<heif_image_release>>;
+using Context = std::unique_ptr<heif_context, FreeBy<heif_context_free>>;
+using Handle = std::unique_ptr<heif_image_handle, FreeBy<heif_image_handle_release>>;
+using Options = std::unique_ptr<heif_decoding_options, FreeBy<heif_decoding_options_free>>;
+using Profile = std::unique_ptr<heif_color_profile_nclx, FreeBy<heif_nclx_color_profile_free>>;
+using Decoded = std::unique_ptr<heif_image, FreeBy<heif_image_release>>;
 
 // Some of libheif's messages end in a line break.
 std::string Message(const heif_error& error) {

@@ -12,6 +12,7 @@
 #include <ctime>
 #include <fstream>
 
+#include "src/base/lower_hex.h"
 #include "src/base/sha256.h"
 
 namespace bifrons {
@@ -41,9 +42,7 @@ const System& ThisSystem() {
   return system;
 }
 
-bool IsHash(std::string_view text) {
-  return text.size() == kDigits && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
+bool IsHash(std::string_view text) { return IsLowerHex(text, kDigits); }
 
 bool IsNumber(std::string_view text) {
   return !text.empty() && text.size() <= 20 && text.find_first_not_of("0123456789") == std::string_view::npos;

@@ -1,8 +1,6 @@
 #include "src/hub/cache.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,7 +11,7 @@
 #include <utility>
 
 #include "src/base/atomic_file.h"
-#include "src/base/stop.h"
+#include "src/base/file_lock.h"
 #include "src/base/temporary_file.h"
 #include "src/hub/choose_files.h"
 #include "src/hub/listing.h"
@@ -22,8 +20,6 @@ namespace bifrons {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kLockPollMilliseconds = 200;
 
 Status MakeFolder(const fs::path& folder) {
   std::error_code error;
@@ -45,13 +41,7 @@ Result<FileLock> FileLock::Take(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd < 0) return Failure(path + ": cannot open: " + std::strerror(errno));
   FileLock lock(fd);
-  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR)
-      break;  // no locks on this file system: as if nobody else were there
-    pollfd stop{StopDescriptor(), POLLIN, 0};
-    ::poll(&stop, 1, kLockPollMilliseconds);
-    if (StopRequested()) return Interrupted();
-  }
+  BIFRONS_RETURN_IF_ERROR(WaitForLock(fd));
   return lock;
 }
 

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <new>
 
+#include "src/base/free_by.h"
 #include "src/base/stop.h"
 
 namespace bifrons {
@@ -25,13 +26,6 @@ constexpr CURLcode kUnreachable[] = {CURLE_COULDNT_RESOLVE_PROXY, CURLE_COULDNT_
                                      CURLE_SSL_CACERT_BADFILE};
 
 // CURL and CURLM are one type to the compiler.
-template <auto kFree>
-struct FreeBy {
-  template <class T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
 using Easy = std::unique_ptr<CURL, FreeBy<curl_easy_cleanup>>;
 using Multi = std::unique_ptr<CURLM, FreeBy<curl_multi_cleanup>>;
 using Url = std::unique_ptr<CURLU, FreeBy<curl_url_cleanup>>;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "src/base/json_depth.h"
+#include "src/base/lower_hex.h"
 #include "src/base/printable.h"
 
 namespace bifrons {
@@ -40,12 +41,6 @@ Result<RemoteFile> ParseFile(const json& entry, const std::string& from) {
 }
 
 }  // namespace
-
-bool IsLowerHex(std::string_view text, size_t digits) {
-  return text.size() == digits && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
 
 bool IsPlainRelativePath(std::string_view path) {
   while (true) {

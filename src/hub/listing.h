@@ -39,7 +39,4 @@ Result<Listing> ParseListing(std::string_view json, const std::string& from);
 /// character.
 bool IsPlainRelativePath(std::string_view path);
 
-/// Whether it consists of exactly `digits` lower-case hexadecimal digits.
-bool IsLowerHex(std::string_view text, size_t digits);
-
 }  // namespace bifrons

@@ -13,6 +13,7 @@
 
 #include "src/base/git_blob_hash.h"
 #include "src/base/input_file.h"
+#include "src/base/lower_hex.h"
 #include "src/base/sha256.h"
 #include "src/base/stop.h"
 #include "src/hub/listing.h"

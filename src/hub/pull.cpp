@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "src/base/lower_hex.h"
 #include "src/base/progress.h"
 #include "src/hub/cache.h"
 #include "src/hub/choose_files.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/base/lower_hex.h"
 #include "src/base/printable.h"
 #include "src/hub/listing.h"
 

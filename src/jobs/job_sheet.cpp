@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "src/base/lower_hex.h"
 #include "src/base/sha256.h"
 #include "src/model/text/utf8.h"
 #include "vision/image_file.h"
@@ -78,18 +79,15 @@ std::string SheetText(const PlannedSheet& planned) {
 }
 
 bool IsSheetText(const std::string& text) {
-  const auto all = [](std::string_view part, std::string_view of) {
-    return !part.empty() && part.find_first_not_of(of) == std::string_view::npos;
-  };
   std::string_view rest = text;
   if (!rest.starts_with(kSheet)) return false;
   rest.remove_prefix(kSheet.size());
   const size_t end = std::min(rest.find(' '), rest.size());
-  if (!all(rest.substr(0, end), "0123456789")) return false;
+  if (end == 0 || rest.find_first_not_of("0123456789") < end) return false;
   rest.remove_prefix(end);
   if (!rest.starts_with(kContents)) return false;
   rest.remove_prefix(kContents.size());
-  return rest.size() == kHashDigits && all(rest, "0123456789abcdef");
+  return IsLowerHex(rest, kHashDigits);
 }
 
 Result<std::vector<uint8_t>> MakeSheet(PlannedSheet planned, const PathOf& path_of, const std::string& text) {

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "src/base/json_depth.h"
+#include "src/base/lower_hex.h"
 #include "src/base/shortest.h"
 #include "src/jobs/file_name.h"
 #include "src/jobs/job_fields.h"
@@ -108,9 +109,7 @@ std::string ParseHeader(const json& line, ManifestHeader* header) {
   return fields.wrong();
 }
 
-bool IsSha256(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
+bool IsSha256(std::string_view text) { return IsLowerHex(text, 64); }
 
 std::string ParseRecord(const json& line, ManifestRecord* record) {
   Fields fields(line);

@@ -1,15 +1,12 @@
 #include "src/jobs/output_folder.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/file.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <filesystem>
 
 #include "src/base/file_beneath.h"
-#include "src/base/stop.h"
+#include "src/base/file_lock.h"
 
 namespace bifrons {
 namespace {
@@ -26,16 +23,7 @@ class OutputFolder::Lock {
   explicit Lock(const std::string& folder)
       : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {}
   /// Errors: Interrupted().
-  Status Wait() const {
-    constexpr int kBetweenTries = 50;  // ms
-    // Not by waiting for the lock itself, which signals' handlers would not end.
-    while (fd_ >= 0 && ::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      struct pollfd stop = {StopDescriptor(), POLLIN, 0};
-      ::poll(&stop, 1, kBetweenTries);
-      if (StopRequested()) return Interrupted();
-    }
-    return {};
-  }
+  Status Wait() const { return fd_ >= 0 ? WaitForLock(fd_) : Status(); }
   ~Lock() {
     if (fd_ >= 0) ::close(fd_);
   }

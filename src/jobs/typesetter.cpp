@@ -6,20 +6,14 @@
 #include <string_view>
 #include <utility>
 
+#include "src/base/free_by.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
 
-template <auto function>
-struct Call {
-  template <class T>
-  void operator()(T* object) const {
-    function(object);
-  }
-};
 template <class T, auto function = g_object_unref>
-using Owned = std::unique_ptr<T, Call<function>>;
+using Owned = std::unique_ptr<T, FreeBy<function>>;
 
 constexpr double kInk = 0.13;  // nearly black; on white easier to read than black
 

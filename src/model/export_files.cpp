@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "src/base/shortest.h"
 #include "src/model/text/tokenizer_json.h"
 
 namespace bifrons {
@@ -33,18 +34,6 @@ double MlpRatio(const SiglipConfig& vision) {
 
 const char* TorchName(DType dtype) {
   return dtype == DType::kBF16 ? "bfloat16" : dtype == DType::kF16 ? "float16" : "float32";
-}
-
-// f32 → the shortest double that reads back as the same f32, so that 1e-6f is written as 1e-06.
-double Shortest(float value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.8g", static_cast<double>(value));
-  for (int digits = 1; digits < 9; digits++) {
-    char candidate[32];
-    std::snprintf(candidate, sizeof candidate, "%.*g", digits, static_cast<double>(value));
-    if (std::strtof(candidate, nullptr) == value) return std::strtod(candidate, nullptr);
-  }
-  return std::strtod(text, nullptr);
 }
 
 /// Where the braces of model.vocab close in the text of a valid tokenizer.json.

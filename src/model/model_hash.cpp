@@ -6,6 +6,7 @@
 
 #include "src/base/atomic_file.h"
 #include "src/base/file_hash.h"
+#include "src/base/lower_hex.h"
 #include "src/base/mapped_file.h"
 #include "src/base/sha256.h"
 
@@ -32,9 +33,7 @@ fs::path CacheEntry(const fs::path& file) {
                                                   std::to_string(time)));
 }
 
-bool IsHash(std::string_view text) {
-  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
+bool IsHash(std::string_view text) { return IsLowerHex(text, 64); }
 
 Result<std::string> HashFile(const std::string& path) {
   const fs::path entry = CacheEntry(path);

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "src/base/check.h"
+#include "src/base/lower_hex.h"
 #include "src/hub/choose_files.h"
 #include "src/hub/listing.h"
 
