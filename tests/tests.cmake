@@ -74,11 +74,12 @@ set_tests_properties(render_scale_long PROPERTIES LABELS long RUN_SERIAL TRUE TI
 
 find_package(Python3 REQUIRED)
 
+set(WITH_PACKAGE bash ${CMAKE_CURRENT_SOURCE_DIR}/with_package.sh)
 # Downloads, from a hub on this machine; the hub's own client as the oracle.
 target_link_libraries(hub_test PRIVATE bifrons_hub)
 add_test(NAME pull_test COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/hub/pull_test.py $<TARGET_FILE:bifrons>)
 set_tests_properties(pull_test PROPERTIES COST 50)
-add_test(NAME hub_oracle COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/hub/hub_oracle.sh ${CMAKE_CURRENT_BINARY_DIR}/hub_oracle
+add_test(NAME hub_oracle COMMAND ${WITH_PACKAGE} ${CMAKE_CURRENT_BINARY_DIR}/hub_oracle ${CMAKE_CURRENT_SOURCE_DIR}/hub/hub_oracle.py
                                  $<TARGET_FILE:bifrons>)
 set_tests_properties(hub_oracle PROPERTIES LABELS long)
 
@@ -119,9 +120,9 @@ endif()
 add_test(NAME full_tokenizers COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/full_tokenizers.sh $<TARGET_FILE:tokenizer_test>
                                       ${CMAKE_CURRENT_BINARY_DIR}/full_tokenizers)
 set_tests_properties(full_tokenizers PROPERTIES LABELS long)
-add_test(NAME openai_batch_goldens COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.sh ${CMAKE_CURRENT_BINARY_DIR}/openai
+add_test(NAME openai_batch_goldens COMMAND ${WITH_PACKAGE} ${CMAKE_CURRENT_BINARY_DIR}/openai ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.py
                                            goldens ${CMAKE_CURRENT_SOURCE_DIR}/goldens/openai_batch)
-add_test(NAME openai_batch COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.sh ${CMAKE_CURRENT_BINARY_DIR}/openai
+add_test(NAME openai_batch COMMAND ${WITH_PACKAGE} ${CMAKE_CURRENT_BINARY_DIR}/openai ${CMAKE_CURRENT_SOURCE_DIR}/openai_batch.py
                                    program $<TARGET_FILE:bifrons>)
 set_tests_properties(openai_batch_goldens openai_batch PROPERTIES LABELS long RESOURCE_LOCK openai)
 
