@@ -86,9 +86,9 @@ __global__ void __launch_bounds__(Block::kThreads, Block::kBlocks)
   for (int i = 0; i < kBrings; i++) {
     const int piece = (warp + i * Block::kWarps) / kSteps, step = (warp + i * Block::kWarps) % kSteps;
     if (piece < Block::kTiles) {
-      const int64_t pair = first_pair + piece / 2;
-      exists[i] = pair < p.pairs();
-      from[i] = p.Tile(p.TileOfPair(exists[i] ? pair : 0, piece % 2)) + step * kWarp;
+      const int64_t tile = 2 * first_pair + piece;
+      exists[i] = tile < p.tiles();
+      from[i] = p.Tile(p.TileInTurn(exists[i] ? tile : piece % 2)) + step * kWarp;
     } else {
       const int64_t sixteen = int64_t{blockIdx.x} * Block::kSixteens + piece - Block::kTiles;
       exists[i] = piece < Block::kTiles + Block::kSixteens && sixteen * kRowsOfTiles < results.rows;

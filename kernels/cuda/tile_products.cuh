@@ -27,14 +27,9 @@ struct TileProduct {
     return weights + number * depth * kWarp + threadIdx.x % kWarp;
   }
   __host__ __device__ int64_t tiles() const { return results.out / kTileSide; }
-  /// In turn come neighbours or, of kSiluMul, gates and what they gate.
+  /// In turn come neighbours or, of kSiluMul, gates and what they gate: pairs, either way.
   __device__ __forceinline__ int64_t TileInTurn(int64_t turn) const {
     return results.is_gated() ? turn / 2 + turn % 2 * (tiles() / 2) : turn;
-  }
-  /// The same in pairs.
-  __device__ __forceinline__ int64_t pairs() const { return results.out / (2 * kTileSide); }
-  __device__ __forceinline__ int64_t TileOfPair(int64_t pair, int which) const {
-    return results.is_gated() ? pair + which * pairs() : 2 * pair + which;
   }
 };
 
