@@ -7,8 +7,6 @@
 namespace bifrons::op_matrix {
 namespace {
 
-constexpr float kEps = 1e-6f;
-
 // Several numbers of rows, of the same matrix and the same x.
 struct MultiplyNormedCase : Case {
   DType type;  // of the weights

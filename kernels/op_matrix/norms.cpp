@@ -8,8 +8,6 @@ namespace {
 
 // ---- of rows ------------------------------------------------------------------------------------
 
-constexpr float kEps = 1e-6f;
-
 // x and y are columns of wider matrices; or y is x.
 struct RowNormCase : Case {
   int64_t rows, dim;

@@ -15,6 +15,9 @@ namespace bifrons::op_matrix {
 /// Half an ulp of 1: the largest relative error of one rounding.
 constexpr double kEpsilon = 0x1p-24, kBF16Epsilon = 0x1p-8;
 
+/// Of all norms.
+constexpr float kEps = 1e-6f;
+
 constexpr double kWrong = std::numeric_limits<double>::infinity();
 
 /// Splitmix64: small, and the same everywhere, which the standard library's distributions are not.

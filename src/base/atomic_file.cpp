@@ -10,14 +10,13 @@
 #include <filesystem>
 #include <utility>
 
+#include "src/base/beneath.h"
 #include "src/base/temporary_file.h"
 
 namespace bifrons {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kMostLinks = 40;  // as many as the kernel follows
 
 int OpenFolder(int at, const char* path) {
   const int folder = ::openat(at, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -38,7 +37,7 @@ Error AtomicFile::IsThere() const {
 Result<AtomicFile> AtomicFile::Create(const std::string& path, AtomicFileOptions options) {
   std::error_code error;
   fs::path target = path;
-  for (int links = 0; options.replace && fs::is_symlink(target, error) && links < kMostLinks; links++)
+  for (int links = 0; options.replace && fs::is_symlink(target, error) && links < kMostSymbolicLinks; links++)
     target = target.parent_path() / fs::read_symlink(target, error);
   const std::string parent = target.parent_path().string();
   const int folder = OpenFolder(AT_FDCWD, parent.empty() ? "." : parent.c_str());

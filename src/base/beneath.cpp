@@ -13,8 +13,6 @@
 namespace bifrons {
 namespace {
 
-constexpr int kMostLinks = 40;  // as many as the kernel follows
-
 using Names = std::deque<std::string>;
 
 // Those between the slashes; empty ones and "." mean nothing, but a slash at the end asks for a folder.
@@ -92,7 +90,8 @@ Result<int> OpenBeneath(int folder, const std::string& relative, int flags, mode
     }
     if (opened >= 0) ::close(opened);
     errno = ELOOP;
-    if (++links > kMostLinks || size == sizeof target || (last && (flags & O_NOFOLLOW))) return failed();
+    if (++links > kMostSymbolicLinks || size == sizeof target || (last && (flags & O_NOFOLLOW)))
+      return failed();
     const std::string_view path(target, static_cast<size_t>(size));
     if (path.starts_with('/')) return outside();
     const Names more = Split(path);

@@ -9,6 +9,9 @@
 
 namespace bifrons {
 
+/// Of one path: as many as the kernel follows.
+constexpr int kMostSymbolicLinks = 40;
+
 /// Opens `relative` below the folder that `folder` is open on, with open's `flags` (O_CLOEXEC is added) and
 /// `mode`. Symbolic links are followed as long as they stay below it; nothing that others rename meanwhile
 /// leads out either. The caller closes the descriptor. With O_NONBLOCK a FIFO does not keep anybody waiting.

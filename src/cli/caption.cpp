@@ -13,6 +13,7 @@
 
 #include "src/base/atomic_file.h"
 #include "src/base/progress.h"
+#include "src/base/seconds_since.h"
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
@@ -196,7 +197,7 @@ Status CaptionRun::Run(Janus& janus) {
 }
 
 int CaptionRun::Summarise(Janus* janus) {
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double seconds = SecondsSince(start_);
   const size_t failed = failed_ + not_tried_;
   const bool asked_of_many = kept_ + done_ + failed > 1;
   if (!options_.quiet && (to_files() || (failed > 0 && asked_of_many))) {

@@ -28,7 +28,7 @@ const Profile* ProfileOf(const Command& command) {
       command);
 }
 
-Result<int> Run(int argc, char** argv) {
+Result<int> RunProgram(int argc, char** argv) {
   BIFRONS_TRY(Command command, ParseCommandLine(argc, argv));
   BIFRONS_RETURN_IF_ERROR(FetchModel(command));
   struct Visitor {
@@ -72,7 +72,7 @@ int main(int argc, char** argv) {
   bifrons::InstallSignalHandlers();
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of write
-  const auto result = bifrons::Guarded([&] { return bifrons::Run(argc, argv); });
+  const auto result = bifrons::Guarded([&] { return bifrons::RunProgram(argc, argv); });
   bifrons::Error error;
   if (!result.ok()) {
     error = result.error();

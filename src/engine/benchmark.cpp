@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "src/base/available_memory.h"
+#include "src/base/seconds_since.h"
 #include "src/base/stop.h"
 #include "src/engine/image_codes.h"
 #include "src/engine/prefill.h"
@@ -25,7 +26,7 @@ double MedianSeconds(int repeats, Queue& queue, const Body& body) {
   for (int i = 0; i < repeats; i++) {
     const auto start = std::chrono::steady_clock::now();
     run();
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    times.push_back(SecondsSince(start));
   }
   std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
   return times[static_cast<size_t>(repeats / 2)];
@@ -151,7 +152,7 @@ Result<DrawingMeasurement> MeasureDrawing(Janus& janus, int64_t pictures) {
       DrawEach(scheduler, requests, progress, [](size_t, const DrawnPicture&) { return Status(); }));
   DrawingMeasurement m;
   m.pictures = pictures;
-  m.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  m.seconds = SecondsSince(start);
   const SchedulerStats stats = scheduler.stats();
   m.decode_seconds = stats.decode_seconds, m.vq_seconds = stats.vq_seconds;
   m.rows_per_step = stats.rows_per_step();

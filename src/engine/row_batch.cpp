@@ -4,6 +4,7 @@
 #include <new>
 
 #include "src/base/out_of_memory.h"
+#include "src/base/seconds_since.h"
 #include "src/engine/prefill.h"
 
 namespace bifrons {
@@ -12,10 +13,6 @@ namespace {
 // Steps whose pictures' tokens the host has not seen, at most: enough that a device never waits for the host,
 // few enough that what is told of a picture and what is cancelled is true.
 constexpr size_t kStepsAhead = 2;
-
-double Seconds(std::chrono::steady_clock::time_point since) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count();
-}
 
 int64_t Count(const auto& rows) { return static_cast<int64_t>(rows.size()); }
 
@@ -304,7 +301,7 @@ Answer RowBatch::Finish(AnswerRow& row, const TextCallback& on_text) const {
   row.answer.id = row.id;
   row.answer.tokens = row.stream.tokens();
   row.answer.text = row.stream.text();
-  row.answer.decode_seconds = Seconds(row.started);
+  row.answer.decode_seconds = SecondsSince(row.started);
   return std::move(row.answer);
 }
 

@@ -5,15 +5,13 @@
 #include <cstdio>
 
 #include "src/base/out_of_memory.h"
+#include "src/base/seconds_since.h"
 #include "src/model/memory_plan.h"
 
 namespace bifrons {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-double Seconds(Clock::time_point since) {
-  return std::chrono::duration<double>(Clock::now() - since).count();
-}
 
 // As the memory allows.
 SchedulerOptions WithLimits(SchedulerOptions options, const Admission::Limits& limits) {
@@ -232,7 +230,7 @@ void Scheduler::Loop::Look(OpenAnswer& answer) noexcept {
   answer.request.look = nullptr;
   {
     const std::lock_guard lock(mutex);
-    stats.vision_seconds += Seconds(clock);
+    stats.vision_seconds += SecondsSince(clock);
   }
   answer.looked = true;
   answer.with_worker = false;
@@ -260,7 +258,7 @@ void Scheduler::Loop::PrefillSome() {
   }
   const std::lock_guard lock(mutex);
   stats.prompt_tokens += tokens;
-  stats.prefill_seconds += Seconds(clock);
+  stats.prefill_seconds += SecondsSince(clock);
 }
 
 Status Scheduler::Loop::Step() {
@@ -271,7 +269,7 @@ Status Scheduler::Loop::Step() {
   });
   {
     const std::lock_guard lock(mutex);
-    stats.decode_seconds += Seconds(clock);
+    stats.decode_seconds += SecondsSince(clock);
     stats.steps += step.rows > 0 ? 1 : 0;
     stats.rows += step.rows;
     stats.largest_step = std::max(stats.largest_step, step.rows);
@@ -332,7 +330,7 @@ void Scheduler::Loop::Decode(const std::shared_ptr<OpenPicture>& picture, DrawnC
       auto decoded = Guarded([&] { return DecodeDrawn(janus, *drawn); });
       {
         const std::lock_guard lock(mutex);
-        stats.vq_seconds += Seconds(clock);
+        stats.vq_seconds += SecondsSince(clock);
         stats.pictures++;
       }
       if (!decoded.ok()) return Fail(picture, std::move(decoded).error());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "src/base/seconds_since.h"
+
 namespace bifrons {
 namespace {
 
@@ -98,7 +100,7 @@ class StartingAnswer : public Starting {
                                                         std::move(last_hidden_),
                                                         Clock::now()});
     row->answer.prompt_tokens = length();
-    row->answer.prefill_seconds = std::chrono::duration<double>(Clock::now() - began_).count();
+    row->answer.prefill_seconds = SecondsSince(began_);
     batch.Add(std::move(row));
   }
 

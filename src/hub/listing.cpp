@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr size_t kLongestName = 250;  // of a part, as file systems have it
+constexpr size_t kLongestPart = 250;  // of a part, as file systems have it
 
 std::string TextOf(const json& object, const char* field) {
   const auto it = object.find(field);
@@ -46,7 +46,7 @@ bool IsPlainRelativePath(std::string_view path) {
   while (true) {
     const size_t slash = path.find('/');
     const std::string_view part = path.substr(0, slash);
-    if (part.empty() || part == "." || part.size() > kLongestName) return false;
+    if (part.empty() || part == "." || part.size() > kLongestPart) return false;
 #ifndef BIFRONS_PLANTED_BUGS
     if (part == "..") return false;
 #endif

@@ -70,7 +70,7 @@ std::string Digits(T value, int at_least) {
   return text;
 }
 
-std::string Shortest(float value) {
+std::string ShortestText(float value) {
   char buffer[64];
   return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
@@ -241,8 +241,8 @@ std::string NameTemplate::Fill(const NameFields& fields) const {
                     : part.field == "index"       ? Digits(fields.index, part.digits)
                     : part.field == "number"      ? Digits(fields.number, part.digits)
                     : part.field == "seed"        ? Digits(fields.seed, part.digits)
-                    : part.field == "cfg"         ? Shortest(fields.guidance)
-                    : part.field == "temperature" ? Shortest(fields.temperature)
+                    : part.field == "cfg"         ? ShortestText(fields.guidance)
+                    : part.field == "temperature" ? ShortestText(fields.temperature)
                                                   : "");
   }
   std::string name;

@@ -67,7 +67,7 @@ std::string ImageSource(const std::string& url, const std::string& name, Mistake
 }
 
 // null where there is none.
-const json& Field(const json& object, const char* key) {
+const json& Member(const json& object, const char* key) {
   static const json kNone;
   const auto found = object.is_object() ? object.find(key) : object.end();
   return found == object.end() ? kNone : *found;
@@ -79,8 +79,8 @@ class ChatMessages {
 
   void Add(const json& message, const std::string& name) {
     if (!message.is_object()) return mistake_->Report(name, "is not an object");
-    const json& role = Field(message, "role");
-    const json& content = Field(message, "content");
+    const json& role = Member(message, "role");
+    const json& content = Member(message, "content");
     if (content.is_null()) return mistake_->Report(name + ".content", "is missing");
     if (role == "user") {
       AddQuestion(content, name);
@@ -138,12 +138,12 @@ class ChatMessages {
     for (size_t i = 0; i < content.size(); i++) {
       const json& part = content[i];
       const std::string at = name + "[" + std::to_string(i) + "]";
-      const json& type = Field(part, "type");
+      const json& type = Member(part, "type");
       if (type == "text") {
-        const std::string more = plain(Field(part, "text"), at + ".text");
+        const std::string more = plain(Member(part, "text"), at + ".text");
         text += (text.empty() || more.empty() ? "" : "\n") + more;
       } else if (type == "image_url" && turn != nullptr) {
-        const json& url = Field(Field(part, "image_url"), "url");
+        const json& url = Member(Member(part, "image_url"), "url");
         const std::string source = FieldValue::OfJson(url).Text(at + ".image_url.url", mistake_);
         job_.images.push_back(ImageSource(source, at + ".image_url.url", mistake_));
         turn->images++;
@@ -160,7 +160,7 @@ class ChatMessages {
   std::string instructions_;
 };
 
-std::span<const RequestSwitch> Switches() {
+std::span<const RequestSwitch> ChatSwitches() {
   static constexpr const char* kOut = "leave it out";
   static const RequestSwitch switches[] = {
       {"n", {1}, "there is one answer"},
@@ -182,32 +182,32 @@ std::span<const RequestSwitch> Switches() {
 }
 
 // Concern the service, not the answer.
-const std::set<std::string_view> kIgnored = {"metadata",
-                                             "store",
-                                             "service_tier",
-                                             "stream_options",
-                                             "user",
-                                             "safety_identifier",
-                                             "prompt_cache_key",
-                                             "verbosity",
-                                             "prompt_cache_options",
-                                             "prompt_cache_retention",
-                                             "reasoning_effort",
-                                             "parallel_tool_calls"};
+const std::set<std::string_view> kIgnoredInChats = {"metadata",
+                                                    "store",
+                                                    "service_tier",
+                                                    "stream_options",
+                                                    "user",
+                                                    "safety_identifier",
+                                                    "prompt_cache_key",
+                                                    "verbosity",
+                                                    "prompt_cache_options",
+                                                    "prompt_cache_retention",
+                                                    "reasoning_effort",
+                                                    "parallel_tool_calls"};
 
 }  // namespace
 
 AnswerJob ReadChatBody(const json& body, std::string* model, Mistake* mistake) {
   ChatMessages conversation(mistake);
-  const json& messages = Field(body, "messages");
+  const json& messages = Member(body, "messages");
   if (messages.is_null()) mistake->Report("body.messages", "is missing");
   if (!messages.is_array() || messages.empty()) mistake->Report("body.messages", "is not a list of messages");
   for (size_t i = 0; messages.is_array() && i < messages.size(); i++)
     conversation.Add(messages[i], "body.messages[" + std::to_string(i) + "]");
   AnswerJob job = conversation.Take();
   for (const auto& [key, json_value] : body.items()) {
-    if (json_value.is_null() || key == "messages" || kIgnored.contains(key)) continue;
-    if (CheckSwitch(Switches(), key, json_value, mistake)) continue;
+    if (json_value.is_null() || key == "messages" || kIgnoredInChats.contains(key)) continue;
+    if (CheckSwitch(ChatSwitches(), key, json_value, mistake)) continue;
     const std::string name = "body." + Printable(key);
     const FieldValue value = FieldValue::OfJson(json_value);
     if (key == "model") {

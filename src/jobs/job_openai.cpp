@@ -41,7 +41,7 @@ std::string TextField(const json& object, const char* name, Mistake* mistake) {
   return "";
 }
 
-std::span<const RequestSwitch> Switches() {
+std::span<const RequestSwitch> ImageSwitches() {
   static const RequestSwitch switches[] = {
       {"stream", {false}, "answers are written whole"},
       {"partial_images", {0}, "answers are written whole"},
@@ -61,8 +61,8 @@ bool AnswersInline(std::string_view model) {
 }
 
 // Have no meaning for this model; whatever they say, the picture is the same.
-const std::set<std::string_view> kIgnored = {"quality",           "style",      "moderation",        "user",
-                                             "safety_identifier", "complexity", "output_compression"};
+const std::set<std::string_view> kIgnoredInImages = {
+    "quality", "style", "moderation", "user", "safety_identifier", "complexity", "output_compression"};
 // Ours that OpenAI's own fields stand for, or that a request has no use for.
 const std::set<std::string_view> kNotInRequests = {"file", "file_name", "format", "index", "width", "height"};
 
@@ -81,7 +81,9 @@ PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
       kQualities.contains(quality->get_ref<const std::string&>()))
     job->quality = *quality;
   for (const auto& [key, value] : body.items()) {
-    if (value.is_null() || kIgnored.contains(key) || CheckSwitch(Switches(), key, value, mistake)) continue;
+    if (value.is_null() || kIgnoredInImages.contains(key) ||
+        CheckSwitch(ImageSwitches(), key, value, mistake))
+      continue;
     const std::string name = "body." + Printable(key);
     if (key == "model") {
       job->model = FieldValue::OfJson(value).Text(name, mistake);

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 constexpr int64_t kMostShardsShown = 1000;  // one by one
 
 // A line about a picture or an answer: as much of it as is needed.
-struct Line {
+struct ResultLine {
   Digest16 key;
   int64_t index = 0, number = 0, of = 1;
   size_t part = 0, folder = 0;
@@ -39,7 +39,7 @@ struct Line {
 struct Contents {
   std::vector<std::string> folders;
   std::vector<std::optional<ManifestHeader>> headers;  // the last one of each part
-  std::vector<Line> lines;                             // the last one about each result
+  std::vector<ResultLine> lines;                       // the last one about each result
   DigestMap<size_t> places;                            // in `lines`
   std::vector<FailedJob> failed;
   DigestSet listed;  // keys of the list's jobs (with --jobs)
@@ -54,7 +54,8 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
     report->parts.push_back({path, "", 0});
     contents->headers.emplace_back();
     const auto take = [&](ManifestRecord r, std::string_view text, int64_t) {
-      Line line{.key = KeyDigest(r.key), .index = r.index, .number = r.number, .of = r.of, .part = part};
+      ResultLine line{
+          .key = KeyDigest(r.key), .index = r.index, .number = r.number, .of = r.of, .part = part};
       line.folder = contents->folders.size() - 1;
       line.text_hash = std::hash<std::string_view>()(text);
       line.file = std::move(r.file), line.sha256 = std::move(r.sha256), line.bytes = r.bytes;
@@ -62,7 +63,7 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
       const auto [place, fresh] =
           contents->places.Insert(ResultDigest(line.key, line.number), contents->lines.size());
       if (fresh) return contents->lines.push_back(std::move(line));
-      Line& before = contents->lines[*place];
+      ResultLine& before = contents->lines[*place];
       report->duplicates += before.text_hash != line.text_hash;
       before = std::move(line);
     };
@@ -86,7 +87,7 @@ Status CheckFiles(Contents* contents, bool read_files) {
   ThreadPool pool(AvailableThreads());
   const auto check = [&](int64_t begin, int64_t end, int) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end) && !StopRequested(); i++) {
-      Line& line = contents->lines[i];
+      ResultLine& line = contents->lines[i];
       if (line.file.empty()) continue;
       const auto file = FileBeneath::Open(contents->folders[line.folder], line.file);
       line.exists = file.ok();
@@ -154,7 +155,7 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
                                              MergeReport* report) {
   BIFRONS_TRY(const JobDefaults defaults, DefaultsFromJson(report->header.defaults));
   BIFRONS_TRY(const auto reader, JobReader::Open(jobs, defaults.comments));
-  const auto by_key = [](const Line& a, const Line& b) {
+  const auto by_key = [](const ResultLine& a, const ResultLine& b) {
     return std::tie(a.key.high, a.key.low, a.number) < std::tie(b.key.high, b.key.low, b.number);
   };
   std::ranges::sort(contents.lines, by_key);
@@ -177,7 +178,7 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
     const int64_t count = job->picture ? PictureCount(*job, defaults, reader->format()) : 1;
     expected += count;
     std::vector<int64_t> there;
-    const Line first{.key = KeyDigest(key)};
+    const ResultLine first{.key = KeyDigest(key)};
     for (auto it = std::ranges::lower_bound(contents.lines, first, by_key);
          it != contents.lines.end() && it->key == first.key && it->number < count; ++it) {
       known++;
@@ -195,7 +196,8 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
 }
 
 // By indices, which count the list's entries unless jobs have their own. `right` is sorted by them.
-std::vector<MissingJobs> FindMissingIndices(const std::vector<const Line*>& right, MergeReport* report) {
+std::vector<MissingJobs> FindMissingIndices(const std::vector<const ResultLine*>& right,
+                                            MergeReport* report) {
   std::vector<MissingJobs> all;
   report->finished = static_cast<int64_t>(right.size());
   report->expected = report->header.results;
@@ -267,7 +269,7 @@ std::string PlaceOf(const FailedJob& failed) {
 // been told, and what was wrong before it was corrected counts no more.
 void AddFailed(bool by_jobs, Contents* contents, MergeReport* report) {
   DigestSet done;
-  for (const Line& line : contents->lines)
+  for (const ResultLine& line : contents->lines)
     if (line.right) done.Insert(line.key, {});
   std::unordered_set<std::string> known;
   for (const FailedJob& failed : report->failed) known.insert(PlaceOf(failed));
@@ -302,8 +304,8 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
     BIFRONS_TRY(missing, FindMissing(request.jobs, contents, &report));
     std::ranges::stable_sort(missing, {}, [](const MissingJobs& m) { return m.indices.first; });
   }
-  std::vector<const Line*> right;
-  for (const Line& line : contents.lines) {
+  std::vector<const ResultLine*> right;
+  for (const ResultLine& line : contents.lines) {
     if (line.right) {
       report.parts[line.part].finished++;
       right.push_back(&line);
@@ -311,7 +313,7 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
       report.damaged.push_back({(fs::path(contents.folders[line.folder]) / line.file).string(), line.exists});
     }
   }
-  std::ranges::sort(right, [](const Line* a, const Line* b) {
+  std::ranges::sort(right, [](const ResultLine* a, const ResultLine* b) {
     return std::tie(a->index, a->number, a->key.high, a->key.low) <
            std::tie(b->index, b->number, b->key.high, b->key.low);
   });
@@ -326,7 +328,7 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
       known && enough && report.failed.empty() && report.missing.empty() && report.damaged.empty();
   if (!enough) FindMissingShards(contents, &report);
   if (request.keep_lines) {
-    for (const Line* line : right) report.lines.push_back(line->text);
+    for (const ResultLine* line : right) report.lines.push_back(line->text);
   }
   return report;
 }

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "src/base/mapped_file.h"
+#include "src/base/seconds_since.h"
 #include "src/base/sha256.h"
 #include "src/base/stop.h"
 #include "src/jobs/job_sheet.h"
@@ -81,7 +82,7 @@ Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Re
   record.file = picture.file, record.bytes = static_cast<int64_t>(bytes.size());
   record.sha256 = live.hashes[k] = Sha256::Hex(bytes);
   record.mtime_ns = folder_->TimeOf(picture.file);
-  details.file_seconds = std::chrono::duration<double>(Clock::now() - begun).count();
+  details.file_seconds = SecondsSince(begun);
   const std::string line = PictureLine(record, details);
   if (const Status recorded = folder_->Record(line); !recorded.ok()) {
     Abandon(recorded.error());
@@ -95,7 +96,7 @@ Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Re
 
 void Renderer::Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
                        const Request& request) {
-  const double seconds = std::chrono::duration<double>(Clock::now() - request.begun).count();
+  const double seconds = SecondsSince(request.begun);
   if (IsAbandoned() || (!answer.ok() && Scheduler::IsCancelled(answer.error()))) return;
   if (!answer.ok()) {
     // What an end of the program broke off is no failure of the job's.

@@ -49,7 +49,7 @@ bool IsTable(const TensorSpec& spec, const ModelParts& parts) {
 }
 
 // Three maps live at once at every level: input, output, upsampled or shortcut.
-uint64_t VqMaps(const JanusConfig& config, DType compute) {
+uint64_t BytesOfVqMaps(const JanusConfig& config, DType compute) {
   int64_t largest = 0;
   const int64_t levels = static_cast<int64_t>(config.vq.channel_multiplier.size());
   for (int64_t l = 0; l < levels; l++) {
@@ -94,8 +94,8 @@ WorkingMemory PlanWorkingMemory(const JanusConfig& config, DType compute, const 
                                         answers * answer + rotary) *
                   sizeof(float);
   }
-  if (parts.vq_decoder) memory.maps += VqMaps(config, compute);
-  if (parts.vq_encoder) memory.maps += VqMaps(config, compute);
+  if (parts.vq_decoder) memory.maps += BytesOfVqMaps(config, compute);
+  if (parts.vq_encoder) memory.maps += BytesOfVqMaps(config, compute);
   if (parts.vq_decoder) {
     const int64_t pixels = config.vq.image_size() * config.vq.image_size() * config.vq.out_channels;
     memory.pictures = static_cast<uint64_t>(2 * pictures * pixels) * sizeof(float);
