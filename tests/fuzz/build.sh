@@ -2,7 +2,7 @@
 build=${BIFRONS_FUZZ_BUILD:-build/fuzz}
 build_fuzz() {
   mkdir -p "$build"
-  { cmake -S tests/fuzz -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=clang++ \
+  { cmake -S tests/fuzz -B "$build" -G Ninja -DCMAKE_CXX_COMPILER=clang++ -DBIFRONS_UNITY_BUILD=ON \
       -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" &&
     cmake --build "$build" --target "$@"; } >"$build/build.log" 2>&1 || { cat "$build/build.log"; exit 1; }
 }
