@@ -4,6 +4,23 @@ install(TARGETS bifrons RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT pr
 install(DIRECTORY assets/ DESTINATION ${CMAKE_INSTALL_DATADIR}/bifrons COMPONENT program)
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} RENAME copyright COMPONENT program)
 
+# Completions and manual pages, of the program itself: a build for another machine cannot ask it.
+if(NOT CMAKE_CROSSCOMPILING AND NOT BIFRONS_SANITIZE)
+  set(DOCUMENTS ${CMAKE_CURRENT_BINARY_DIR}/documents)
+  add_custom_command(TARGET bifrons POST_BUILD VERBATIM
+    COMMAND sh ${PROJECT_SOURCE_DIR}/packaging/documents.sh $<TARGET_FILE:bifrons> ${DOCUMENTS})
+  set(ZSH_FOLDER site-functions)
+  if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+    set(ZSH_FOLDER vendor-completions)  # Debian's, for packages
+  endif()
+  install(FILES ${DOCUMENTS}/bash DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME bifrons
+    COMPONENT program)
+  install(FILES ${DOCUMENTS}/zsh DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/${ZSH_FOLDER} RENAME _bifrons COMPONENT program)
+  install(FILES ${DOCUMENTS}/fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d RENAME bifrons.fish
+    COMPONENT program)
+  install(DIRECTORY ${DOCUMENTS}/man1 DESTINATION ${CMAKE_INSTALL_MANDIR} COMPONENT program)
+endif()
+
 install(TARGETS bifrons_engine ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 install(FILES src/bifrons.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
 file(RELATIVE_PATH FROM_PC_TO_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})

@@ -28,6 +28,13 @@ bare bash -c 'apt-get update -q && apt-get install -q -y --no-install-recommends
   { tail -n 20 "$work/apt.log" >&2; exit 1; }
 bare bifrons generate --seed 1 -o /packages/picture.png "a dog"
 bare bifrons caption /packages/picture.png
+bare bash -c 'apt-get install -q -y --no-install-recommends bash-completion zsh fish man-db' > "$work/apt.log" 2>&1 ||
+  { tail -n 20 "$work/apt.log" >&2; exit 1; }
+bare bash -c 'source /usr/share/bash-completion/bash_completion && _completion_loader bifrons; complete -p bifrons'
+bare zsh -f -c 'autoload -Uz compinit && compinit -u && [[ $_comps[bifrons] == _bifrons ]] && autoload +X -U _bifrons'
+bare fish -c 'complete -C "bifrons gen" | grep generate'
+bare man -w bifrons bifrons-generate bifrons-vq-encode
+bare man bifrons-generate | grep -q -e '--best-of'
 bare bash -c 'apt-get install -q -y --no-install-recommends /packages/bifrons-dev_*.deb cmake make g++ pkg-config' \
   > "$work/apt.log" 2>&1 || { tail -n 20 "$work/apt.log" >&2; exit 1; }
 bare bash -c 'cd /packages && cmake -S embed -B made > /dev/null && cmake --build made > /dev/null &&

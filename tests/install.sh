@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # An installed tree works by itself, moved anywhere: bash tests/install.sh BUILD_DIR
-# Installs, draws with the installed program (no $BIFRONS_MODEL, no source tree nearby), builds samples/embed against
+# Installs with completions and manual pages, draws with the installed program (no $BIFRONS_MODEL, no source tree nearby), builds samples/embed against
 # the installed library, by find_package and by pkg-config, draws and asks with it.
 set -euo pipefail
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
@@ -14,6 +14,9 @@ mv "$work/first" "$work/moved"
 cd "$work"
 moved/bin/bifrons info | head -n 1 | tee info.txt
 grep -q "^$work/moved/share/bifrons/janus-mini," info.txt
+gzip -cd moved/share/man/man1/bifrons-generate.1.gz | grep -q '^\.TH BIFRONS'
+bash -c 'source moved/share/bash-completion/completions/bifrons && complete -p bifrons' > /dev/null
+ls moved/share/zsh/*/_bifrons moved/share/fish/vendor_completions.d/bifrons.fish > /dev/null
 moved/bin/bifrons generate --seed 1 -o picture.png "a dog"
 
 cmake -G Ninja -S "$source_dir/samples/embed" -B embed -DCMAKE_PREFIX_PATH="$work/moved" > /dev/null

@@ -127,6 +127,8 @@ add_test(NAME openai_batch COMMAND ${WITH_PACKAGE} ${CMAKE_CURRENT_BINARY_DIR}/o
 set_tests_properties(openai_batch_goldens openai_batch PROPERTIES LABELS long RESOURCE_LOCK openai)
 
 if(BIFRONS_SANITIZE STREQUAL "")
+  # Completions in the shells that there are, manual pages under the lints that there are.
+  add_test(NAME documents COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/documents.sh $<TARGET_FILE:bifrons> ${PROJECT_SOURCE_DIR})
   add_test(NAME install COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/install.sh ${CMAKE_BINARY_DIR})
   add_test(NAME deb COMMAND bash ${CMAKE_CURRENT_SOURCE_DIR}/deb.sh ${PROJECT_SOURCE_DIR} ${CMAKE_BINARY_DIR})
   set_tests_properties(deb PROPERTIES LABELS long RUN_SERIAL TRUE TIMEOUT 3600)

@@ -1,6 +1,9 @@
 // The command line as people type it: names that other programs taught them, typing mistakes, what begins
 // with a dash.
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
 #include <sstream>
 
 #include "src/engine/metadata.h"
@@ -160,6 +163,101 @@ TEST_CASE("help is a verb as well, and tells of every option by its group") {
       CHECK(line.size() <= 110);
     }
   }
+}
+
+// Name by name of what --help lists: {"-o", "--output"}. Old spellings are told in its descriptions only.
+std::vector<std::vector<std::string>> ListedOptions(const std::string& help) {
+  std::vector<std::vector<std::string>> options;
+  std::istringstream lines(help.substr(0, help.find("\nExamples:")));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("  -")) continue;
+    std::istringstream words(line);
+    options.emplace_back();
+    for (std::string word; words >> word && word.starts_with("-") && word.size() > 1;) {
+      const bool more = word.ends_with(",");
+      options.back().push_back(more ? word.substr(0, word.size() - 1) : word);
+      if (!more) break;
+    }
+  }
+  return options;
+}
+
+std::string Replaced(std::string text, const std::string& from, const std::string& to) {
+  for (size_t at = 0; (at = text.find(from, at)) != text.npos; at += to.size())
+    text.replace(at, from.size(), to);
+  return text;
+}
+
+size_t Count(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = 0; (at = text.find(part, at)) != text.npos; at++) count++;
+  return count;
+}
+
+TEST_CASE("every option of --help is in the completions and in the manual, and no other is") {
+  const std::string bash = RunWell({"completion", "bash"}).out, zsh = RunWell({"completion", "zsh"}).out,
+                    fish = RunWell({"completion", "fish"}).out;
+  const TemporaryFolder folder;
+  RunWell({"man", "-o", folder / "man1"});
+  std::set<std::string> pages;
+  const std::function<void(const Arguments&)> check = [&](const Arguments& verbs) {
+    std::string path;
+    for (const std::string& verb : verbs) path += " " + verb;
+    INFO("bifrons" << path);
+    const std::string help = RunWell(Join({"help"}, verbs)).out;
+    const std::string name = "bifrons" + Replaced(path, " ", "-") + ".1";
+    const std::string page = ReadText(folder / ("man1/" + name));
+    CHECK(page == RunWell(Join({"man"}, verbs)).out);
+    pages.insert(name);
+    const auto part = [&](const std::string& text, const std::string& begin, const std::string& end) {
+      const size_t at = text.find(begin);
+      INFO(begin);
+      REQUIRE(at != text.npos);
+      return text.substr(at, text.find(end, at + begin.size()) - at);
+    };
+    const std::string in_bash = part(bash, "\n    '" + path + "')\n      options='", "'\n      offer=");
+    const std::string in_zsh = part(zsh, "\n_bifrons" + Replaced(path, " ", "_") + "() {", "\n}\n");
+    const std::string where = path.empty() ? "at" : "behind";
+    const std::string in_fish = "complete -c bifrons -n '__bifrons_" + where + path + "' -l ";
+    const std::vector<std::vector<std::string>> options = ListedOptions(help);
+    std::string names;
+    for (const std::vector<std::string>& option : options) {
+      INFO(option.back());
+      CHECK(fish.find(in_fish + option.back().substr(2) + " ") != fish.npos);
+      std::string tag;
+      for (const std::string& one : option) {
+        names += (names.empty() ? "" : " ") + one;
+        CHECK(std::regex_search(in_zsh, std::regex("['{,*]" + one + "[+=[,}]")));
+        tag += (tag.empty() ? "\\fB" : ", \\fB") + Replaced(one, "-", "\\-") + "\\fR";
+      }
+      CHECK(page.find("\n.TP\n" + tag) != page.npos);
+    }
+    CHECK(in_bash.substr(in_bash.find("options='") + 9) == names);
+    CHECK(Count(in_zsh, ")'{-") + Count(in_zsh, "*'{-") + Count(in_zsh, "'--") + Count(in_zsh, "'*--") ==
+          options.size());
+    CHECK(Count(fish, in_fish) == options.size());
+    CHECK(Count(page, "\n.TP\n\\fB\\-") == options.size());
+    // The verbs below it.
+    std::istringstream lines(help.substr(std::min(help.find("\nVerbs:\n"), help.size())));
+    std::string line;
+    std::getline(lines, line), std::getline(lines, line);
+    while (std::getline(lines, line) && line.starts_with("  ")) {
+      if (line[2] != ' ') check(Join(verbs, {line.substr(2, line.find(' ', 2) - 2)}));
+    }
+  };
+  check({});
+  CHECK(pages.size() >= 19);
+  CHECK(pages.contains("bifrons-vq-encode.1"));
+  CHECK(CountFiles(folder / "man1", ".1") == pages.size());
+  for (const std::string& script : {bash, zsh, fish}) {
+    INFO(script.substr(0, script.find('\n')));
+    CHECK_THAT(script, !Contains("--steps") && !Contains("guidance=") && !Contains("-l guidance"));
+  }
+  CheckAllRefused({{{"completion"}, "bash, zsh or fish"},
+                   {{"completion", "tcsh"}, "not tcsh"},
+                   {{"completion", "bash", "zsh"}, "unexpected argument zsh"},
+                   {{"man", "genrate"}, "(did you mean bifrons-generate?)"},
+                   {{"man", "generate", "-o", "man1"}, "writes all pages"}});
 }
 
 // ---- one name for one thing, and those of other programs

@@ -20,5 +20,6 @@ Result<int> RunExport(const ExportOptions& options);
 Result<int> RunRender(const RenderCommand& options);
 Result<int> RunMerge(const MergeOptions& options);
 Result<int> RunPull(const PullCommand& options);
+Result<int> RunMan(const ManualFiles& manual);
 
 }  // namespace bifrons

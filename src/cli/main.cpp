@@ -50,6 +50,7 @@ Result<int> RunProgram(int argc, char** argv) {
     Result<int> operator()(const RenderCommand& o) const { return RunRender(o); }
     Result<int> operator()(const MergeOptions& o) const { return RunMerge(o); }
     Result<int> operator()(const PullCommand& o) const { return RunPull(o); }
+    Result<int> operator()(const ManualFiles& o) const { return RunMan(o); }
   };
   auto result = std::visit(Visitor{}, command);
   const Profile* const profile = ProfileOf(command);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "src/cli/option_table.h"
 #include "src/cli/options.h"
 
 namespace bifrons {
@@ -21,6 +22,13 @@ inline constexpr const char* kFiles = "Files";
 inline constexpr const char* kReading = "Reading images";
 inline constexpr const char* kRunning = "Running";
 inline constexpr const char* kComputing = "Model and device";
+
+/// What values are called in --help; completions offer files, folders and folders.
+inline constexpr const char* kFile = "FILE";
+inline constexpr const char* kFolder = "FOLDER";
+inline constexpr const char* kModel = "MODEL";
+/// Tells completions of an option's values, where no check has them.
+void OfferValues(CLI::Option* option, const std::vector<std::string>& values);
 
 /// Ours first, then those of other programs.
 inline constexpr const char* kGuidanceNames = "--cfg,--cfg-scale,--guidance";
@@ -57,11 +65,13 @@ void AddForce(CLI::App* app, bool& force);
 /// positional ones the first is taken; the others are left over for ParseCommandLine, and so is all that
 /// follows
 /// `--`.
-void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);
+CLI::Option* AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings,
+                        const std::string& help);
 /// A positional string that there has to be one of, taken as AddStrings takes them, so that what is one too
 /// many can be told by the verb's Check, and whether there is one at all.
-void AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help);
-void TakeWhole(CLI::Option* option);
+CLI::Option* AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings,
+                    const std::string& help);
+CLI::Option* TakeWhole(CLI::Option* option);
 /// --width and --height.
 void AddAsked(CLI::App* app, PictureSize& size);
 /// An option that other programs have, refused with the reason whatever its value; not in --help.
@@ -72,6 +82,9 @@ void RefuseForeign(CLI::App* app);
 /// The command line's own help: groups, other spellings of a name behind the description, lines of 100
 /// columns.
 std::shared_ptr<CLI::Formatter> MakeHelpFormatter();
+
+/// `app` with its verbs, as far as --help tells of them.
+VerbRow TableOf(const CLI::App& app);
 
 /// A number, or an optional one, that must lie in a range; unlike CLI::Range this lets no NaN through.
 template <class T, class Target>
@@ -133,5 +146,12 @@ void AddPull(CLI::App& app, PullCommand& options);
 Status Check(const PullCommand& options);
 Status Check(const TokenizeOptions& options);
 Status Check(const TraceOptions& options);
+
+// ---- options_documents.cpp
+void AddCompletion(CLI::App& app, CompletionOptions& options);
+void AddMan(CLI::App& app, ManOptions& options);
+/// What to print or write about `app`, which has all its verbs.
+Result<Command> Complete(const CLI::App& app, const CompletionOptions& options);
+Result<Command> Complete(const CLI::App& app, const ManOptions& options);
 
 }  // namespace bifrons

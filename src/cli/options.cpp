@@ -21,6 +21,7 @@ void AddModel(CLI::App* app, std::string& model) {
   app->add_option("-m,--model", model,
                   "model folder, hf:ORG/NAME[@REVISION] (downloaded once), random:janus-pro-1b or "
                   "random:janus-pro-7b (default: $BIFRONS_MODEL, else the bundled janus-mini)")
+      ->type_name(kModel)
       ->group(kEveryday);
   AddOffline(app);
 }
@@ -50,9 +51,11 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
          "--device", load.device,
          "auto (default: a GPU where there is one and the model fits it, else cpu), cpu, cuda or cuda:N "
          "(GPU number N), ref (slow scalar reference)")
-      ->check([](const std::string& name) {
-        return name == kAutoDevice || IsDeviceName(name) ? "" : "must be auto, cpu, cuda, cuda:N or ref";
-      });
+      ->check(
+          [](const std::string& name) {
+            return name == kAutoDevice || IsDeviceName(name) ? "" : "must be auto, cpu, cuda, cuda:N or ref";
+          },
+          "{auto,cpu,cuda,ref}");
   app->add_option_function<std::string>(
          "--conv",
          [&load](const std::string& v) {
@@ -60,16 +63,19 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
          },
          "a GPU's convolutions: own (default; auto is the same) or cudnn (NVIDIA's, from libcudnn.so.9)")
       ->check(CLI::IsMember({"own", "auto", "cudnn"}));
-  app->add_option(
-      "--isa", load.isa,
-      "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)");
+  OfferValues(
+      app->add_option(
+          "--isa", load.isa,
+          "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)"),
+      {"baseline", "avx2", "avx512", "amx", "neon"});
 }
 
 void AddLoad(CLI::App* app, LoadOptions& load) {
   AddModel(app, load.model);
   AddDtype(app, load.compute);
   AddDevice(app, load);
-  app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b");
+  OfferValues(app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b"),
+              {"auto", "janus-pro", "janus-1.3b"});
   app->add_flag_callback(
       "--profile", [&load] { load.profile = std::make_shared<Profile>(); },
       "at the end, print to standard error where the time went: by zone, with bytes, multiply-accumulates "
@@ -102,14 +108,15 @@ CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, cons
   return InGroup(verb, kEveryday);
 }
 
-void TakeWhole(CLI::Option* option) { option->allow_extra_args(false); }
+CLI::Option* TakeWhole(CLI::Option* option) { return option->allow_extra_args(false); }
 
 void AddForce(CLI::App* app, bool& force) {
   app->add_flag("--force", force, "replace a file that is there and that bifrons did not write");
 }
 
-void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help) {
-  TakeWhole(app->add_option_function<std::vector<std::string>>(
+CLI::Option* AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings,
+                        const std::string& help) {
+  return TakeWhole(app->add_option_function<std::vector<std::string>>(
       name,
       [&strings](const std::vector<std::string>& more) {
         strings.insert(strings.end(), more.begin(), more.end());
@@ -117,8 +124,9 @@ void AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strin
       help));
 }
 
-void AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings, const std::string& help) {
-  TakeWhole(app->add_option_function<std::string>(
+CLI::Option* AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings,
+                    const std::string& help) {
+  return TakeWhole(app->add_option_function<std::string>(
       name, [&strings](const std::string& one) { strings.push_back(one); }, help));
 }
 

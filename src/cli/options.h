@@ -8,6 +8,7 @@
 
 #include "kernels/sampling.h"
 #include "src/base/result.h"
+#include "src/cli/manual.h"
 #include "src/jobs/picture_file.h"
 #include "src/jobs/render.h"
 #include "src/model/load_options.h"
@@ -145,14 +146,31 @@ struct PullCommand {
   bool quiet = false;
 };
 
-/// Help was asked for: print and exit 0.
+struct CompletionOptions {
+  std::vector<std::string> shells;  // one
+};
+
+struct ManOptions {
+  std::vector<std::string> verbs;  // "vq", "encode"; none: the program
+  std::string folder;              // for all pages; "" = one page on standard output
+  bool force = false;              // replace files that bifrons did not write
+};
+
+/// Pages to write.
+struct ManualFiles {
+  std::string folder;
+  bool force = false;
+  std::vector<ManualPage> pages;
+};
+
+/// Help, completions or a manual page: print and exit 0.
 struct HelpText {
   std::string text;
 };
 
 using Command = std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions,
                              InfoOptions, TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions,
-                             ExportOptions, RenderCommand, MergeOptions, PullCommand>;
+                             ExportOptions, RenderCommand, MergeOptions, PullCommand, ManualFiles>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

@@ -41,24 +41,27 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       ->check(CLI::Range(1, kMaxImages));
   AddRanged<int64_t>(verb, "-s,--seed", o.seed, 0, kMaxSeed,
                      "seed of the first picture, 0 to 2^53-1 (default: random, printed)");
-  verb->add_option(
-      "-o,--output", o.output,
-      "file to write, .png, .jpg or .webp (default out.png, and out_2.png, … where that is there); several "
-      "become NAME_1.png, NAME_2.png, …; replaces what bifrons drew; - is standard output");
+  verb->add_option("-o,--output", o.output,
+                   "file to write, .png, .jpg or .webp (default out.png, and out_2.png, … where that is "
+                   "there); several "
+                   "become NAME_1.png, NAME_2.png, …; replaces what bifrons drew; - is standard output")
+      ->type_name(kFile);
   verb->add_option(
           "--best-of", o.best_of,
           "draw K candidates for each picture (seeds S … S+K-1), let the model judge them, keep the best")
       ->check(CLI::Range(1, 1000));
   verb->add_option(
-      "--from", o.from,
-      "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them");
+          "--from", o.from,
+          "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them")
+      ->type_name(kFile);
   AddSampling(verb, o);
   AddAsked(verb, o.size);
   InGroup(verb, kFiles);
   AddFormat(verb, o.format, "png (keeps every bit), jpg or webp (default: what --output ends in, else png)");
   AddForce(verb, o.force);
   verb->add_option("--codes-out", o.codes_out,
-                   "also write the image tokens: int32 .npy, [N] or [pictures, N]");
+                   "also write the image tokens: int32 .npy, [N] or [pictures, N]")
+      ->type_name(kFile);
   InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "pictures drawn together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "src/base/printable.h"
+#include "src/cli/exit_codes.h"
 #include "src/cli/option_groups.h"
 
 namespace bifrons {
@@ -29,6 +30,14 @@ class HelpFormatter : public CLI::Formatter {
   // CLI11 puts two empty lines between groups.
   std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
     return CLI::detail::find_and_replace(Formatter::make_help(app, std::move(name), mode), "\n\n\n", "\n\n");
+  }
+  std::string make_footer(const CLI::App* app) const override {
+    std::string footer = Formatter::make_footer(app);
+    if (app->get_parent()) return footer;
+    std::string codes;
+    for (const auto& [code, meaning] : kExitCodes)
+      codes += (codes.empty() ? "Exit codes: " : ", ") + std::to_string(code) + " " + meaning;
+    return footer + Filled("", codes + ".", 0);
   }
   std::string make_option(const CLI::Option* option, bool positional) const override {
     return TwoColumns("  " + make_option_name(option, positional) + make_option_opts(option),
@@ -68,17 +77,23 @@ class HelpFormatter : public CLI::Formatter {
 
  private:
   static std::string TwoColumns(const std::string& name, const std::string& description) {
+    const size_t width = WidthOf(name);
+    if (width >= kNameWidth)
+      return Filled(name + '\n' + std::string(kNameWidth, ' '), description, kNameWidth);
+    return Filled(name + std::string(kNameWidth - width, ' '), description, kNameWidth);
+  }
+
+  // Lines that begin in column `margin`, as the end of `begin` does.
+  static std::string Filled(const std::string& begin, const std::string& text, size_t margin) {
     std::ostringstream out;
-    out << name;
-    size_t at = WidthOf(name);
-    if (at >= kNameWidth) out << '\n', at = 0;
-    out << std::string(kNameWidth - at, ' '), at = kNameWidth;
-    std::istringstream words(description);
+    out << begin;
+    size_t at = margin;
+    std::istringstream words(text);
     bool first = true;
     for (std::string word; words >> word; first = false) {
       if (!first && at + 1 + WidthOf(word) > kLineWidth) {
-        out << '\n' << std::string(kNameWidth, ' ');
-        at = kNameWidth, first = true;
+        out << '\n' << std::string(margin, ' ');
+        at = margin, first = true;
       }
       out << (first ? "" : " ") << word;
       at += (first ? 0 : 1) + WidthOf(word);

@@ -158,11 +158,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
       "  bifrons generate -m ~/models/Janus-Pro-1B -n 4 --seed 7 \"a lighthouse in a storm\"\n"
       "  bifrons render prompts.txt -o pictures\n"
       "  bifrons caption dog.png\n"
-      "  bifrons help VERB, or bifrons VERB --help, tells more of a verb.\n"
-      "Options go behind the verb; what begins with a dash and is no option, behind --.\n"
-      "Exit codes: 0 success, 1 failure, 2 wrong usage, 3 bad model or data file, jobs or images that failed "
-      "while the\nrest was done, or a self-test that found something wrong, 130 interrupted (SIGINT), 143 "
-      "ended (SIGTERM).");
+      "bifrons help VERB, or bifrons VERB --help, tells more of a verb.\n"
+      "Options go behind the verb; what begins with a dash and is no option, behind --.");
   app.require_subcommand(1);
 
   GenerateOptions generate;
@@ -179,6 +176,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   RenderCommand render;
   MergeOptions merge;
   PullCommand pull;
+  CompletionOptions completion;
+  ManOptions man;
   AddGenerate(app, generate);
   AddRender(app, render);
   AddMerge(app, merge);
@@ -193,6 +192,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   AddSelftest(app, selftest);
   AddExport(app, exports);
   AddPull(app, pull);
+  AddCompletion(app, completion);
+  AddMan(app, man);
 
   // Taken out first: CLI11 would end the verb at `--` once it has seen one prompt.
   const char* const* const marker = std::find(argv + std::min(argc, 1), argv + argc, std::string_view("--"));
@@ -211,16 +212,18 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   }
   const Verbs verbs = ParsedVerbs(app);
   const std::string verb = verbs.size() > 1 ? verbs[1]->get_name() : "";
-  std::vector<std::string>* const strings = verb == "generate"   ? &generate.prompts
-                                            : verb == "render"   ? &render.lists
-                                            : verb == "caption"  ? &caption.inputs
-                                            : verb == "ask"      ? &ask.arguments
-                                            : verb == "chat"     ? &chat.images
-                                            : verb == "merge"    ? &merge.folders
-                                            : verb == "vq"       ? &vq.inputs
-                                            : verb == "tokenize" ? &tokenize.texts
-                                            : verb == "pull"     ? &pull.repositories
-                                                                 : nullptr;
+  std::vector<std::string>* const strings = verb == "generate"     ? &generate.prompts
+                                            : verb == "render"     ? &render.lists
+                                            : verb == "caption"    ? &caption.inputs
+                                            : verb == "ask"        ? &ask.arguments
+                                            : verb == "chat"       ? &chat.images
+                                            : verb == "merge"      ? &merge.folders
+                                            : verb == "vq"         ? &vq.inputs
+                                            : verb == "tokenize"   ? &tokenize.texts
+                                            : verb == "pull"       ? &pull.repositories
+                                            : verb == "completion" ? &completion.shells
+                                            : verb == "man"        ? &man.verbs
+                                                                   : nullptr;
   // A mistyped option is told rather than the required one that is missing for it.
   BIFRONS_RETURN_IF_ERROR(CheckLeftOver(verbs, strings != nullptr));
   if (!wrong.empty()) return Wrong(verbs, wrong);
@@ -250,6 +253,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   if (verb == "bench") return Command(bench);
   if (verb == "selftest") return Command(selftest);
   if (verb == "pull") return checked(pull);
+  if (verb == "completion") return Complete(app, completion);
+  if (verb == "man") return Complete(app, man);
   return Command(exports);
 }
 

@@ -39,9 +39,11 @@ void AddRender(CLI::App& app, RenderCommand& o) {
   AddOne(verb, "jobs", o.lists,
          "job file, its format told by its contents: prompts or A1111 lines; JSON lines, objects or "
          "an array of them, also in an object's \"jobs\" or \"prompts\"; CSV with a header; an "
-         "OpenAI Batch file; GenEval's metadata; - for standard input");
+         "OpenAI Batch file; GenEval's metadata; - for standard input")
+      ->type_name(kFile);
   verb->add_option("-o,--output", o.render.folder,
                    "folder for pictures and manifest; made if it is not there")
+      ->type_name(kFolder)
       ->required();
   AddRanged<int>(
       verb, "-n,--images,--n", o.render.defaults.images, 1, kMaxImages,
@@ -88,7 +90,8 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       ->check([](const std::string& text) -> std::string { return text.empty() ? "must not be empty" : ""; });
   verb->add_option("--image-root", o.render.image_root,
                    "folder that the images of an OpenAI Batch file are in; requests see no other files "
-                   "(default: the job file's folder; of a stream none, only data: URIs)");
+                   "(default: the job file's folder; of a stream none, only data: URIs)")
+      ->type_name(kFolder);
   InGroup(verb, kRunning);
   verb->add_option(
       "--shard", o.shard,
@@ -167,10 +170,13 @@ void AddMerge(CLI::App& app, MergeOptions& o) {
               "  bifrons merge pictures\n"
               "  bifrons merge part0 part1 part2 -o manifest.jsonl   one manifest of all, by index\n"
               "  bifrons merge pictures --jobs prompts.txt --json");
-  AddStrings(verb, "folder", o.folders, "folders that render wrote; shards may share one");
-  verb->add_option("--jobs", o.jobs, "the list that was rendered: what is missing is told by its contents");
+  AddStrings(verb, "folder", o.folders, "folders that render wrote; shards may share one")
+      ->type_name(kFolder);
+  verb->add_option("--jobs", o.jobs, "the list that was rendered: what is missing is told by its contents")
+      ->type_name(kFile);
   verb->add_option("-o,--output", o.output,
-                   "write one manifest of everything that is finished, sorted by index");
+                   "write one manifest of everything that is finished, sorted by index")
+      ->type_name(kFile);
   AddForce(verb, o.force);
   verb->add_flag("--quick", o.quick, "only look whether files exist, do not read them");
   verb->add_flag("--json", o.json, "print one JSON object");

@@ -47,12 +47,12 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
                            "  curl -s $URL | bifrons caption -\n"
                            "Images are files, folders of images, data: URIs, or - for standard input.");
   o.question = kDefaultQuestion;
-  AddStrings(verb, "image", o.inputs, "images and folders");
+  AddStrings(verb, "image", o.inputs, "images and folders")->type_name(kFile);
   TakeWhole(verb->add_option("--question", o.question,
                              std::string("what to ask of every image (default: ") + kDefaultQuestion + ")"));
   verb->add_flag("--recursive", o.recursive, "folders within folders too");
   verb->add_flag("--write-txt", o.write_txt, "write each answer to a .txt file beside its image");
-  verb->add_option("--jsonl", o.jsonl, "append a JSON line per image to this file");
+  verb->add_option("--jsonl", o.jsonl, "append a JSON line per image to this file")->type_name(kFile);
   verb->add_flag("--overwrite", o.overwrite, "answer again where a result exists already");
   InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "images answered together (default: what memory allows, at most 16)")
@@ -80,7 +80,7 @@ void AddAsk(CLI::App& app, AskOptions& o) {
                            "  bifrons ask dog.png \"What colour is the dog?\"\n"
                            "  bifrons ask before.png after.png \"What has changed?\"\n"
                            "  bifrons ask \"What can you do?\"");
-  AddStrings(verb, "arguments", o.arguments, "images, then the question");
+  AddStrings(verb, "arguments", o.arguments, "images, then the question")->type_name(kFile);
   verb->add_flag("--json", o.json, "print one JSON line: question, images, text, tokens, seconds");
   AddAnswer(verb, o.answer);
 }
@@ -101,7 +101,7 @@ void AddChat(CLI::App& app, ChatOptions& o) {
               "  bifrons chat dog.png\n"
               "Lines are questions. /image PATH shows an image, /draw PROMPT draws one, /help lists "
               "the rest.");
-  AddStrings(verb, "image", o.images, "images that the first question is about");
+  AddStrings(verb, "image", o.images, "images that the first question is about")->type_name(kFile);
   InGroup(verb, kDrawing);
   AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,
                    "classifier-free guidance weight (default: the model's, else 5)");
@@ -127,8 +127,8 @@ void AddVq(CLI::App& app, VqOptions& o) {
     CLI::App* sub = verb->add_subcommand(name, description)->group("Verbs");
     sub->allow_extras();
     sub->callback([&o, action] { o.action = action; });
-    AddOne(sub, "input", o.inputs, input);
-    CLI::Option* out = sub->add_option("-o,--output", o.output, output);
+    AddOne(sub, "input", o.inputs, input)->type_name(kFile);
+    CLI::Option* out = sub->add_option("-o,--output", o.output, output)->type_name(kFile);
     AddForce(sub, o.force);
     if (action == VqOptions::Action::kRoundtrip) {
       sub->add_flag("--json", o.json, "print JSON");

@@ -58,13 +58,17 @@ void AddTrace(CLI::App& app, TraceOptions& o) {
               "k-th, and\n"
               "the last one that after the final norm (hidden_states of transformers has no [L]).");
   TakeWhole(verb->add_option("-p,--prompt", o.prompt, "the prompt"));
-  verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes");
+  verb->add_option("--codes", o.codes, "int32 .npy of image tokens, as generate --codes-out writes")
+      ->type_name(kFile);
   verb->add_option("--image", o.images, "an image that the question is about; may be repeated")
+      ->type_name(kFile)
       ->allow_extra_args(false);
   TakeWhole(verb->add_option_function<std::string>(
       "--question", [&o](const std::string& text) { o.question = text; },
       std::string("the question (default: ") + kDefaultQuestion + ")"));
-  verb->add_option("-o,--output,--out", o.out, "folder to write into (made if absent)")->required();
+  verb->add_option("-o,--output,--out", o.out, "folder to write into (made if absent)")
+      ->type_name(kFolder)
+      ->required();
   verb->add_flag("--layers", o.layers, "write what leaves every layer, too");
   AddImage(verb, o.image);
   AddLoad(verb, o.load);
@@ -115,7 +119,9 @@ void AddExport(CLI::App& app, ExportOptions& o) {
       AddVerb(app, "export", "Write a model as safetensors in the converted layout, as transformers loads it",
               "  bifrons export -m random:janus-pro-1b -o /tmp/random-1b");
   AddModel(verb, o.model);
-  verb->add_option("-o,--output,--out", o.out, "folder to write (must not exist, or be empty)")->required();
+  verb->add_option("-o,--output,--out", o.out, "folder to write (must not exist, or be empty)")
+      ->type_name(kFolder)
+      ->required();
 }
 
 void AddPull(CLI::App& app, PullCommand& o) {

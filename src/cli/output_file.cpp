@@ -53,6 +53,13 @@ bool IsSame(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+Status MakeFolder(const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (!fs::is_directory(folder, error)) return Failure(folder + ": cannot make this folder");
+  return {};
+}
+
 Result<OutputFile> OutputFile::Claim(const std::string& path, bool force) {
   BIFRONS_RETURN_IF_ERROR(CheckFolder(path));
   std::error_code error;

@@ -10,6 +10,9 @@
 
 namespace bifrons {
 
+/// `folder` and those above it, as far as they are absent. Errors: kFailure.
+Status MakeFolder(const std::string& folder);
+
 /// A name that may be written to.
 class OutputFile {
  public:

@@ -7,6 +7,7 @@
 #include "src/base/npy.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
+#include "src/cli/output_file.h"
 #include "src/engine/answer.h"
 
 namespace bifrons {
@@ -14,13 +15,6 @@ namespace {
 
 TensorView Ids(const std::vector<int32_t>& ids) {
   return {ids.data(), DType::kI32, {static_cast<int64_t>(ids.size())}};
-}
-
-Status MakeFolder(const std::string& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (!std::filesystem::is_directory(folder, error)) return Failure(folder + ": cannot make this folder");
-  return {};
 }
 
 Result<int> TraceQuestion(const TraceOptions& options) {
