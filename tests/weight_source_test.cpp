@@ -1,17 +1,25 @@
 // Models as folders: binding to the tensor table, transforms, errors by name, random models and export.
 #include "src/model/weight_source.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <thread>
 
+#include "src/base/progress.h"
 #include "src/base/sha256.h"
 #include "src/model/export.h"
+#include "src/model/janus.h"
 #include "src/model/memory_plan.h"
 #include "src/model/random_weights.h"
 #include "src/model/tensor_table.h"
@@ -318,6 +326,75 @@ TEST_CASE("a device that leaves tables in the host's memory needs none for them"
   const uint64_t fits = (plan.total() - plan.tables) * kSpareShare / (kSpareShare - 1) + 1;
   CHECK(CheckMemory(**source, DType::kBF16, {}, fits, false).ok());
   CHECK_FALSE(CheckMemory(**source, DType::kBF16, {}, fits, true).ok());
+}
+
+TEST_CASE("loading tells how much is packed, up to the whole") {
+  const std::string folder = std::string(BIFRONS_TEST_DIR) + "/goldens/tiny-a/converted";
+  const ModelParts everything{true, true, true, true, true}, half = kUnderstandingParts;
+  for (const ModelParts& parts : {ModelParts(), half, everything}) {
+    std::vector<double> shares;
+    LoadOptions options;
+    options.model = folder, options.device = "ref", options.parts = parts;
+    options.progress = [&](double share) { shares.push_back(share); };
+    const auto janus = Janus::Load(options);
+    REQUIRE(janus.ok());
+    REQUIRE(shares.size() > 20);
+    CHECK(shares.front() == 0);
+    CHECK(std::is_sorted(shares.begin(), shares.end()));
+    CHECK(shares.back() == 1);
+    // All but the last tensor, a head in one half: what nobody asks for is not waited for.
+    CHECK(shares[shares.size() - 2] > 0.8);
+    CHECK(shares[shares.size() - 2] < 1);
+    CHECK((*janus)->source().Has("llama.embed"));  // the source is the model's own again
+  }
+  LoadOptions none;
+  none.model = "random:janus-pro-2b";
+  none.progress = [](double) {};
+  CHECK_FALSE(Janus::Load(none).ok());
+}
+
+// What a bar writes to a terminal.
+template <class F>
+std::string OnTerminal(F draw) {
+  const int terminal = ::posix_openpt(O_RDWR | O_NOCTTY);
+  REQUIRE(terminal >= 0);
+  REQUIRE((::grantpt(terminal) == 0 && ::unlockpt(terminal) == 0));
+  const int other = ::open(::ptsname(terminal), O_RDWR | O_NOCTTY), before = ::dup(STDERR_FILENO);
+  REQUIRE(other >= 0);
+  std::fflush(stderr);
+  ::dup2(other, STDERR_FILENO), ::close(other);
+  draw();
+  std::fputs("end", stderr);
+  std::fflush(stderr);
+  std::string text;
+  for (char byte = 0; !text.ends_with("end") && ::read(terminal, &byte, 1) == 1;) text += byte;
+  ::dup2(before, STDERR_FILENO), ::close(before), ::close(terminal);
+  return text.substr(0, text.size() - 3);
+}
+
+TEST_CASE("a bar that waits shows nothing of what is over by then") {
+  using namespace std::chrono_literals;
+  CHECK(OnTerminal([] {
+          ProgressBar bar("loading", true, 10s);
+          bar.Update(0.5, 1, "");
+        }) == "");
+  const std::string shown = OnTerminal([] {
+    ProgressBar bar("loading", true, 200ms);
+    bar.Update(0.1, 1, "");
+    std::this_thread::sleep_for(210ms);
+    bar.Update(0.5, 1, "");
+    bar.Update(0.6, 1, "");
+  });
+  CHECK(shown.starts_with("\rloading ["));
+  CHECK(shown.find(" 50%") != shown.npos);
+  CHECK(shown.find(" 10%") == shown.npos);
+  CHECK(shown.find(" 60%") == shown.npos);
+  CHECK(shown.ends_with("\r\033[K"));
+  CHECK(OnTerminal([] {
+          ProgressBar bar("loading", false, 0s);
+          std::this_thread::sleep_for(110ms);
+          bar.Update(0.5, 1, "");
+        }) == "");
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace bifrons {
 namespace {
@@ -11,22 +12,22 @@ constexpr int kWidth = 30;  // characters of the bar: fits 80 columns with label
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 }  // namespace
 
-ProgressBar::ProgressBar(std::string label, bool enabled)
+ProgressBar::ProgressBar(std::string label, bool enabled, std::chrono::milliseconds silent)
     : label_(std::move(label)),
-      visible_(enabled && ::isatty(STDERR_FILENO)),
+      enabled_(enabled && ::isatty(STDERR_FILENO)),
       start_(Clock::now()),
-      drawn_(start_) {}
+      drawn_(start_ + std::max(silent - kRedraw, std::chrono::milliseconds())) {}
 
 ProgressBar::~ProgressBar() { Hide(); }
 
 void ProgressBar::Hide() {
-  if (visible_) std::fputs("\r\033[K", stderr);
+  if (std::exchange(shown_, false)) std::fputs("\r\033[K", stderr);
 }
 
 void ProgressBar::Update(double done, double total, const std::string& note) {
   const auto now = Clock::now();
-  if (!visible_ || now - drawn_ < kRedraw) return;
-  drawn_ = now;
+  if (!enabled_ || now - drawn_ < kRedraw) return;
+  drawn_ = now, shown_ = true;
   const double share = total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0;
   const int full = static_cast<int>(share * kWidth);
   const double elapsed = std::chrono::duration<double>(now - start_).count();

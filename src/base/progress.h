@@ -8,8 +8,9 @@ namespace bifrons {
 
 class ProgressBar {
  public:
-  /// Draws on stderr when that is a terminal and `enabled`.
-  ProgressBar(std::string label, bool enabled);
+  /// Draws on stderr when that is a terminal and `enabled`, nothing before `silent` have passed: what takes
+  /// no longer needs no bar.
+  ProgressBar(std::string label, bool enabled, std::chrono::milliseconds silent = {});
   /// Wipes the bar, so that what follows starts on a clean line.
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
@@ -25,7 +26,7 @@ class ProgressBar {
  private:
   using Clock = std::chrono::steady_clock;
   std::string label_;
-  bool visible_;
+  bool enabled_, shown_ = false;
   Clock::time_point start_, drawn_;
 };
 

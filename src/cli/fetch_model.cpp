@@ -23,6 +23,8 @@ std::string* ModelOf(Command& command) {
       command);
 }
 
+}  // namespace
+
 bool IsQuiet(const Command& command) {
   return std::visit(
       [](const auto& options) {
@@ -31,8 +33,6 @@ bool IsQuiet(const Command& command) {
       },
       command);
 }
-
-}  // namespace
 
 Status FetchModel(Command& command) {
   std::string* const model = ModelOf(command);

@@ -2,12 +2,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "src/base/out_of_memory.h"
+#include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
 #include "src/cli/fetch_model.h"
@@ -17,20 +20,41 @@
 namespace bifrons {
 namespace {
 
-// Where a command's model reports its work, if that is asked for.
-const Profile* ProfileOf(const Command& command) {
+// How the command's model is to be loaded; nullptr where it has none.
+LoadOptions* LoadOf(Command& command) {
   return std::visit(
-      [](const auto& options) -> const Profile* {
-        if constexpr (requires { options.load; }) return options.load.profile.get();
-        if constexpr (requires { options.answer; }) return options.answer.load.profile.get();
+      [](auto& options) -> LoadOptions* {
+        if constexpr (requires { options.load; }) return &options.load;
+        if constexpr (requires { options.answer; }) return &options.answer.load;
         return nullptr;
       },
       command);
 }
 
+// Whoever waits for a model longer than a moment sees how far it is.
+void ShowLoading(Command& command) {
+  LoadOptions* const load = LoadOf(command);
+  if (!load || IsQuiet(command)) return;
+  const auto bar = std::make_shared<ProgressBar>("loading", true, std::chrono::seconds(1));
+  load->progress = [bar](double share) {
+    if (share < 1) {
+      bar->Update(share, 1, "");
+    } else {
+      bar->Hide();
+    }
+  };
+}
+
+// Where a command's model reports its work, if that is asked for.
+const Profile* ProfileOf(Command& command) {
+  const LoadOptions* const load = LoadOf(command);
+  return load ? load->profile.get() : nullptr;
+}
+
 Result<int> RunProgram(int argc, char** argv) {
   BIFRONS_TRY(Command command, ParseCommandLine(argc, argv));
   BIFRONS_RETURN_IF_ERROR(FetchModel(command));
+  ShowLoading(command);
   struct Visitor {
     Result<int> operator()(const HelpText& help) const {
       std::fputs(help.text.c_str(), stdout);

@@ -5,6 +5,7 @@
 #include "src/model/checkpoint/hub_snapshot.h"
 #include "src/model/choose_device.h"
 #include "src/model/image_processor_json.h"
+#include "src/model/loading_progress.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
 
@@ -49,6 +50,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
     janus->steps_->ReportTo(*options.profile, "steps");
     janus->images_->ReportTo(*options.profile, "images");
   }
+  const LoadingProgress progress(janus->source_, janus->parts_, options.progress);
   if (janus->parts_.language) {
     janus->llama_ = std::make_unique<Llama>(*janus->device_, *janus->source_, janus->compute_);
   }

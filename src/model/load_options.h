@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,6 +43,7 @@ struct LoadOptions {
   bool skip_missing_parts = false;   // leave out parts that the model lacks, instead of refusing it
   bool tell_device = false;          // on stderr, when there is no GPU
   std::shared_ptr<Profile> profile;  // what the queues report to, from then on; must outlive the model
+  std::function<void(double share)> progress;  // hears how much is loaded; 1 when it has ended, well or not
 };
 
 }  // namespace bifrons

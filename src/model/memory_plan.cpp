@@ -22,9 +22,6 @@ std::string Gigabytes(uint64_t bytes) {
 
 }  // namespace
 
-namespace {
-
-// What a tensor takes once its part is loaded; matrices are packed as stored.
 uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& parts) {
   const uint64_t packed = BytesOf(stored, spec.shape);
   const uint64_t convolution = static_cast<uint64_t>(spec.shape.elements()) * kConvolutionBytes;
@@ -42,6 +39,8 @@ uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& par
   }
   return 0;
 }
+
+namespace {
 
 // Of the wanted parts; Device::PackTable's.
 bool IsTable(const TensorSpec& spec, const ModelParts& parts) {

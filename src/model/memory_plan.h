@@ -67,6 +67,10 @@ struct MemoryPlan {
 MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
                       int64_t prompt_tokens = kPlannedPromptTokens);
 
+/// What a tensor that is stored in that type takes once the wanted parts are loaded, 0 if it is in none of
+/// them. Matrices are packed as stored.
+uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& parts);
+
 /// Bytes of a loaded model's tables that are read where they stand, in a mapped file: the system counts them
 /// as available, and would read them from the disk again and again if they were taken for something else.
 uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts);
