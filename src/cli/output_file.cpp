@@ -53,6 +53,16 @@ bool IsSame(const std::string& a, const std::string& b) {
 
 }  // namespace
 
+Status CheckFolderCanBe(const std::string& folder) {
+  std::error_code error;
+  fs::path above = fs::absolute(folder, error);
+  while (above.has_relative_path() && !fs::exists(fs::symlink_status(above, error)))
+    above = above.parent_path();
+  if (!fs::is_directory(above, error) || ::access(above.c_str(), W_OK) != 0)
+    return Failure(folder + ": cannot make this folder: " + above.string() + " is no folder to write into");
+  return {};
+}
+
 Status MakeFolder(const std::string& folder) {
   std::error_code error;
   fs::create_directories(folder, error);

@@ -10,6 +10,9 @@
 
 namespace bifrons {
 
+/// Told before minutes of work. Errors: neither is there a folder of that name nor can one be made
+/// (kFailure).
+Status CheckFolderCanBe(const std::string& folder);
 /// `folder` and those above it, as far as they are absent. Errors: kFailure.
 Status MakeFolder(const std::string& folder);
 

@@ -23,7 +23,6 @@ Result<int> TraceQuestion(const TraceOptions& options) {
     BIFRONS_TRY(Image image, LoadImage(source, options.image));
     images.push_back(std::move(image));
   }
-  BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
   LoadOptions load = options.load;
   load.parts = kUnderstandingParts;
   load.parts.vq_encoder = true;
@@ -36,6 +35,7 @@ Result<int> TraceQuestion(const TraceOptions& options) {
               TraceAnswer(*janus, images, options.question.value_or(kDefaultQuestion), options.layers));
   if (StopRequested()) return Interrupted();
 
+  BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
   const std::filesystem::path out(options.out);
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "ids.npy", Ids(trace.ids)));
   const TensorView logits{trace.logits.data(), DType::kF32, {static_cast<int64_t>(trace.logits.size())}};
@@ -60,13 +60,13 @@ Result<int> TracePicture(const TraceOptions& options) {
                      ": int32 [N] is needed, as generate --codes-out writes for one picture; this is " +
                      NameOf(codes.dtype()) + " " + codes.shape().ToString());
   }
-  BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
   auto trace = TraceCodes(*janus, options.prompt,
                           {codes.as<int32_t>(), static_cast<size_t>(codes.shape()[0])}, options.layers);
   if (!trace.ok()) return Error{trace.error().kind, options.codes + ": " + trace.error().message};
   if (StopRequested()) return Interrupted();
 
+  BIFRONS_RETURN_IF_ERROR(MakeFolder(options.out));
   const std::filesystem::path out(options.out);
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "ids.npy", Ids(trace->prompt.conditional)));
   BIFRONS_RETURN_IF_ERROR(WriteNpy(out / "uncond_ids.npy", Ids(trace->prompt.unconditional)));
@@ -84,6 +84,7 @@ Result<int> TracePicture(const TraceOptions& options) {
 }  // namespace
 
 Result<int> RunTrace(const TraceOptions& options) {
+  BIFRONS_RETURN_IF_ERROR(CheckFolderCanBe(options.out));
   return options.codes.empty() ? TraceQuestion(options) : TracePicture(options);
 }
 
