@@ -173,8 +173,7 @@ std::pair<std::string, std::string> SplitCommand(const std::string& line) {
 Result<int> RunChat(const ChatOptions& options) {
   LoadOptions load = options.answer.load;
   load.parts.understanding = true;
-  if (const Status size = CheckDrawnSize(load, options.size); !size.ok())
-    return Error{size.error().kind, "chat: " + size.error().message};
+  BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("chat", load, options.size));
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
   Chat chat(options, *janus, std::move(settings));

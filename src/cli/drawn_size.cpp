@@ -5,7 +5,7 @@
 
 namespace bifrons {
 
-Status CheckDrawnSize(const LoadOptions& load, const PictureSize& asked) {
+Status CheckDrawnSize(const std::string& verb, const LoadOptions& load, const PictureSize& asked) {
   if (asked.width == 0 && asked.height == 0) return {};
   BIFRONS_TRY(const std::string model, ResolveModel(load.model));
   BIFRONS_TRY(const auto weights, OpenWeights(model));
@@ -14,6 +14,7 @@ Status CheckDrawnSize(const LoadOptions& load, const PictureSize& asked) {
   if (!differs(asked.width) && !differs(asked.height)) return {};
   const std::string drawn = std::to_string(side);
   return UsageError(
+      verb + ": " +
       (differs(asked.width) ? "--width " + std::to_string(asked.width)
                             : "--height " + std::to_string(asked.height)) +
       ": the model draws " + drawn + "x" + drawn +

@@ -8,7 +8,7 @@
 namespace bifrons {
 
 /// Told before weights are loaded. Errors: `asked` is no size that the model of `load` draws, with both
-/// (kUsage); those of opening the model.
-Status CheckDrawnSize(const LoadOptions& load, const PictureSize& asked);
+/// (kUsage, beginning with `verb`); those of opening the model.
+Status CheckDrawnSize(const std::string& verb, const LoadOptions& load, const PictureSize& asked);
 
 }  // namespace bifrons

@@ -174,8 +174,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     BIFRONS_TRY(const OutputFile claimed, OutputFile::Claim(options.codes_out, options.force));
     BIFRONS_RETURN_IF_ERROR(files.CheckAreNot(claimed));
   }
-  if (const Status size = CheckDrawnSize(job.load, options.size); !size.ok())
-    return Error{size.error().kind, "generate: " + size.error().message};
+  BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("generate", job.load, options.size));
 
   job.load.parts.understanding = options.best_of > 1;  // the judge
   job.load.tell_device = options.verbose;

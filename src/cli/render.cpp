@@ -134,8 +134,7 @@ Result<int> RunRender(const RenderCommand& options) {
   // Told before a model is loaded.
   if (!options.render.image_root.empty())
     BIFRONS_RETURN_IF_ERROR(ImageFolder::Open(options.render.image_root));
-  if (const Status size = CheckDrawnSize(options.load, options.size); !size.ok())
-    return Error{size.error().kind, "render: " + size.error().message};
+  BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("render", options.load, options.size));
   LoadOptions load = options.load;
   BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
   load.skip_missing_parts = load.parts.understanding && load.parts.drawing;
