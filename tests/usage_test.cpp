@@ -289,6 +289,7 @@ TEST_CASE("other programs' names of what there is") {
   CHECK(drawn({"-s", "7", "--cfg-scale", "3", "-t", "2", "-p", "a dog"}) == picture);
   CHECK(drawn({"-s", "7", "--guidance", "3", "--prompt", "a dog"}) == picture);
   CHECK(drawn({"-s", "7", "--cfg", "3", "-p", "a dog", "--width", "12", "--height", "12"}) == picture);
+  CHECK(drawn({"-s", "7", "--cfg", "3", "-p", "a dog", "-W", "12", "-H", "12", "-b", "1"}) == picture);
   const std::string list = WriteList(folder), out = folder / "pictures";
   RunWell(Join({"render", list, "-o", out, "-q", "-s", "7", "-t", "1", "--cfg-scale", "3", "--width", "12"},
                kWithModel));
@@ -319,12 +320,68 @@ TEST_CASE("other programs' names of what there is not are refused with the reaso
     refuse({"--negative-prompt", "blurry"}, "--negative-prompt: guidance compares with an empty prompt");
     refuse({"--width", "512"}, "--width 512: the model draws 12x12 pixels");
     refuse({"--width", "12", "--height", "512"}, "--height 512: the model draws 12x12 pixels");
+    refuse({"-W", "512"}, "--width 512: the model draws 12x12 pixels");
+    refuse({"--sampling-method", "euler_a"}, "--sampling-method: tokens are drawn by --temperature");
     refuse({"--width", "wide"}, "--width");
     refuse({"--width", "0"}, "--width");
   }
+  CheckRefused(Join({"chat"}, Join(kWithModel, {"-b", "2"})), kUsageExit, "/draw draws one", folder.path());
   CheckRefused({"render", list, "-o", folder / "out", "-p", "a dog"}, kUsageExit,
                "a file with a prompt per line", folder.path());
   CheckRefused({"chat", "-p", "a dog"}, kUsageExit, "/draw", folder.path());
+}
+
+// ---- values that are optional, or several
+// ------------------------------------------------------------------
+
+TEST_CASE("render's list may stand behind any option") {
+  const TemporaryFolder folder;
+  const std::string list = WriteList(folder);
+  const auto drawn = [&](const std::string& name, const Arguments& options) {
+    const std::string out = folder / name;
+    RunWell(Join(Join({"render", "-o", out, "-q", "-s", "1"}, kWithModel), options));
+    return CountFiles(out, ".png");
+  };
+  CHECK(drawn("grid", {"--grid", list}) == 3);  // two pictures, one sheet
+  CHECK(drawn("columns", {"--grid", "2", list}) == 3);
+  CHECK(drawn("one axis", {"--plot", "cfg=1,3", list}) == 6);  // of each prompt two and a sheet
+  CHECK(drawn("two axes", {"--plot", "cfg=1,3", "temperature=0.5,1", list}) == 10);
+  CHECK(drawn("twice", {"--plot", "cfg=1,3", "--plot=temperature=0.5,1", list}) == 10);
+  CHECK(drawn("dashes", {"--plot", "cfg=1,3", "--", list}) == 6);
+  CheckAllRefused(
+      {{{"render", "--plot", list, "-o", "out"}, "--plot"},
+       {{"render", list, "--plot", "cfg=1,3", "seed=1", "top_k=3", "-o", "out"}, "one axis or two"},
+       {{"render", list, "-o", "out", "--plot"}, "--plot"}});
+}
+
+TEST_CASE("vq writes PNG, and under no other name") {
+  const TemporaryFolder folder;
+  const std::string picture = folder / "a.png", codes = folder / "codes.npy";
+  WriteTestPicture(picture, 40, 30, 1);
+  RunWell(Join({"vq", "encode", picture, "-o", codes}, kWithModel));
+  RunWell(Join({"vq", "decode", codes, "-o", folder / "b.PNG"}, kWithModel));
+  RunWell(Join({"vq", "roundtrip", picture, "-o", folder / "c.png"}, kWithModel));
+  for (const std::string name : {"x.jpg", "x.webp", "x"}) {
+    CheckRefused(Join({"vq", "decode", codes, "-o", folder / name}, kWithModel), kUsageExit,
+                 "must end in .png", folder.path());
+    CheckRefused(Join({"vq", "roundtrip", picture, "-o", folder / name}, kWithModel), kUsageExit,
+                 "must end in .png", folder.path());
+  }
+}
+
+TEST_CASE("trace leaves nothing behind when there is no model to trace") {
+  const TemporaryFolder folder;
+  const std::string codes = folder / "codes.npy", picture = folder / "a.png";
+  WriteTestPicture(picture, 40, 30, 1);
+  RunWell(Join({"vq", "encode", picture, "-o", codes}, kWithModel));
+  const std::string out = folder / "deep/trace";
+  CheckRefused({"trace", "-m", folder.path(), "-p", "a dog", "--codes", codes, "-o", out}, kBadDataExit,
+               folder.path(), folder.path());
+  CheckRefused({"trace", "-m", folder.path(), "--image", picture, "-o", out}, kBadDataExit, folder.path(),
+               folder.path());
+  // What cannot be made is told first.
+  CheckRefused({"trace", "-m", folder.path(), "--image", picture, "-o", picture + "/trace"}, kFailureExit,
+               picture + "/trace: cannot make this folder", folder.path());
 }
 
 // ---- generate's files

@@ -32,6 +32,7 @@ void OfferValues(CLI::Option* option, const std::vector<std::string>& values);
 
 /// Ours first, then those of other programs.
 inline constexpr const char* kGuidanceNames = "--cfg,--cfg-scale,--guidance";
+inline constexpr const char* kImagesNames = "-n,--images,-b,--batch-count";
 
 /// The group of the options that are added to `app` from here on; returns it.
 CLI::App* InGroup(CLI::App* app, const char* group);
@@ -72,7 +73,7 @@ CLI::Option* AddStrings(CLI::App* app, const char* name, std::vector<std::string
 CLI::Option* AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings,
                     const std::string& help);
 CLI::Option* TakeWhole(CLI::Option* option);
-/// --width and --height.
+/// --width and --height, also -W and -H.
 void AddAsked(CLI::App* app, PictureSize& size);
 /// An option that other programs have, refused with the reason whatever its value; not in --help.
 void AddRefused(CLI::App* app, const std::string& names, const std::string& reason);
@@ -122,6 +123,9 @@ Status Check(const GenerateOptions& options);
 // ---- options_render.cpp
 void AddRender(CLI::App& app, RenderCommand& options);
 void AddMerge(CLI::App& app, MergeOptions& options);
+/// Arguments of `render` with what belongs to --grid and --plot told apart from what follows, which CLI11
+/// would take for a value.
+std::vector<std::string> WithOwnValues(std::vector<std::string> arguments);
 /// Parses what has a syntax of its own.
 Status Complete(RenderCommand& options);
 Status Check(const MergeOptions& options);

@@ -131,8 +131,9 @@ CLI::Option* AddOne(CLI::App* app, const char* name, std::vector<std::string>& s
 }
 
 void AddAsked(CLI::App* app, PictureSize& size) {
-  AddRanged<int64_t>(app, "--width", size.width, 1, kMaxSide, "pixels: the model's own width, no other");
-  AddRanged<int64_t>(app, "--height", size.height, 1, kMaxSide, "pixels: the model's own height, no other");
+  AddRanged<int64_t>(app, "-W,--width", size.width, 1, kMaxSide, "pixels: the model's own width, no other");
+  AddRanged<int64_t>(app, "-H,--height", size.height, 1, kMaxSide,
+                     "pixels: the model's own height, no other");
 }
 
 void AddRefused(CLI::App* app, const std::string& names, const std::string& reason) {
@@ -147,6 +148,8 @@ void RefuseForeign(CLI::App* app) {
   AddRefused(
       app, "--steps",
       "the model draws a picture's tokens one by one, always all of them; there are no steps to choose");
+  AddRefused(app, "--sampling-method",
+             "tokens are drawn by --temperature, --top-k, --top-p and --min-p; there is no other method");
   AddRefused(
       app, "--negative-prompt",
       "guidance compares with an empty prompt of the same length, as the model was trained, and not with "

@@ -198,7 +198,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   // Taken out first: CLI11 would end the verb at `--` once it has seen one prompt.
   const char* const* const marker = std::find(argv + std::min(argc, 1), argv + argc, std::string_view("--"));
   const std::vector<std::string> after(marker + (marker == argv + argc ? 0 : 1), argv + argc);
-  BIFRONS_TRY(const auto arguments, WithoutHelpVerb(app, {argv + std::min(argc, 1), marker}));
+  BIFRONS_TRY(auto arguments, WithoutHelpVerb(app, {argv + std::min(argc, 1), marker}));
+  if (!arguments.empty() && arguments[0] == "render") arguments = WithOwnValues(std::move(arguments));
   BIFRONS_RETURN_IF_ERROR(CheckDashes(app, arguments));
   std::string wrong;
   try {

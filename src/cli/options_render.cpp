@@ -46,7 +46,7 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       ->type_name(kFolder)
       ->required();
   AddRanged<int>(
-      verb, "-n,--images,--n", o.render.defaults.images, 1, kMaxImages,
+      verb, std::string(kImagesNames) + ",--n", o.render.defaults.images, 1, kMaxImages,
       "pictures per job, where it does not say; picture k has its seed + k (default 1; GenEval's 4)");
   AddRanged<int64_t>(
       verb, "-s,--seed", o.render.defaults.seed, 0, kMaxSeed,
@@ -64,11 +64,10 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       ->expected(0, 1)
       ->default_str("0")
       ->check(CLI::Range(0, 1000));
-  verb->add_option(
-          "--plot", o.plot,
-          "of every job an X/Y sheet: one or two of cfg=1,3,5 temperature=… top_k=… top_p=… min_p=… seed=… "
-          "prompt=word,other word")
-      ->expected(1, 2);
+  AddStrings(
+      verb, "--plot", o.plot,
+      "of every job an X/Y sheet: one or two of cfg=1,3,5 temperature=… top_k=… top_p=… min_p=… seed=… "
+      "prompt=word,other word");
   AddSampling(verb, o.render.defaults.settings);
   AddAsked(verb, o.size);
   InGroup(verb, kFiles);
@@ -128,14 +127,28 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       "a prompt");
 }
 
+std::vector<std::string> WithOwnValues(std::vector<std::string> arguments) {
+  const auto is_number = [&](size_t i) {
+    return i < arguments.size() && !arguments[i].empty() &&
+           arguments[i].find_first_not_of("0123456789") == std::string::npos;
+  };
+  std::vector<std::string> out;
+  for (size_t i = 0; i < arguments.size(); i++) {
+    const std::string& argument = arguments[i];
+    out.push_back(argument == "--grid" && !is_number(i + 1) ? "--grid=0" : argument);
+    if (argument != "--plot" && !argument.starts_with("--plot=")) continue;
+    // One axis is the option's value; what follows is more of them as far as it looks so.
+    if (argument == "--plot" && i + 1 < arguments.size()) out.push_back(arguments[++i]);
+    while (i + 1 < arguments.size() && arguments[i + 1].find('=') != std::string::npos &&
+           !arguments[i + 1].starts_with("-")) {
+      out.insert(out.end(), {"--plot", arguments[++i]});
+    }
+  }
+  return out;
+}
+
 Status Complete(RenderCommand& o) {
   RenderOptions& render = o.render;
-  if (o.lists.empty())
-    return UsageError("render: give a list, as in: bifrons render prompts.txt -o pictures");
-  if (o.lists.size() > 1)
-    return UsageError("render: unexpected argument " + o.lists[1] + ": it draws one list, here " +
-                      o.lists[0]);
-  render.jobs = std::move(o.lists[0]);
   const auto render_error = [](const Error& error) { return Error{error.kind, "render: " + error.message}; };
   if (!o.plot.empty()) {
     auto plot = ParsePlot(o.plot);
@@ -145,6 +158,12 @@ Status Complete(RenderCommand& o) {
       return UsageError("render: --plot decides how many pictures a job has; leave out --images");
     if (render.sheets) return UsageError("render: --plot makes sheets of its own; leave out --grid");
   }
+  if (o.lists.empty())
+    return UsageError("render: give a list, as in: bifrons render prompts.txt -o pictures");
+  if (o.lists.size() > 1)
+    return UsageError("render: unexpected argument " + o.lists[1] + ": it draws one list, here " +
+                      o.lists[0]);
+  render.jobs = std::move(o.lists[0]);
   const char* const name = o.plot.empty() ? kDefaultName : kPlotName;
   auto names = NameTemplate::Parse(o.name_template.empty() ? name : o.name_template);
   if (!names.ok()) return render_error(names.error());

@@ -5,6 +5,7 @@
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
 #include "src/engine/caption_files.h"
+#include "src/jobs/plan.h"
 
 namespace bifrons {
 namespace {
@@ -109,6 +110,7 @@ void AddChat(CLI::App& app, ChatOptions& o) {
   AddAnswer(verb, o.answer);
   RefuseForeign(verb);
   AddRefused(verb, "-p,--prompt", "chat reads lines; /draw PROMPT draws one");
+  AddRefused(verb, "-b,--batch-count", "/draw draws one picture");
 }
 
 void AddVq(CLI::App& app, VqOptions& o) {
@@ -156,6 +158,9 @@ Status Check(const VqOptions& o) {
   }
   if (o.inputs.size() > 1)
     return UsageError(verb + ": unexpected argument " + o.inputs[1] + "; see bifrons " + verb + " --help");
+  if (o.action != Action::kEncode && !o.output.empty() && FormatOfName(o.output) != PictureFormat::kPng)
+    return UsageError(verb + ": --output " + o.output +
+                      ": the name must end in .png, which keeps every bit of what codes decode to");
   return {};
 }
 
