@@ -1,5 +1,7 @@
 // The command line as people type it: names that other programs taught them, typing mistakes, what begins
 // with a dash.
+#include <pty.h>
+
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -329,6 +331,88 @@ TEST_CASE("other programs' names of what there is not are refused with the reaso
   CheckRefused({"render", list, "-o", folder / "out", "-p", "a dog"}, kUsageExit,
                "a file with a prompt per line", folder.path());
   CheckRefused({"chat", "-p", "a dog"}, kUsageExit, "/draw", folder.path());
+}
+
+// ---- on a terminal
+// ------------------------------------------------------------------------------------------
+
+// What the program writes to a terminal that is its standard error, in an environment with nothing but
+// `variables`; its standard output goes to `out`.
+std::string ShownOnTerminal(const Arguments& arguments, const Arguments& variables, winsize size,
+                            const std::string& out) {
+  int terminal = -1, other = -1;
+  REQUIRE(::openpty(&terminal, &other, nullptr, nullptr, &size) == 0);
+  std::vector<char*> argv = {const_cast<char*>(TestedProgram())}, env;
+  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  for (const std::string& variable : variables) env.push_back(const_cast<char*>(variable.c_str()));
+  argv.push_back(nullptr), env.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+  posix_spawn_file_actions_adddup2(&actions, other, STDERR_FILENO);
+  posix_spawn_file_actions_addclose(&actions, terminal);
+  pid_t process = 0;
+  REQUIRE(posix_spawn(&process, TestedProgram(), &actions, nullptr, argv.data(), env.data()) == 0);
+  posix_spawn_file_actions_destroy(&actions);
+  ::close(other);
+  std::string shown;
+  char bytes[4096];
+  for (ssize_t n = 0; (n = ::read(terminal, bytes, sizeof bytes)) > 0;)
+    shown.append(bytes, static_cast<size_t>(n));
+  ::close(terminal);
+  int status = -1;
+  REQUIRE(waitpid(process, &status, 0) == process);
+  INFO(shown);
+  REQUIRE((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+  return shown;
+}
+
+TEST_CASE("--preview shows pictures as the terminal can, beside standard output") {
+  const TemporaryFolder folder;
+  const Arguments piped = {"generate", "--dtype", "f32", "-s", "1", "--preview", "-o", "-", "a dog"};
+  const Arguments tiny = Join(piped, {"--model", kModel});  // 12x12 pixels
+  const std::string tiny_bytes = RunWell(Join(tiny, {"-q"})).out;
+  const winsize window{.ws_row = 24, .ws_col = 80, .ws_xpixel = 800, .ws_ypixel = 480};
+  const auto shown = [&](const Arguments& arguments, const Arguments& variables, const winsize& size) {
+    const std::string text = ShownOnTerminal(arguments, variables, size, folder / "out");
+    const auto png = ReadText(folder / "out");
+    CHECK(png.starts_with("\x89PNG"));
+    if (arguments == tiny) CHECK((png == tiny_bytes));
+    return text;
+  };
+  const std::string kitty = "\x1b_Ga=T,f=32,s=", iterm2 = "\x1b]1337;File=inline=1;", sixel = "\x1bP0;1;0q",
+                    color = "\x1b[38;";
+  // Two cells of 10 by 20 pixels hold the tiny picture.
+  CHECK_THAT(shown(tiny, {"TERM=xterm-kitty"}, window), Contains(kitty) && Contains("c=2,r=1"));
+  CHECK_THAT(shown(tiny, {"TERM=xterm-256color", "TERM_PROGRAM=iTerm.app"}, window),
+             Contains(iterm2) && Contains("width=2;height=1"));
+  CHECK_THAT(shown(tiny, {"TERM=foot"}, window), Contains(sixel));
+  CHECK_THAT(shown(tiny, {"TERM=tmux-256color", "LC_TERMINAL=iTerm2"}, window),
+             !Contains(iterm2) && Contains(color));
+  CHECK_THAT(shown(tiny, {"TERM=dumb"}, window), !Contains("\x1b[38") && !Contains("\x1bP"));
+  // Nothing known of the window, nothing that holds a letter, more than any has.
+  for (const winsize& odd :
+       {winsize{}, winsize{.ws_row = 1, .ws_col = 1, .ws_xpixel = 1, .ws_ypixel = 1},
+        winsize{.ws_row = 65535, .ws_col = 65535, .ws_xpixel = 65535, .ws_ypixel = 65535}})
+    for (const std::string term : {"TERM=xterm-kitty", "TERM=foot"})
+      CHECK(shown(tiny, {term}, odd).size() > 2);
+
+  // Coloured characters, as many lines as the window has but two.
+  const Arguments bundled = Join(piped, {"-q"});
+  const std::string symbols = shown(bundled, {"TERM=xterm-256color"}, window);
+  CHECK_THAT(symbols, Contains(color));
+  CHECK(Count(symbols, "\n") == 22);
+  const std::string plain = shown(bundled, {"TERM=dumb"}, window);
+  CHECK(plain.find('\x1b') == plain.npos);
+  CHECK(Count(plain, "\n") == 22);
+  CHECK(plain.find("\r\n") == 44);  // of cells twice as high as wide
+
+  // No terminal: a line, and the picture all the same.
+  const ProgramResult nowhere = RunWell(tiny);
+  CHECK_THAT(nowhere.err, Contains("--preview: standard error is no terminal; pictures are not shown\n"));
+  CHECK((nowhere.out == tiny_bytes));
+  CHECK(ShownOnTerminal(Generate({"-s", "1", "-o", folder / "x.png", "a dog"}), {"TERM=xterm-kitty"}, window,
+                        folder / "out") == "");
 }
 
 // ---- values that are optional, or several

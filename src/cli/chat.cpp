@@ -17,6 +17,7 @@
 #include "src/cli/commands.h"
 #include "src/cli/drawn_size.h"
 #include "src/cli/output_file.h"
+#include "src/cli/preview.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
@@ -93,7 +94,8 @@ class Chat {
         janus_(janus),
         settings_(std::move(settings)),
         request_(RequestFrom(options.answer)),
-        scheduler_(janus, {}) {
+        scheduler_(janus, {}),
+        preview_(options.preview, /*quiet=*/false) {
     request_.cache = std::make_shared<PromptCache>();
   }
 
@@ -118,6 +120,7 @@ class Chat {
   AnswerRequest request_;             // the conversation so far
   std::vector<ImageFeatures> shown_;  // since the last question
   Scheduler scheduler_;
+  const Preview preview_;
 };
 
 Status Chat::Ask(const std::string& question) {
@@ -158,6 +161,7 @@ Status Chat::Draw(const std::string& prompt) {
                                         {{"parameters", FormatParameters(settings_)}}));
   BIFRONS_TRY(NumberedFiles files, NumberedFiles::Begin("chat", ".png", /*several=*/true));
   BIFRONS_TRY(const std::string file, files.Write(png));
+  preview_.Show(pictures[0].image);
   std::printf("%s\n", file.c_str());
   return {};
 }

@@ -12,6 +12,7 @@
 #include "src/cli/commands.h"
 #include "src/cli/drawn_files.h"
 #include "src/cli/drawn_size.h"
+#include "src/cli/preview.h"
 #include "src/cli/signals.h"
 #include "src/engine/draw.h"
 #include "src/engine/judge.h"
@@ -217,6 +218,7 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(requests[0].seed));
   }
 
+  const Preview preview(options.preview, options.quiet);
   ProgressBar bar("drawing", !options.quiet);
   SchedulerOptions scheduling;
   if (options.batch > 0) scheduling.pictures = options.batch;
@@ -242,6 +244,8 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     BIFRONS_TRY(const auto bytes, EncodePicture(image, files.format(), FormatParameters(settings)));
     BIFRONS_TRY(const std::string file, files.Write(i / best_of, bytes));
     if (!options.codes_out.empty()) codes.push_back(best.codes);
+    bar.Hide();
+    preview.Show(image);
     if (!files.piped()) {
       std::printf("%s\n",
                   options.json ? JsonLine(ToJson(file, files.format(), settings)).c_str() : file.c_str());

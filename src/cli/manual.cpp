@@ -33,6 +33,7 @@ constexpr Described kEnvironment[] = {
     {"https_proxy, http_proxy, all_proxy, no_proxy", "proxies for downloads, as curl has them"},
     {"REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE", "file of the authorities that downloads trust"},
     {"XDG_CACHE_HOME, XDG_STATE_HOME", "folders of the files below"},
+    {"TERM, TERM_PROGRAM, LC_TERMINAL", "what the terminal can show, for --preview"},
     {"BIFRONS_SHARD_COUNT",
      "completions of a Kubernetes job, for render; JOB_COMPLETION_INDEX, SLURM_ARRAY_TASK_ID and those "
      "beside "

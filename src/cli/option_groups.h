@@ -73,6 +73,8 @@ CLI::Option* AddStrings(CLI::App* app, const char* name, std::vector<std::string
 CLI::Option* AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings,
                     const std::string& help);
 CLI::Option* TakeWhole(CLI::Option* option);
+/// --preview
+void AddPreview(CLI::App* app, bool& preview);
 /// --width and --height, also -W and -H.
 void AddAsked(CLI::App* app, PictureSize& size);
 /// An option that other programs have, refused with the reason whatever its value; not in --help.

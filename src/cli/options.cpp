@@ -114,6 +114,13 @@ void AddForce(CLI::App* app, bool& force) {
   app->add_flag("--force", force, "replace a file that is there and that bifrons did not write");
 }
 
+void AddPreview(CLI::App* app, bool& preview) {
+  app->add_flag(
+      "--preview", preview,
+      "show finished pictures on the terminal (standard error): kitty's, iTerm2's and sixel graphics, else "
+      "characters");
+}
+
 CLI::Option* AddStrings(CLI::App* app, const char* name, std::vector<std::string>& strings,
                         const std::string& help) {
   return TakeWhole(app->add_option_function<std::vector<std::string>>(

@@ -29,9 +29,10 @@ struct GenerateOptions {
   std::string output;  // "" = out.png, or the next number that is free; "-" = standard output
   std::optional<PictureFormat> format;  // none: what `output` ends in, else PNG
   std::string codes_out;
-  std::string from;    // a picture to draw again
-  int batch = 0;       // pictures drawn together; 0 = what memory allows, at most 16
-  bool force = false;  // replace files that bifrons did not write
+  std::string from;      // a picture to draw again
+  int batch = 0;         // pictures drawn together; 0 = what memory allows, at most 16
+  bool force = false;    // replace files that bifrons did not write
+  bool preview = false;  // show pictures on the terminal
   bool json = false, verbose = false, quiet = false;
 };
 
@@ -64,6 +65,7 @@ struct ChatOptions {
   AnswerOptions answer;
   std::optional<float> guidance;  // of what /draw draws; none: the model's
   PictureSize size;               // the same; 0: unsaid
+  bool preview = false;           // show it on the terminal
   std::vector<std::string> images;
 };
 

@@ -54,6 +54,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
           "--from", o.from,
           "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them")
       ->type_name(kFile);
+  AddPreview(verb, o.preview);
   AddSampling(verb, o);
   AddAsked(verb, o.size);
   InGroup(verb, kFiles);

@@ -104,6 +104,7 @@ void AddChat(CLI::App& app, ChatOptions& o) {
               "the rest.");
   AddStrings(verb, "image", o.images, "images that the first question is about")->type_name(kFile);
   InGroup(verb, kDrawing);
+  AddPreview(verb, o.preview);
   AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,
                    "classifier-free guidance weight (default: the model's, else 5)");
   AddAsked(verb, o.size);
