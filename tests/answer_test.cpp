@@ -126,9 +126,10 @@ TEST_CASE("Another number of images than the messages ask about is refused with 
     REQUIRE_FALSE(submitted.ok());
     CHECK(submitted.error().kind == ErrorKind::kUsage);
     CHECK_THAT(submitted.error().message, Catch::Contains(numbers));
-    for (const Status& status : {Status(LogProbability(*janus, request, "dogs").error()),
-                                 Status(FirstTokenLogits(*janus, request).error())})
-      CHECK_THAT(status.error().message, Catch::Contains(numbers));
+    CHECK_THAT(FirstTokenLogits(*janus, request).error().message, Catch::Contains(numbers));
+    AnswerRequest scored = request;
+    scored.scored_text = "dogs";
+    CHECK_THAT(scheduler.Submit(scored, {}).error().message, Catch::Contains(numbers));
 
     // A looker that returns them fails its own request.
     AnswerRequest looking = request;
@@ -143,6 +144,34 @@ TEST_CASE("Another number of images than the messages ask about is refused with 
   CHECK(AnswerOne(scheduler, request, nullptr).ok());
 }
 
+// Of the same, all tokens in one pass.
+double LogProbability(Janus& janus, const AnswerRequest& request, const std::string& text) {
+  const LlamaConfig& config = janus.config().llama;
+  const Conversation prompt = janus.EncodeTurns(request.turns);
+  const std::vector<int32_t> tokens = janus.tokenizer().Encode(" " + text);
+  const auto length = static_cast<int64_t>(prompt.ids.size()), count = static_cast<int64_t>(tokens.size());
+  KvCache cache(janus.MakeKvPool(), length + count);
+  const DeviceTensor x = janus.device().NewTensor(DType::kF32, {count, config.hidden});
+  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, cache, x.view().Rows(0, 1));
+  const View rest = x.view().Rows(1, count - 1);
+  janus.llama().EmbedText(janus.steps(), Uploaded(janus, janus.steps(), tokens).view().Rows(0, count - 1),
+                          rest);
+  const SequenceSpan span{&cache, length, count - 1, RowClass::kDecode};
+  janus.llama().Forward(janus.steps(), {&span, 1}, rest);
+  const DeviceTensor logits = janus.device().NewTensor(DType::kF32, {count, config.vocabulary});
+  janus.TextLogits(janus.steps(), x.view(), logits.view());
+  const Tensor on_host = janus.steps().Fetch(logits.view());
+  double total = 0;
+  for (int64_t i = 0; i < count; i++) {
+    const auto row =
+        std::span(on_host.as<float>() + i * config.vocabulary, static_cast<size_t>(config.vocabulary));
+    double sum = 0;
+    for (const float l : row) sum += std::exp(static_cast<double>(l));
+    total += static_cast<double>(row[static_cast<size_t>(tokens[static_cast<size_t>(i)])]) - std::log(sum);
+  }
+  return total;
+}
+
 TEST_CASE("The probability of a text is that of its tokens one after another") {
   const auto janus = LoadTiny(2);
   AnswerRequest request;
@@ -151,16 +180,22 @@ TEST_CASE("The probability of a text is that of its tokens one after another") {
   // A longer text is less likely than its beginning, where the beginning's tokens are the longer one's first.
   const std::string text = "zq xj kv 7";
   const auto ids = [&](size_t n) { return janus->tokenizer().Encode(" " + text.substr(0, n)); };
-  const auto whole = LogProbability(*janus, request, text);
-  REQUIRE(whole.ok());
+  Scheduler scheduler(*janus, {});
+  const auto probability = [&](const std::string& scored) {
+    request.scored_text = scored;
+    const auto answer = AnswerOne(scheduler, request, nullptr);
+    REQUIRE(answer.ok());
+    CHECK(answer->tokens.empty());
+    return answer->log_probability;
+  };
+  const double whole = probability(text);
   int compared = 0;
   for (size_t n = 0; n < text.size(); n++) {
     const auto some = ids(n), all = ids(text.size());
     if (!std::equal(some.begin(), some.end(), all.begin())) continue;
-    const auto part = LogProbability(*janus, request, text.substr(0, n));
-    REQUIRE(part.ok());
-    CHECK(*part < 0);
-    CHECK(*whole < *part);
+    const double part = probability(text.substr(0, n));
+    CHECK(part < 0);
+    CHECK(whole < part);
     compared++;
   }
   CHECK(compared > 3);
@@ -171,9 +206,13 @@ TEST_CASE("The probability of a text is that of its tokens one after another") {
   const float largest = *std::max_element(logits->begin(), logits->end());
   for (const float l : *logits) sum += std::exp(static_cast<double>(l - largest));
   const int32_t space = janus->tokenizer().Encode(" ")[0];
-  const auto empty = LogProbability(*janus, request, "");
-  REQUIRE(empty.ok());
-  CHECK(*empty == Approx((*logits)[static_cast<size_t>(space)] - largest - std::log(sum)).epsilon(1e-6));
+  // Of more tokens than a step takes.
+  for (const std::string& longer : {text + text, text + text + text + text + text + text + text}) {
+    REQUIRE(janus->tokenizer().Encode(longer).size() > 16);
+    CHECK(probability(longer) == Approx(LogProbability(*janus, request, longer)).epsilon(1e-8));
+  }
+  CHECK(probability("") ==
+        Approx((*logits)[static_cast<size_t>(space)] - largest - std::log(sum)).epsilon(1e-6));
 }
 
 TEST_CASE("A conversation that does not fit is refused with the numbers") {

@@ -38,7 +38,8 @@ std::string Words(std::mt19937& random, int64_t count) {
   return text;
 }
 
-// Pictures of few prompts, some of more than a chunk of tokens, and questions about none to two images.
+// Pictures of few prompts, some of more than a chunk of tokens, some the best of several, and questions about
+// none to two images.
 std::vector<Wish> Wishes(size_t count, uint32_t seed) {
   std::mt19937 random(seed);
   const std::string prompts[] = {"a dog", "a cat", "", Words(random, 3), Words(random, 40)};
@@ -51,6 +52,7 @@ std::vector<Wish> Wishes(size_t count, uint32_t seed) {
     if (wish.picture) {
       sampling.guidance = 1.0f + static_cast<float>(random() % 5);
       wish.draw = {prompts[random() % std::size(prompts)], random() % 1000, sampling};
+      if (wish.draw.seed % 4 == 0) wish.draw.best_of = 2 + static_cast<int>(wish.draw.seed % 3);
       continue;
     }
     const auto images = static_cast<int64_t>(random() % 3);
@@ -71,6 +73,8 @@ void CheckSame(const Outcome& a, const Outcome& alone) {
     const DrawnPicture &one = **a.picture, &other = **alone.picture;
     CHECK(one.codes == other.codes);
     CHECK((one.image.rgb == other.image.rgb));
+    CHECK(one.seed == other.seed);
+    CHECK(one.choice.scores == other.choice.scores);
   } else {
     REQUIRE(a.answer);
     REQUIRE(a.answer->ok());

@@ -245,9 +245,11 @@ TEST_CASE(
     for (size_t i = 0; i < told.size(); i++) {
       if (i < 3) {
         const auto id = Guarded([&] {
-          return scheduler.Submit(Picture(i), {nullptr, [&told, i](Result<DrawnPicture> p) {
-                                                 told[i].picture.emplace(std::move(p));
-                                               }});
+          DrawRequest picture = Picture(i);
+          picture.best_of = i == 2 ? 2 : 1;
+          return scheduler.Submit(picture, {nullptr, [&told, i](Result<DrawnPicture> p) {
+                                              told[i].picture.emplace(std::move(p));
+                                            }});
         });
         if (!id.ok()) told[i].picture.emplace(id.error());
       } else {

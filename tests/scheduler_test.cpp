@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "src/engine/judge.h"
 #include "tests/deferred_device.h"
 #include "tests/test_pictures.h"
 #include "tests/together.h"
@@ -358,6 +359,128 @@ TEST_CASE("a scheduler that ends tells whoever is left") {
     REQUIRE(scheduler.Submit(ask, {nullptr, [&](Result<Answer>) { told++; }}).ok());
   }
   CHECK(told == 21);
+}
+
+// What a picture of several candidates has to be: each drawn and judged by itself.
+DrawnPicture BestAlone(Janus& janus, const DrawRequest& request) {
+  DrawnPicture best;
+  for (int k = 0; k < request.best_of; k++) {
+    const DrawRequest candidate{request.prompt, request.seed + static_cast<uint64_t>(k), request.sampling};
+    Scheduler scheduler(janus, {});
+    auto drawn = Draw(scheduler, {&candidate, 1}, nullptr);
+    REQUIRE(drawn.ok());
+    AnswerRequest judge = JudgeRequest(request.prompt);
+    judge.images = {LookAt(janus, (*drawn)[0].image)};
+    const auto judged = AnswerOne(scheduler, judge, nullptr);
+    REQUIRE(judged.ok());
+    std::vector<float> scores = best.choice.scores;
+    const auto score = static_cast<float>(judged->log_probability);
+    if (scores.empty() || score > *std::ranges::max_element(scores)) best = std::move((*drawn)[0]);
+    scores.push_back(score);
+    best.choice = {request.seed, std::move(scores)};
+  }
+  return best;
+}
+
+TEST_CASE("the best of several candidates is one request, and the one that is liked best by itself") {
+  const auto janus = LoadTinyOnBoth();
+  for (const DrawRequest& request : {DrawRequest{"a dog", 3, {}, 5}, DrawRequest{"zq xj", 8, {}, 2}}) {
+    const DrawnPicture right = BestAlone(*janus, request);
+    // Fewer at once than there are candidates, and more.
+    for (const int64_t pictures : {1, 2, 16}) {
+      INFO(request.prompt << ", " << pictures);
+      Scheduler scheduler(*janus, {.pictures = pictures});
+      int64_t tokens = 0, told = 0;
+      std::optional<Result<DrawnPicture>> best;
+      REQUIRE(scheduler
+                  .Submit(request, {[&](int64_t count) { CHECK(count == ++tokens); },
+                                    [&](Result<DrawnPicture> picture) {
+                                      told++;
+                                      best = std::move(picture);
+                                    }})
+                  .ok());
+      scheduler.WaitUntilIdle();
+      CHECK(told == 1);
+      CHECK(tokens == request.best_of * scheduler.image_tokens());
+      REQUIRE((best && best->ok()));
+      CHECK((*best)->seed == right.seed);
+      CHECK((*best)->codes == right.codes);
+      CHECK(((*best)->image.rgb == right.image.rgb));
+      CHECK((*best)->choice.scores == right.choice.scores);
+      CHECK((*best)->choice.first_seed == request.seed);
+      // The candidates share the prompt's prefill.
+      AnswerRequest judge = JudgeRequest(request.prompt);
+      const auto drawn = 2 * janus->EncodePrompt(request.prompt).conditional.size();
+      const auto judged = janus->EncodeTurns(judge.turns).ids.size() * static_cast<size_t>(request.best_of);
+      CHECK(scheduler.stats().prompt_tokens == static_cast<int64_t>(drawn + judged));
+      CHECK(scheduler.stats().most_cache_bytes <= scheduler.stats().cache_budget);
+    }
+  }
+}
+
+TEST_CASE("of candidates that are liked equally the earliest stays") {
+  const auto janus = LoadTiny(2);
+  Scheduler scheduler(*janus, {});
+  const DrawRequest greedy{"a dog", 3, {.temperature = 0}, 4};
+  const auto drawn = Draw(scheduler, {&greedy, 1}, nullptr);
+  REQUIRE(drawn.ok());
+  CHECK((*drawn)[0].seed == 3);
+  CHECK((*drawn)[0].choice.scores == std::vector<float>(4, (*drawn)[0].choice.scores[0]));
+}
+
+TEST_CASE("candidates that cannot be drawn or judged are refused with what to do") {
+  const auto janus = LoadTiny(1), draws = bifrons::LoadTiny(1, {});
+  const auto refusal = [](Janus& model, const DrawRequest& request, const SchedulerOptions& options = {}) {
+    const auto refused = Scheduler(model, options).Submit(request, {});
+    REQUIRE_FALSE(refused.ok());
+    CHECK(refused.error().kind == ErrorKind::kUsage);
+    return refused.error().message;
+  };
+  CHECK_THAT(refusal(*draws, {"a dog", 1, {}, 2}),
+             Catch::Contains("understanding half, which was not loaded"));
+  CHECK_THAT(refusal(*janus, {"a dog", 1, {}, 0}), Catch::Contains("from 1 to 1000"));
+  CHECK_THAT(refusal(*janus, {"a dog", 1, {}, 1001}), Catch::Contains("best_of is 1001"));
+  CHECK_THAT(refusal(*janus, {"a dog", static_cast<uint64_t>(kMaxSeed), {}, 2}), Catch::Contains("seed"));
+  // Memory for a picture, and not for looking at it.
+  const auto options = WithCaches(*janus, PictureBytes(*janus, "a dog"), {.pictures = 1, .answers = 1});
+  CHECK(Scheduler(*janus, options).Submit({"a dog", 1, {}}, {nullptr, [](const auto&) {}}).ok());
+  CHECK_THAT(refusal(*janus, {"a dog", 1, {}, 2}, options), Catch::Contains("judging a picture needs"));
+}
+
+TEST_CASE("a choice ends once, whatever ends it") {
+  const auto janus = LoadTinyOnBoth();
+  enum class Way { kCancelBefore, kCancelInside, kCancelLate, kThrow, kEnd };
+  for (const Way way : {Way::kCancelBefore, Way::kCancelInside, Way::kCancelLate, Way::kThrow, Way::kEnd}) {
+    INFO("way " << static_cast<int>(way));
+    std::atomic<int> told{0};
+    std::string reason;
+    Outcome other;
+    {
+      Scheduler scheduler(*janus, {.pictures = 2});
+      Scheduler::Id id = Scheduler::kNoId;
+      const int64_t one = scheduler.image_tokens();
+      scheduler.RunBetweenSteps([&] {
+        const auto on_tokens = [&](int64_t tokens) {
+          if (way == Way::kThrow && tokens == 3) throw std::runtime_error("boom");
+          if (way == Way::kCancelInside && tokens == 5) scheduler.Cancel(id);
+          if (way == Way::kCancelLate && tokens == 6 * one) scheduler.Cancel(id);
+        };
+        const auto submitted = scheduler.Submit({"a dog", 1, {}, 6}, {on_tokens, [&](Result<DrawnPicture> p) {
+                                                                        told++;
+                                                                        if (!p.ok())
+                                                                          reason = p.error().message;
+                                                                      }});
+        REQUIRE(submitted.ok());
+        id = *submitted;
+        if (way == Way::kCancelBefore) scheduler.Cancel(id);
+        if (way != Way::kEnd) Drawing({"a cat", 1, {}})(scheduler, other);
+      });
+      if (way != Way::kEnd) scheduler.WaitUntilIdle();
+    }
+    CHECK(told == 1);
+    CHECK(reason == (way == Way::kThrow ? "boom" : Scheduler::kCancelled));
+    if (way != Way::kEnd) CHECK(other.picture->ok());
+  }
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 #include "src/engine/answer.h"
 
-#include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <mutex>
 
@@ -87,60 +85,6 @@ Result<Answer> AnswerOne(Scheduler& scheduler, AnswerRequest request,
   }
 }
 
-namespace {
-
-// log softmax(logits)[token]
-double TokenLogProbability(const float* logits, int64_t vocabulary, int32_t token) {
-  const float largest = *std::max_element(logits, logits + vocabulary);
-  double sum = 0;
-  for (int64_t i = 0; i < vocabulary; i++) sum += std::exp(static_cast<double>(logits[i] - largest));
-  return static_cast<double>(logits[token] - largest) - std::log(sum);
-}
-
-// Logits f32 [rows, vocabulary] of hidden states f32 [rows, hidden], for the host.
-Tensor TextLogits(Janus& janus, View hidden) {
-  const Shape shape{hidden.rows(), janus.config().llama.vocabulary};
-  const DeviceTensor logits = janus.device().NewTensor(DType::kF32, shape);
-  janus.TextLogits(janus.steps(), hidden, logits.view());
-  return janus.steps().Fetch(logits.view());
-}
-
-}  // namespace
-
-Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::string_view text) {
-  const LlamaConfig& config = janus.config().llama;
-  const Conversation prompt = janus.EncodeTurns(request.turns);
-  BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
-  BIFRONS_RETURN_IF_ERROR(CheckImages(prompt, request.images.size()));
-  // An answer begins with the space that follows "Assistant:".
-  const std::vector<int32_t> answer = janus.tokenizer().Encode(" " + std::string(text));
-  const auto length = static_cast<int64_t>(prompt.ids.size()), count = static_cast<int64_t>(answer.size());
-  if (length + count > config.max_positions) {
-    return UsageError("the text to judge by is too long: " + std::to_string(count) + " tokens after " +
-                      std::to_string(length) + " exceed the model's " + std::to_string(config.max_positions) +
-                      " positions");
-  }
-  Queue& queue = janus.steps();
-  KvCache kv(janus.MakeKvPool(), length + count);
-  const DeviceTensor x = janus.device().NewTensor(DType::kF32, {count, config.hidden});
-  Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, x.view().Rows(0, 1));
-  if (count > 1) {
-    // Row i + 1 follows token i; all tokens are known, so one pass serves them.
-    const View rest = x.view().Rows(1, count - 1);
-    const DeviceTensor ids = Uploaded(janus, queue, std::span(answer).first(answer.size() - 1));
-    janus.llama().EmbedText(queue, ids.view(), rest);
-    const SequenceSpan span{&kv, length, count - 1, RowClass::kDecode};
-    janus.llama().Forward(queue, {&span, 1}, rest);
-  }
-  const Tensor logits = TextLogits(janus, x.view());
-  double total = 0;
-  for (int64_t i = 0; i < count; i++) {
-    total += TokenLogProbability(logits.as<float>() + i * config.vocabulary, config.vocabulary,
-                                 answer[static_cast<size_t>(i)]);
-  }
-  return total;
-}
-
 Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& request) {
   const Conversation prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, prompt));
@@ -148,7 +92,9 @@ Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& r
   KvCache kv(janus.MakeKvPool(), static_cast<int64_t>(prompt.ids.size()));
   const DeviceTensor hidden = janus.device().NewTensor(DType::kF32, {1, janus.config().llama.hidden});
   Prefill(janus, prompt.ids, PlaceImages(prompt, request.images), 0, kv, hidden.view());
-  return ToFloats(TextLogits(janus, hidden.view()).view());
+  const DeviceTensor logits = janus.device().NewTensor(DType::kF32, {1, janus.config().llama.vocabulary});
+  janus.TextLogits(janus.steps(), hidden.view(), logits.view());
+  return ToFloats(janus.steps().Fetch(logits.view()).view());
 }
 
 }  // namespace bifrons

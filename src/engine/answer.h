@@ -8,7 +8,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "kernels/sampling.h"
@@ -43,6 +42,8 @@ struct AnswerRequest {
   Sampling sampling{.guidance = 1, .temperature = 0};
   uint64_t seed = 0;
   int64_t max_tokens = kDefaultMaxTokens;  // the model's context may end an answer earlier
+  /// If set, no token is drawn: the answer is how probable this text is as its beginning.
+  std::optional<std::string> scored_text;
   /// If set, whole chunks of this request's prompt that agree with the conversation's last one are taken from
   /// that, and this one is kept in its place.
   std::shared_ptr<PromptCache> cache;
@@ -55,6 +56,7 @@ struct Answer {
   bool complete = false;                           // ended by EOS, not by a limit
   int64_t prompt_tokens = 0;                       // image features included
   double prefill_seconds = 0, decode_seconds = 0;  // decoding in company, from the prefill's end
+  double log_probability = 0;                      // of the request's scored_text
 };
 
 /// More text of the request `id`, in whole characters.
@@ -75,10 +77,6 @@ std::vector<PromptImage> PlaceImages(const Conversation& prompt, std::span<const
 /// error (Scheduler::IsCancelled).
 Result<Answer> AnswerOne(Scheduler& scheduler, AnswerRequest request,
                          const std::function<bool(const std::string& more)>& on_text);
-
-/// Log-probability of `text` as the beginning of the answer. Errors: a conversation and text that do not fit
-/// (kUsage), with the numbers; CheckImages'.
-Result<double> LogProbability(Janus& janus, const AnswerRequest& request, std::string_view text);
 
 /// Logits [vocabulary] of the answer's first token. Errors: CheckContext's, CheckImages'.
 Result<std::vector<float>> FirstTokenLogits(Janus& janus, const AnswerRequest& request);

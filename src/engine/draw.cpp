@@ -29,6 +29,24 @@ Status CheckPrompt(Janus& janus, const DrawingPrompt& prompt) {
   return {};
 }
 
+Status CheckBestOf(const Janus& janus, const DrawRequest& request) {
+  const int count = request.best_of;
+  if (count < 1 || count > kMaxBestOf) {
+    return UsageError("best_of is " + std::to_string(count) + "; it must be a whole number from 1 to " +
+                          std::to_string(kMaxBestOf),
+                      "best_of");
+  }
+  if (count == 1) return {};
+  if (request.seed > static_cast<uint64_t>(kMaxSeed - (count - 1)))
+    return UsageError("the last candidate's seed would exceed " + std::to_string(kMaxSeed), "seed");
+  if (janus.parts().understanding) return {};
+  return UsageError(
+      "the best of " + std::to_string(count) +
+          " is chosen by the model's understanding half, which was not loaded; load it as well, "
+          "or ask for one candidate",
+      "best_of");
+}
+
 namespace {
 
 // Requests go to the scheduler some way ahead of the pictures that come back.
@@ -37,7 +55,8 @@ class List {
   List(Scheduler& scheduler, std::span<const DrawRequest> requests)
       : scheduler_(scheduler), requests_(requests) {
     const auto count = static_cast<int64_t>(requests.size());
-    so_far_ = {0, count * scheduler.image_tokens(), 0, count};
+    so_far_.all_pictures = count;
+    for (const DrawRequest& request : requests) so_far_.all_tokens += TokensOf(request);
   }
   // However the drawing ends, nobody calls back afterwards.
   ~List() {
@@ -88,10 +107,10 @@ class List {
  private:
   Status Submit(size_t i) {
     DrawHandlers handlers;
-    handlers.on_tokens = [this, i](int64_t tokens) {
+    handlers.on_tokens = [this, i, all = TokensOf(requests_[i])](int64_t tokens) {
       const std::lock_guard lock(mutex_);
       so_far_.tokens++;
-      if (tokens == scheduler_.image_tokens()) complete_.insert(i);
+      if (tokens == all) complete_.insert(i);
       Tell();
     };
     handlers.on_done = [this, i](Result<DrawnPicture> picture) {
@@ -116,6 +135,7 @@ class List {
     open_--;
     return std::move(id).error();
   }
+  int64_t TokensOf(const DrawRequest& request) const { return request.best_of * scheduler_.image_tokens(); }
   bool IsDone(size_t i) const {
     const auto found = done_.find(i);
     return found != done_.end() && found->second;

@@ -17,25 +17,40 @@ namespace bifrons {
 
 class Scheduler;
 
-/// One picture.
+/// Candidates for a picture, at most.
+constexpr int kMaxBestOf = 1000;
+
+/// One picture; of several candidates the one that the model itself likes best (judge.h).
 struct DrawRequest {
   std::string prompt;
   uint64_t seed = 0;
   Sampling sampling;
+  int best_of = 1;  // candidates; theirs are the seeds from `seed` on
+};
+
+/// How a picture was chosen among several: the candidates' seeds begin at `first_seed`.
+struct Choice {
+  uint64_t first_seed = 0;
+  std::vector<float> scores;  // the judge's, one per candidate; empty: there was no choice
 };
 
 struct DrawnPicture {
   std::vector<int32_t> codes;  // [grid²], row by row
   Image image;
+  uint64_t seed = 0;  // that drew it
+  Choice choice;      // the best of it, the earliest of equals
 };
 
 /// Refuses what this model can never draw: a prompt longer than its positions. An error names the numbers.
 Status CheckPrompt(Janus& janus, const std::string& prompt);
 Status CheckPrompt(Janus& janus, const DrawingPrompt& prompt);
+/// Refuses candidates that cannot be drawn or judged (kUsage): too many or too few, seeds beyond the largest,
+/// a model without its understanding half.
+Status CheckBestOf(const Janus& janus, const DrawRequest& request);
 
 /// How far a list of pictures is.
 struct DrawProgress {
-  int64_t tokens = 0, all_tokens = 0;      // image tokens
+  int64_t tokens = 0, all_tokens = 0;      // image tokens, of all candidates
   int64_t pictures = 0, all_pictures = 0;  // decoded
   int64_t complete = 0;                    // pictures whose tokens are all there, and which are not taken yet
 

@@ -8,15 +8,10 @@
 
 #include "kernels/sampling.h"
 #include "src/base/result.h"
+#include "src/engine/draw.h"
 #include "src/model/janus.h"
 
 namespace bifrons {
-
-/// How a picture was chosen among several: the candidates' seeds begin at `first_seed`.
-struct Choice {
-  uint64_t first_seed = 0;
-  std::vector<float> scores;  // the judge's, one per candidate; empty: there was no choice
-};
 
 /// Of a file that is resampled to a size of its own, in pixels.
 constexpr int64_t kMaxResizedSide = 4096;

@@ -1,6 +1,7 @@
 #include "src/engine/row_batch.h"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 
 #include "src/base/out_of_memory.h"
@@ -57,7 +58,8 @@ bool RowBatch::Remove(int64_t id) {
     Drop(i);
     return true;
   }
-  return std::erase_if(answers_, [&](const auto& answer) { return answer->id == id; }) > 0;
+  return std::erase_if(answers_, [&](const auto& answer) { return answer->id == id; }) > 0 ||
+         std::erase_if(scored_, [&](const auto& scored) { return scored->id() == id; }) > 0;
 }
 
 // A step that breaks off must neither skip nor repeat a token of anybody's. So it has two halves. The first
@@ -76,14 +78,13 @@ StepResult RowBatch::Step(const TextCallback& on_text) {
     nothing.status = std::move(status), nothing.lost = lost;
     return nothing;
   };
-  Ticket ready;
   Status status = Guarded([&]() -> Status {
-    ready = Give(result);
+    Give(result);
     return {};
   });
   if (!status.ok()) return broken(std::move(status), false);
   status = Guarded([&]() -> Status {
-    Wait(ready);
+    Wait();
     return {};
   });
   if (!status.ok()) {
@@ -91,23 +92,34 @@ StepResult RowBatch::Step(const TextCallback& on_text) {
     return broken(std::move(status), true);
   }
   Take(on_text, result);
+  TakeScored(result);
   CheckTokens(result);
   return result;
 }
 
-// The moment when the answers' tokens are here.
-Ticket RowBatch::Give(StepResult& result) {
+void RowBatch::Give(StepResult& result) {
   const int64_t pairs = 2 * Count(pictures_), answers = Count(answers_);
-  result.answers.reserve(answers_.size());
-  result.failed.reserve(pictures_.size() + answers_.size());
+  result.answers.reserve(answers_.size() + scored_.size());
+  result.failed.reserve(pictures_.size() + answers_.size() + scored_.size());
+  downloads_.clear();
+  GiveScored(result);
+  if (pairs + answers == 0) return;
   const View x = Grown(janus_.device(), x_, pairs + answers, janus_.config().llama.hidden);
   GoOn(x, result);
   SamplePictures(x.Rows(0, pairs), result);
-  return SampleAnswers(x.Rows(pairs, answers));
+  SampleAnswers(x.Rows(pairs, answers));
 }
 
-void RowBatch::Wait(const Ticket& given) {
-  queue_.Wait(given);
+void RowBatch::GiveScored(StepResult& result) {
+  for (const auto& scored : scored_) {
+    downloads_.push_back(scored->Give(janus_));
+    result.rows += scored->rows();
+    result.bytes_read += janus_.text_step_bytes();
+  }
+}
+
+void RowBatch::Wait() {
+  for (const Ticket& download : downloads_) queue_.Wait(download);
   if (sightings_.size() > kStepsAhead) queue_.Wait(sightings_[sightings_.size() - kStepsAhead - 1].ready);
 }
 
@@ -140,6 +152,7 @@ void RowBatch::Lose() noexcept {
   sightings_.clear();
   while (!pictures_.empty()) Drop(pictures_.size() - 1);
   answers_.clear();
+  scored_.clear();
 }
 
 // Hidden states of all rows into x: those of the last tokens, or of the prompts.
@@ -169,7 +182,7 @@ void RowBatch::GoOn(View x, StepResult& result) {
   }
   if (spans_.empty()) return;
   janus_.llama().Forward(queue_, spans_, x.Rows(first, Count(spans_)));
-  result.rows = Count(spans_);
+  result.rows += Count(spans_);
   result.bytes_read += janus_.llama().weight_bytes();
   const KvShape shape = KvShapeOf(janus_.config().llama, janus_.kv_type());
   for (const SequenceSpan& span : spans_) result.bytes_read += shape.Bytes(span.start + 1);
@@ -232,8 +245,8 @@ void RowBatch::SamplePictures(View hidden, StepResult& result) {
   for (DrawnCodes& drawn : result.pictures) drawn.ready = queue_.Record();
 }
 
-Ticket RowBatch::SampleAnswers(View hidden) {
-  if (answers_.empty()) return {};
+void RowBatch::SampleAnswers(View hidden) {
+  if (answers_.empty()) return;
   const View logits = Grown(janus_.device(), text_logits_, hidden.rows(), janus_.config().llama.vocabulary);
   janus_.TextLogits(queue_, hidden, logits);
   requests_.clear();
@@ -250,7 +263,7 @@ Ticket RowBatch::SampleAnswers(View hidden) {
   text_tokens_.Reshape(shape);
   queue_.Sample(logits, requests_, text_tokens_.view());
   tokens_.resize(answers_.size());
-  return queue_.Download(text_tokens_.view(), tokens_.data());
+  downloads_.push_back(queue_.Download(text_tokens_.view(), tokens_.data()));
 }
 
 // Whether the answer goes on. What telling or keeping its text lacks memory for, or its listener throws, ends
@@ -270,6 +283,24 @@ bool RowBatch::TakeToken(AnswerRow& row, int32_t token, const TextCallback& on_t
   if (taken.ok()) return goes_on;
   result.failed.push_back({row.id, std::move(taken).error()});
   return false;
+}
+
+void RowBatch::TakeScored(StepResult& result) noexcept {
+  size_t going = 0;
+  for (auto& scored : scored_) {
+    if (!scored->Take()) {
+      std::swap(scored_[going++], scored);
+      continue;
+    }
+    Answer answer = scored->Finish();
+    if (std::isfinite(answer.log_probability)) {
+      result.answers.push_back(std::move(answer));
+    } else {
+      Status wrong = Guarded([&]() -> Status { return NotNumbers(janus_, "the text that is scored"); });
+      result.failed.push_back({answer.id, std::move(wrong).error()});
+    }
+  }
+  scored_.erase(scored_.begin() + static_cast<ptrdiff_t>(going), scored_.end());
 }
 
 // A picture without a token fails as soon as the host sees it; a complete one does where it is decoded.

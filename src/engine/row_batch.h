@@ -10,6 +10,7 @@
 #include "src/engine/answer.h"
 #include "src/engine/drawn_codes.h"
 #include "src/engine/prefixes.h"
+#include "src/engine/scored_text.h"
 #include "src/engine/text_stream.h"
 #include "src/model/janus.h"
 
@@ -77,10 +78,11 @@ class RowBatch {
 
   void Add(std::unique_ptr<PictureRows> picture);
   void Add(std::unique_ptr<AnswerRow> answer) { answers_.push_back(std::move(answer)); }
+  void Add(std::unique_ptr<ScoredText> scored) { scored_.push_back(std::move(scored)); }
   /// Drops a request's rows, if they are here.
   bool Remove(int64_t id);
 
-  bool empty() const { return pictures_.empty() && answers_.empty(); }
+  bool empty() const { return pictures_.empty() && answers_.empty() && scored_.empty(); }
   const std::vector<std::unique_ptr<PictureRows>>& pictures() const { return pictures_; }
 
   /// One token for everyone; who is done or has none leaves. Throws nothing.
@@ -97,15 +99,17 @@ class RowBatch {
     std::vector<Whose> whose;
   };
 
-  Ticket Give(StepResult& result);
-  void Wait(const Ticket& given);
+  void Give(StepResult& result);
+  void Wait();
   void Take(const TextCallback& on_text, StepResult& result) noexcept;
   void Lose() noexcept;
   void GoOn(View x, StepResult& result);
   void EmbedPictures(std::span<const std::unique_ptr<PictureRows>> going, View x);
   void EmbedAnswers(std::span<const std::unique_ptr<AnswerRow>> going, View x);
   void SamplePictures(View hidden, StepResult& result);
-  Ticket SampleAnswers(View hidden);
+  void SampleAnswers(View hidden);
+  void GiveScored(StepResult& result);
+  void TakeScored(StepResult& result) noexcept;
   bool TakeToken(AnswerRow& row, int32_t token, const TextCallback& on_text, StepResult& result) noexcept;
   void CheckTokens(StepResult& result) noexcept;
   void Drop(size_t picture) noexcept;
@@ -118,6 +122,7 @@ class RowBatch {
   // answers that have just joined: so all that go on are side by side, and so are all of a kind.
   std::vector<std::unique_ptr<PictureRows>> pictures_;
   std::vector<std::unique_ptr<AnswerRow>> answers_;
+  std::vector<std::unique_ptr<ScoredText>> scored_;  // whose rows are their own
 
   DeviceTensor codes_;                       // i32 [slots, tokens of a picture]
   std::vector<int64_t> free_slots_;          // of codes_
@@ -128,7 +133,8 @@ class RowBatch {
   DeviceTensor image_logits_, text_logits_;  // f32 [rows, codebook], [rows, vocabulary]
   DeviceTensor embedded_;                    // f32 [pictures, hidden]
   // Of a step.
-  std::vector<int32_t> tokens_;  // of the answers
+  std::vector<int32_t> tokens_;    // of the answers
+  std::vector<Ticket> downloads_;  // what has to be here before the rows move on
   std::vector<SequenceSpan> spans_;
   std::vector<SampleRequest> requests_;
 };

@@ -31,19 +31,40 @@ Result<Scheduler::Id> Scheduler::Submit(DrawRequest request, DrawHandlers handle
   Janus& janus = loop_->janus;
   if (!janus.parts().drawing || !janus.parts().vq_decoder)
     return UsageError("the model's drawing half was not loaded");
-  auto open = std::make_shared<OpenPicture>();
-  open->prompt = janus.EncodePrompt(request.prompt);
-  BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus, open->prompt));
-  const auto length = static_cast<int64_t>(open->prompt.conditional.size());
+  DrawingPrompt prompt = janus.EncodePrompt(request.prompt);
+  BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus, prompt));
+  BIFRONS_RETURN_IF_ERROR(CheckBestOf(janus, request));
+  const auto length = static_cast<int64_t>(prompt.conditional.size());
   const LlamaConfig& llama = janus.config().llama;
-  open->bytes = PictureCacheBytes(llama, janus.kv_type(), length, janus.config().vq.tokens());
-  open->request = std::move(request), open->handlers = std::move(handlers);
-  return loop_->Accept(std::move(open), "a picture");
+  const size_t bytes = PictureCacheBytes(llama, janus.kv_type(), length, janus.config().vq.tokens());
+  BIFRONS_RETURN_IF_ERROR(loop_->CheckFits(bytes, "a picture"));
+  if (request.best_of > 1) {
+    BIFRONS_RETURN_IF_ERROR(loop_->CheckJudgement(request.prompt));
+    auto choice = std::make_shared<OpenChoice>();
+    choice->request = std::move(request), choice->handlers = std::move(handlers);
+    choice->prompt = std::move(prompt), choice->picture_bytes = bytes;
+    choice->scores.resize(static_cast<size_t>(choice->request.best_of));
+    const auto first = loop_->NextCandidate(choice);
+    return loop_->Accept(choice, choice->ids(), [&] {
+      first->id = choice->candidate_id(0);
+      loop_->new_pictures.push_back(first);
+    });
+  }
+  auto picture = std::make_shared<OpenPicture>();
+  picture->request = std::move(request), picture->handlers = std::move(handlers);
+  picture->prompt = std::move(prompt), picture->bytes = bytes;
+  return loop_->Accept(picture, 1, [&] { loop_->new_pictures.push_back(picture); });
 }
 
 Result<Scheduler::Id> Scheduler::Submit(AnswerRequest request, AnswerHandlers handlers) {
-  Janus& janus = loop_->janus;
-  if (!janus.parts().understanding) return UsageError("the model's understanding half was not loaded");
+  if (!loop_->janus.parts().understanding) return UsageError("the model's understanding half was not loaded");
+  BIFRONS_TRY(const auto answer, loop_->PlanAnswer(std::move(request)));
+  BIFRONS_RETURN_IF_ERROR(loop_->CheckFits(answer->bytes, "an answer"));
+  answer->handlers = std::move(handlers);
+  return loop_->Accept(answer, 1, [&] { loop_->new_answers.push_back(answer); });
+}
+
+Result<std::shared_ptr<OpenAnswer>> Scheduler::Loop::PlanAnswer(AnswerRequest request) const {
   auto open = std::make_shared<OpenAnswer>();
   open->prompt = janus.EncodeTurns(request.turns);
   BIFRONS_RETURN_IF_ERROR(CheckContext(janus, open->prompt));
@@ -52,13 +73,22 @@ Result<Scheduler::Id> Scheduler::Submit(AnswerRequest request, AnswerHandlers ha
   const LlamaConfig& llama = janus.config().llama;
   open->limit = std::min(request.max_tokens, llama.max_positions - length);
   const size_t features = open->prompt.image_starts.size() * FeatureBytes(janus.config());
-  open->bytes = KvPool::BytesFor(llama, janus.kv_type(), length + open->limit) + features;
+  if (request.scored_text) {
+    open->limit = static_cast<int64_t>(AnswerTokens(janus, *request.scored_text).size());
+    if (length + open->limit > llama.max_positions) {
+      return UsageError("the text to score is too long: its " + std::to_string(open->limit) +
+                        " tokens after " + std::to_string(length) + " of the question exceed the model's " +
+                        std::to_string(llama.max_positions) + " positions");
+    }
+    open->bytes += ScoredText::BufferBytes(janus.config());
+  }
+  open->bytes += KvPool::BytesFor(llama, janus.kv_type(), length + open->limit) + features;
   if (request.cache) {
     open->kept_bytes = KvPool::BytesFor(llama, janus.kv_type(), length) + features;
     open->bytes += open->kept_bytes;
   }
-  open->request = std::move(request), open->handlers = std::move(handlers);
-  return loop_->Accept(std::move(open), "an answer");
+  open->request = std::move(request);
+  return open;
 }
 
 void Scheduler::Cancel(Id id) {
@@ -66,7 +96,7 @@ void Scheduler::Cancel(Id id) {
     const std::lock_guard lock(loop_->mutex);
     const auto found = loop_->open.find(id);
     if (found == loop_->open.end()) return;
-    found->second->cancelled = true;
+    *found->second->cancelled = true;
     loop_->any_cancelled = true;
   }
   loop_->Changed();

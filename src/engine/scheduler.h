@@ -39,7 +39,7 @@ struct SchedulerStats {
   int64_t steps = 0;          // forward passes over live rows
   int64_t rows = 0;           // of all steps
   int64_t image_tokens = 0, text_tokens = 0;
-  int64_t pictures = 0, answers = 0;                               // finished
+  int64_t pictures = 0, answers = 0;                               // finished; every candidate is a picture
   size_t bytes_read = 0;                                           // weights and caches read by the steps
   int64_t largest_step = 0;                                        // rows
   size_t cache_bytes = 0, most_cache_bytes = 0, cache_budget = 0;  // in use now, at most so far, and allowed
@@ -54,7 +54,8 @@ struct SchedulerStats {
 /// may submit and cancel, and must not wait for the scheduler. on_done is called exactly once, last. A
 /// request fails when its other handlers throw; what on_done throws is dropped.
 struct DrawHandlers {
-  std::function<void(int64_t tokens)> on_tokens;  // so many are there, one more each time; may be empty
+  /// So many are there, of all candidates together, one more each time; may be empty.
+  std::function<void(int64_t tokens)> on_tokens;
   std::function<void(Result<DrawnPicture>)> on_done;
 };
 
@@ -76,10 +77,13 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
 
   /// Queues a request. Errors (kUsage): one that could never run, with the numbers: its prompt exceeds the
-  /// model's positions, or its cache the memory; it has another number of images than its turns say; or the
-  /// model's half for it was not loaded. What was accepted waits for its share of the memory. Where the
-  /// system has less than that, the request that asked for it fails (kFailure), or the youngest where all
-  /// did, and the others go on.
+  /// model's positions, or its cache the memory; it has another number of images than its turns say;
+  /// CheckBestOf's; or the model's half for it was not loaded. What was accepted waits for its share of the
+  /// memory. Where the system has less than that, the request that asked for it fails (kFailure), or the
+  /// youngest where all did, and the others go on.
+  ///
+  /// A picture of several candidates is one request: as many run at once as there is room for, each is judged
+  /// between the steps of the others, only the best so far is kept, and the first failure ends all.
   Result<Id> Submit(DrawRequest request, DrawHandlers handlers);
   Result<Id> Submit(AnswerRequest request, AnswerHandlers handlers);
 

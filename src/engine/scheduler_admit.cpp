@@ -8,8 +8,9 @@ namespace bifrons {
 
 // What a waiting picture takes: its rows, and those of its prefixes that are not there yet.
 std::optional<Head> Scheduler::Loop::PictureHead() {
-  // Pictures that wait to be decoded and written hold little, but there has to be an end.
-  if (pictures.empty() || worker->unfinished(ImageWorker::Work::kDecode) >= 2 * options.pictures) return {};
+  // Pictures that wait to be decoded, judged and written hold little, but there has to be an end.
+  const int64_t waiting = worker->unfinished(ImageWorker::Work::kDecode) + unjudged;
+  if (pictures.empty() || waiting >= 2 * options.pictures) return {};
   const OpenPicture& picture = *pictures.front();
   size_t bytes = picture.bytes;
   for (const auto* ids : {&picture.prompt.conditional, &picture.prompt.unconditional}) {
@@ -98,17 +99,21 @@ void Scheduler::Loop::Admit() {
   for (;;) {
     // An image that could not be read makes room for the next request.
     while (!answers.empty() && answers.front()->looked &&
-           (!answers.front()->looking.ok() || answers.front()->cancelled)) {
+           (!answers.front()->looking.ok() || *answers.front()->cancelled)) {
       const auto answer = answers.front();
       answers.pop_front();
-      Fail(answer, answer->cancelled ? Failure(kCancelled) : std::move(answer->looking).error());
+      Fail(answer, *answer->cancelled ? Failure(kCancelled) : std::move(answer->looking).error());
       LookAhead();
     }
     const auto picture = PictureHead(), answer = AnswerHead();
     const auto kind = admission.Next(picture, answer);
     if (kind == RequestKind::kPicture) {
       const auto next = pictures.front();
-      pictures.pop_front();
+      if (auto other = next->choice ? NextCandidate(next->choice) : nullptr) {
+        pictures.front() = std::move(other);
+      } else {
+        pictures.pop_front();
+      }
       Begin(next);
     } else if (kind == RequestKind::kAnswer) {
       const auto next = answers.front();

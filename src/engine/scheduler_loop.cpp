@@ -42,7 +42,7 @@ Scheduler::Loop::~Loop() {
   {
     const std::lock_guard lock(mutex);
     stop = true;
-    for (auto& [id, request] : open) request->cancelled = true;
+    for (auto& [id, request] : open) *request->cancelled = true;
   }
   changed.notify_all();
   thread.join();
@@ -57,28 +57,29 @@ void Scheduler::Loop::Changed() {
   changed.notify_all();
 }
 
-Result<Scheduler::Id> Scheduler::Loop::Accept(std::shared_ptr<Open> request, const char* what) {
-  if (!admission.CanEver(request->bytes)) {
-    return UsageError(std::string(what) + " needs " + Megabytes(request->bytes) +
-                      " for its keys and values, and the memory for them is " +
-                      Megabytes(admission.limits().bytes) + " in all; give more memory, or ask for less");
-  }
+Status Scheduler::Loop::CheckFits(size_t bytes, const char* what) const {
+  const size_t all = admission.limits().bytes;
+  if (admission.CanEver(bytes)) return {};
+  return UsageError(std::string(what) + " needs " + Megabytes(bytes) +
+                    " for its keys and values, and the memory for them is " + Megabytes(all) +
+                    " in all; give more memory, or ask for less");
+}
+
+Result<Scheduler::Id> Scheduler::Loop::Accept(const std::shared_ptr<Open>& request, int64_t ids,
+                                              const std::function<void()>& enter) {
   return Guarded([&]() -> Result<Id> {
     {
       const std::lock_guard lock(mutex);
       if (stop) return Failure(kCancelled);
-      request->id = next_id++;
+      request->id = next_id;
       const auto accepted = open.emplace(request->id, request).first;
       try {
-        if (auto picture = std::dynamic_pointer_cast<OpenPicture>(request)) {
-          new_pictures.push_back(std::move(picture));
-        } else {
-          new_answers.push_back(std::static_pointer_cast<OpenAnswer>(request));
-        }
+        enter();
       } catch (...) {
         open.erase(accepted);
         throw;
       }
+      next_id += ids;
       something_changed = true;
     }
     changed.notify_all();
@@ -153,8 +154,11 @@ bool Scheduler::Loop::TakeTurn() {
     changed.wait(lock, [&] { return stop || something_changed || !batch.empty() || !starting.empty(); });
     something_changed = false;
     if (stop) return false;
+    // By age: what judges an older picture comes before what was asked for meanwhile.
     const auto take_in = [](auto& from, auto& to) {
-      for (; !from.empty(); from.pop_front()) to.push_back(from.front());
+      const auto older = [](const auto& a, const auto& b) { return a->id < b->id; };
+      for (; !from.empty(); from.pop_front())
+        to.insert(std::upper_bound(to.begin(), to.end(), from.front(), older), from.front());
     };
     take_in(new_pictures, pictures), take_in(new_answers, answers);
   }
@@ -175,7 +179,7 @@ void Scheduler::Loop::Sweep() {
   const auto sweep = [&](auto& queue) {
     for (auto it = queue.begin(); it != queue.end();) {
       const auto request = *it;
-      if (!request->cancelled || request->with_worker) {
+      if (!*request->cancelled || request->with_worker) {
         ++it;
         continue;
       }
@@ -187,7 +191,7 @@ void Scheduler::Loop::Sweep() {
   sweep(answers);
   for (auto it = running.begin(); it != running.end();) {
     const auto request = it++->second;
-    if (request->cancelled) Break(request, Failure(kCancelled));
+    if (*request->cancelled) Break(request, Failure(kCancelled));
   }
 }
 
@@ -220,7 +224,7 @@ void Scheduler::Loop::LookAhead() {
 void Scheduler::Loop::Look(OpenAnswer& answer) noexcept {
   const auto clock = Clock::now();
   answer.looking = Guarded([&]() -> Status {
-    if (answer.cancelled) return Failure(kCancelled);
+    if (*answer.cancelled) return Failure(kCancelled);
     BIFRONS_TRY(auto images, answer.request.look());
     BIFRONS_RETURN_IF_ERROR(CheckImages(answer.prompt, images.size()));
     for (const ImageFeatures& image : images) janus.images().Wait(image->ready);
@@ -234,7 +238,7 @@ void Scheduler::Loop::Look(OpenAnswer& answer) noexcept {
   }
   answer.looked = true;
   answer.with_worker = false;
-  if (answer.cancelled) any_cancelled = true;
+  if (*answer.cancelled) any_cancelled = true;
   Changed();
 }
 
@@ -265,7 +269,7 @@ Status Scheduler::Loop::Step() {
   const auto clock = Clock::now();
   StepResult step = batch.Step([this](int64_t id, const std::string& more) {
     const auto& answer = static_cast<const OpenAnswer&>(*running.at(id));
-    if (answer.handlers.on_text && !answer.cancelled) answer.handlers.on_text(more);
+    if (answer.handlers.on_text && !*answer.cancelled) answer.handlers.on_text(more);
   });
   {
     const std::lock_guard lock(mutex);
@@ -284,7 +288,7 @@ Status Scheduler::Loop::Step() {
   const auto tell = [&](int64_t id, int64_t tokens) {
     const auto& picture = static_cast<const OpenPicture&>(*running.at(id));
     return Guarded([&]() -> Status {
-      if (picture.handlers.on_tokens && !picture.cancelled) picture.handlers.on_tokens(tokens);
+      if (picture.handlers.on_tokens && !*picture.cancelled) picture.handlers.on_tokens(tokens);
       return {};
     });
   };
@@ -312,7 +316,7 @@ Status Scheduler::Loop::Step() {
   for (Answer& answer : step.answers) {
     auto request = std::static_pointer_cast<OpenAnswer>(running.at(answer.id));
     End(request);
-    {
+    if (!request->request.scored_text) {
       const std::lock_guard lock(mutex);
       stats.answers++;
     }
@@ -325,7 +329,7 @@ void Scheduler::Loop::Decode(const std::shared_ptr<OpenPicture>& picture, DrawnC
   Status posted = Guarded([&]() -> Status {
     const auto drawn = std::make_shared<const DrawnCodes>(std::move(codes));
     worker->Post(ImageWorker::Work::kDecode, [this, picture, drawn] {
-      if (picture->cancelled) return Fail(picture, Failure(kCancelled));
+      if (*picture->cancelled) return Fail(picture, Failure(kCancelled));
       const auto clock = Clock::now();
       auto decoded = Guarded([&] { return DecodeDrawn(janus, *drawn); });
       {
@@ -334,6 +338,7 @@ void Scheduler::Loop::Decode(const std::shared_ptr<OpenPicture>& picture, DrawnC
         stats.pictures++;
       }
       if (!decoded.ok()) return Fail(picture, std::move(decoded).error());
+      decoded->seed = picture->request.seed;
       Close(*picture, [&] { picture->handlers.on_done(std::move(*decoded)); });
     });
     return {};

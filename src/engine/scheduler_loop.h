@@ -22,20 +22,24 @@
 namespace bifrons {
 
 /// A request that was accepted and is not done. One thread at a time works on it; `cancelled` alone is
-/// shared.
+/// shared, also with the parts of a request that has some.
 struct Open {
-  Scheduler::Id id = 0;
-  size_t bytes = 0;  // of its caches
-  std::atomic<bool> cancelled{false};
+  Scheduler::Id id = 0;  // in the order of arrival
+  size_t bytes = 0;      // of its caches
+  std::shared_ptr<std::atomic<bool>> cancelled = std::make_shared<std::atomic<bool>>(false);
   std::atomic<bool> with_worker{false};  // before its rows: then it leaves there
   virtual ~Open() = default;
   virtual void Fail(Error error) = 0;
 };
 
+struct OpenChoice;
+
+/// A picture, or a candidate for one.
 struct OpenPicture : Open {
   DrawRequest request;
   DrawingPrompt prompt;
   DrawHandlers handlers;
+  std::shared_ptr<OpenChoice> choice;                  // whose candidate it is; null: nobody's
   std::shared_ptr<Prefix> conditional, unconditional;  // from its beginning until it has its codes
   void Fail(Error error) override { handlers.on_done(std::move(error)); }
 };
@@ -52,14 +56,45 @@ struct OpenAnswer : Open {
   void Fail(Error error) override { handlers.on_done(std::move(error)); }
 };
 
+/// A picture that is the best of several. Its parts are requests of their own: candidates, which come one
+/// after another from the head of the queue, so that as many run as there is room for, and for each of them
+/// an answer that judges it. They are older than whatever was asked for later.
+struct OpenChoice : Open {
+  DrawRequest request;
+  DrawingPrompt prompt;
+  size_t picture_bytes = 0;  // of a candidate's caches
+  DrawHandlers handlers;
+  int64_t tokens = 0;  // of all candidates; the loop's own
+  int begun = 0;       // candidates; the same
+
+  std::mutex mutex;            // of what follows: parts end on both threads
+  int unfinished = 0;          // of those that have begun
+  std::optional<Error> error;  // the first one's
+  DrawnPicture best;           // so far
+  std::optional<int> best_number;
+  std::vector<float> scores;
+
+  Scheduler::Id candidate_id(int number) const { return id + 1 + number; }
+  Scheduler::Id judgement_id(int number) const { return id + 1 + request.best_of + number; }
+  /// Of itself and all its parts.
+  int64_t ids() const { return 1 + 2 * int64_t{request.best_of}; }
+  void Fail(Error reason) override { handlers.on_done(std::move(reason)); }
+};
+
 struct Scheduler::Loop {
   Loop(Janus& janus, const SchedulerOptions& options, const Admission::Limits& limits);
   /// Cancels what is left and waits.
   ~Loop();
 
   // ---- for other threads
-  /// Queues a request. Errors: one that can never run (`what` it is stands in the message).
-  Result<Id> Accept(std::shared_ptr<Open> request, const char* what);
+  /// Refuses (kUsage) what can never run; `what` it is stands in the message.
+  Status CheckFits(size_t bytes, const char* what) const;
+  /// Queues a request, which `enter` puts where the loop finds it, under the mutex.
+  Result<Id> Accept(const std::shared_ptr<Open>& request, int64_t ids, const std::function<void()>& enter);
+  /// The request, and what it will take. Errors: Submit's.
+  Result<std::shared_ptr<OpenAnswer>> PlanAnswer(AnswerRequest request) const;
+  /// Refuses (kUsage) a prompt by which no picture can be judged.
+  Status CheckJudgement(const std::string& prompt) const;
   /// Wakes the loop.
   void Changed();
 
@@ -83,6 +118,12 @@ struct Scheduler::Loop {
   /// One token for every row. An error: the step broke off, and is to be repeated with less.
   Status Step();
   void Decode(const std::shared_ptr<OpenPicture>& picture, DrawnCodes codes);
+  // A choice's candidates, on whichever thread they are.
+  std::shared_ptr<OpenPicture> NextCandidate(const std::shared_ptr<OpenChoice>& choice);
+  void Judge(const std::shared_ptr<OpenChoice>& choice, int number, DrawnPicture candidate);
+  void Compare(OpenChoice& choice, int number, double log_probability, DrawnPicture& candidate);
+  /// A candidate is through, or its part failed; the last one ends the choice.
+  void Leave(OpenChoice& choice, Status status) noexcept;
   void RunUses();
   /// The request's memory becomes free; its rows are gone.
   void End(const std::shared_ptr<Open>& request);
@@ -134,6 +175,7 @@ struct Scheduler::Loop {
   RowBatch batch;
   std::map<Id, std::shared_ptr<Open>> running;  // starting or in the batch
   std::atomic<bool> any_cancelled{false};
+  std::atomic<int64_t> unjudged{0};  // candidates that are drawn
 
   std::optional<ImageWorker> worker{std::in_place};
   std::thread thread;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "src/base/seconds_since.h"
-
 namespace bifrons {
 namespace {
 
@@ -90,17 +88,17 @@ class StartingAnswer : public Starting {
       kept_->kv.emplace(cache_.pool(), length());
       kept_->kv->SharePrefix(janus.steps(), cache_, length());
     }
-    auto row = std::unique_ptr<AnswerRow>(new AnswerRow{id(),
-                                                        {},
-                                                        std::move(cache_),
-                                                        TextStream(janus.tokenizer()),
-                                                        request_.sampling,
-                                                        request_.seed,
-                                                        limit_,
-                                                        std::move(last_hidden_),
-                                                        Clock::now()});
-    row->answer.prompt_tokens = length();
-    row->answer.prefill_seconds = SecondsSince(began_);
+    Answer answer;
+    answer.id = id(), answer.prompt_tokens = length();
+    answer.prefill_seconds = SecondsSince(began_);
+    if (request_.scored_text) {
+      return batch.Add(std::make_unique<ScoredText>(janus, std::move(answer), std::move(cache_),
+                                                    std::move(last_hidden_),
+                                                    AnswerTokens(janus, *request_.scored_text)));
+    }
+    auto row = std::unique_ptr<AnswerRow>(
+        new AnswerRow{id(), std::move(answer), std::move(cache_), TextStream(janus.tokenizer()),
+                      request_.sampling, request_.seed, limit_, std::move(last_hidden_), Clock::now()});
     batch.Add(std::move(row));
   }
 
