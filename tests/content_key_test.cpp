@@ -224,6 +224,7 @@ TEST_CASE("defaults out of a header are checked") {
     refused("seed", value);
   for (const json& value : {json(0), json(-1), json(1000001), json(1e18), json("4")})
     refused("images", value);
+  for (const json& value : {json(0), json(1001), json("2"), json(1.5)}) refused("best_of", value);
   for (const json& value : {json(0), json(3), json(8), json(), json(-2), json(1e300)})
     refused("upscale", value);
   for (const json& value : {json(1e300), json("x"), json::object()}) refused("cfg", value);
@@ -248,6 +249,24 @@ TEST_CASE("defaults out of a header are checked") {
   refused("plot", json::array({axis("seed", many), axis("top_k", many)}));
   for (const json& value : {json(), json(1), json("x"), json::array(), json::object()})
     CHECK_FALSE(DefaultsFromJson(value).ok());
+}
+
+TEST_CASE("candidates are part of what a job asks for, where there are several") {
+  const auto key = [](std::optional<int> own, std::optional<int> given) {
+    Job job;
+    job.picture.emplace();
+    job.picture->prompt = "a cat", job.picture->best_of = own;
+    JobDefaults defaults;
+    defaults.best_of = given;
+    CHECK(DefaultsFromJson(ToJson(defaults))->best_of == given);
+    return ContentKey(job, defaults, JobFormat::kJson, {});
+  };
+  CHECK(key({}, {}) == key(1, {}));
+  CHECK(key({}, {}) == key(1, 4));
+  CHECK(key(4, {}) == key({}, 4));
+  CHECK(key(4, {}) == key(4, 2));
+  CHECK(key(4, {}) != key(1, {}));
+  CHECK(key(4, {}) != key(2, {}));
 }
 
 }  // namespace

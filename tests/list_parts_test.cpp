@@ -36,6 +36,29 @@ TEST_CASE("a batch's parts are those that its requests are for") {
     CHECK(Parts(picture + std::string(before - picture.size(), ' ') + answer) == "drawsanswers");
 }
 
+TEST_CASE("candidates are judged by the half that answers") {
+  const TemporaryFolder folder;
+  const auto judges = [&](const std::string& text, JobFormat format, std::optional<int> best_of = {}) {
+    WriteText(folder / "jobs", text);
+    const auto parts = PartsForJobs(folder / "jobs", format, best_of);
+    REQUIRE(parts.ok());
+    CHECK(parts->drawing);
+    return parts->understanding;
+  };
+  const std::string picture = Request("/v1/images/generations");
+  CHECK(judges(picture + R"({"best_of": 2})", JobFormat::kOpenAi));
+  CHECK(judges(R"({"prompt": "a", "best_of": 2})", JobFormat::kJson));
+  CHECK(judges(R"({"prompt": "a", "b\u0065st_of": 2})", JobFormat::kJson));
+  CHECK(judges("prompt,best_of\na,2\n", JobFormat::kCsv));
+  CHECK(judges("a\n--prompt a --best_of 2\n", JobFormat::kLines));
+  CHECK(judges("a\n", JobFormat::kLines, 2));
+  CHECK_FALSE(judges("a\n", JobFormat::kLines, 1));
+  CHECK_FALSE(judges("a\n", JobFormat::kLines));
+  CHECK_FALSE(judges(picture, JobFormat::kOpenAi));
+  for (const std::optional<int> best_of : {std::optional<int>(), std::optional(1), std::optional(2)})
+    CHECK(PartsForJobs("-", JobFormat::kLines, best_of)->understanding == best_of.has_value());
+}
+
 TEST_CASE("other lists draw, and of a stream its format tells") {
   const TemporaryFolder folder;
   WriteText(folder / "jobs.txt", "a chat/completions prompt\n");

@@ -144,6 +144,91 @@ TEST_CASE("one line of a batch's output for every custom_id") {
   CHECK(CountLines(folder / "stream/output.jsonl") == 3);
 }
 
+// Lines about pictures, by file.
+std::map<std::string, json> Lines(const std::string& folder) {
+  std::map<std::string, json> lines;
+  for (const json& line : JsonLines(folder + "/manifest.jsonl"))
+    if (line.contains("file")) lines[line["file"]] = line;
+  return lines;
+}
+
+TEST_CASE("a job's best_of draws candidates and keeps the one that generate would") {
+  const TemporaryFolder folder;
+  const std::string jobs = folder / "a.jsonl", out = folder / "out";
+  WriteText(jobs,
+            "{\"prompt\":\"a cat\",\"seed\":4,\"n\":2,\"best_of\":3,\"file\":\"cat.png\"}\n"
+            "{\"prompt\":\"a dog\",\"seed\":4,\"file\":\"dog.png\"}\n{\"prompt\":\"x\",\"best_of\":0}\n"
+            "{\"prompt\":\"a fox\",\"best_of\":5,\"n\":2}\n");
+  CHECK(RunProgram(Render(jobs, out)).exit_code == 3);
+  CHECK_THAT(Reasons(out)[2], Catch::Contains("best_of is 0; it must be a whole number from 1 to 1000"));
+  const auto lines = Lines(out);
+  REQUIRE(lines.size() == 5);
+  RunWell({"generate", "--model", kTinyModel, "--dtype", "f32", "--best-of", "3", "-n", "2", "-s", "4", "-o",
+           folder / "own.png", "a cat"});
+  for (const std::string number : {"1", "2"}) {
+    CHECK((ReadText(out + "/cat_" + number + ".png") == ReadText(folder / ("own_" + number + ".png"))));
+    const json& line = lines.at("cat_" + number + ".png");
+    CHECK(line["scores"].size() == 3);
+    CHECK(line["first_seed"] == (number == "1" ? 4 : 7));  // no candidate is drawn for two pictures
+    CHECK(line["seed"].get<int>() >= line["first_seed"].get<int>());
+    CHECK(line["seed"].get<int>() < line["first_seed"].get<int>() + 3);
+  }
+  CHECK_FALSE(lines.at("dog.png").contains("scores"));
+
+  // Again: all is kept. What is gone comes again as it was, seeds that the manifest fixed included, also
+  // where a run was killed before it could record a picture.
+  const auto pictures = Pictures(out);
+  const auto again = [&] {
+    const json summary = Summary(RunProgram(Render(jobs, out, {"--json"})));
+    CHECK(Pictures(out) == pictures);
+    return summary["drawn"].get<int>();
+  };
+  CHECK(again() == 0);
+  for (const auto& [file, hash] : pictures) fs::remove(fs::path(out) / file);
+  CHECK(again() == 5);
+  std::string header = ReadText(out + "/manifest.jsonl");
+  WriteText(out + "/manifest.jsonl", header.substr(0, header.find('\n') + 1));
+  CHECK(again() == 5);
+  // Another number of candidates is another job.
+  std::string edited = ReadText(jobs);
+  edited.replace(edited.find(":3"), 2, ":2");
+  WriteText(jobs, edited);
+  CHECK(RunProgram(Render(jobs, out)).exit_code == 3);
+  CHECK_THAT(Reasons(out)[0], Catch::Contains("cat_1.png") && Catch::Contains("another job"));
+}
+
+TEST_CASE("best_of in every format, and for all jobs by --best-of") {
+  const TemporaryFolder folder;
+  const auto scores = [&](const std::string& list, const Arguments& more, bool stream = false) {
+    WriteText(folder / "list", list);
+    fs::remove_all(folder / "out");
+    RunWell(Render(stream ? "-" : folder / "list", folder / "out", more), stream ? list : "");
+    std::multiset<size_t> counts;
+    for (const auto& [file, line] : Lines(folder / "out"))
+      counts.insert(line.contains("scores") ? line["scores"].size() : 1);
+    return counts;
+  };
+  using Counts = std::multiset<size_t>;
+  CHECK(scores("--prompt \"a cat\" --best_of 2\na dog\n", {}) == Counts{1, 2});
+  CHECK(scores("prompt,best_of\na cat,2\na dog,\n", {"--best-of", "3"}) == Counts{2, 3});
+  CHECK(
+      scores(
+          "{\"custom_id\":\"a\",\"method\":\"POST\",\"url\":\"/v1/images/generations\",\"body\":{\"prompt\":"
+          "\"a cat\",\"best_of\":2}}\n",
+          {}) == Counts{2});
+  CHECK(scores("{\"tag\":\"x\",\"include\":[],\"prompt\":\"a cat\"}\n", {"-n", "1", "--best-of", "2"}) ==
+        Counts{2});
+  CHECK(scores("a cat\n", {"--best-of", "2", "--plot", "cfg=1,3"}) == Counts{2, 2});
+  RunWell({"merge", folder / "out", "--jobs", folder / "list"});
+  // Of a stream nobody knows what follows.
+  const std::string asks = "{\"prompt\":\"a cat\",\"best_of\":2}\n";
+  CHECK(scores("a cat\n", {"--best-of", "2"}, true) == Counts{2});
+  CHECK(scores(asks, {"--best-of", "1"}, true) == Counts{2});
+  CHECK(RunProgram(Render("-", folder / "stream"), asks).exit_code == 3);
+  CHECK_THAT(Reasons(folder / "stream")[0],
+             Catch::Contains("asks for the best of 2") && Catch::Contains("--best-of 1"));
+}
+
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST_CASE("an entry that is too big for the memory at hand fails alone") {
   const TemporaryFolder folder;

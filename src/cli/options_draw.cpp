@@ -49,7 +49,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   verb->add_option(
           "--best-of", o.best_of,
           "draw K candidates for each picture (seeds S … S+K-1), let the model judge them, keep the best")
-      ->check(CLI::Range(1, 1000));
+      ->check(CLI::Range(1, kMaxBestOf));
   verb->add_option(
           "--from", o.from,
           "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them")

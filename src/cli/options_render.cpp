@@ -51,6 +51,9 @@ void AddRender(CLI::App& app, RenderCommand& o) {
   AddRanged<int64_t>(
       verb, "-s,--seed", o.render.defaults.seed, 0, kMaxSeed,
       "seed of every job without one (default: one per job, made up once and fixed by the manifest)");
+  AddRanged<int>(verb, "--best-of", o.render.defaults.best_of, 1, kMaxBestOf,
+                 "candidates drawn for each picture, of which the model keeps the one it likes best, where "
+                 "a job's best_of does not say (default 1); picture k has its seed + k times that");
   AddFormat(verb, o.render.defaults.format, "png (default), jpg or webp");
   verb->add_option_function<int>(
           "--grid",

@@ -48,7 +48,7 @@ class Reporter : public RenderListener {
   }
   void OnFinishing() override { AllowSecondsToEnd(kFinishingSeconds); }
   void OnProgress(const RenderProgress& p) override {
-    const double drawn = p.image_tokens / p.tokens_per_picture;
+    const double drawn = static_cast<double>(p.drawn) + p.under_way;
     char note[120];
     std::snprintf(note, sizeof note, "%lld pictures, %.1f/s, %.0f tokens/s%s",
                   static_cast<long long>(p.drawn + p.kept), Rate(static_cast<double>(p.drawn), p.seconds),
@@ -136,8 +136,10 @@ Result<int> RunRender(const RenderCommand& options) {
     BIFRONS_RETURN_IF_ERROR(ImageFolder::Open(options.render.image_root));
   BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("render", options.load, options.size));
   LoadOptions load = options.load;
-  BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format()));
-  load.skip_missing_parts = load.parts.understanding && load.parts.drawing;
+  const std::optional<int> best_of = options.render.defaults.best_of;
+  BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format(), best_of));
+  // Jobs that need what the model lacks fail one by one.
+  load.skip_missing_parts = load.parts.understanding && load.parts.drawing && !(best_of.value_or(1) > 1);
   load.tell_device = options.verbose;
   if (!options.render.defaults.plot.empty() || options.render.sheets) BIFRONS_RETURN_IF_ERROR(CheckFonts());
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));

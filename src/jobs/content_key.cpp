@@ -59,6 +59,8 @@ void AddPicture(const Job& job, const JobDefaults& defaults, JobFormat format, c
                 ContentText* out) {
   const PictureJob& p = *job.picture;
   const DrawSettings settings = Merged(p.settings, defaults.settings);
+  // Absent where manifests of 0.1 know none.
+  if (const int best_of = BestOf(p, defaults); best_of > 1) out->Name("best_of").Whole(best_of);
   out->Name("cfg").OrNull(settings.guidance);
   out->Name("file").Text(p.file);
   out->Name("format");
@@ -77,7 +79,6 @@ void AddPicture(const Job& job, const JobDefaults& defaults, JobFormat format, c
   out->Name("plot").Json(ToJson(defaults.plot));
   out->Name("prompt").Text(p.prompt);
   out->Name("seed").OrNull(p.seed ? p.seed : defaults.seed);
-  // Absent where manifests of 0.1 know none.
   if (const auto size = AskedSize(p, model)) out->Name("size").Text(size->ToString());
   out->Name("temperature").OrNull(settings.temperature);
   out->Name("top_k").OrNull(settings.top_k);

@@ -19,8 +19,9 @@ struct DrawSettings {
 /// Pictures of one prompt.
 struct PictureJob {
   std::string prompt;           // UTF-8, not empty
-  std::optional<int> images;    // picture k has seed + k; none: the command line's
+  std::optional<int> images;    // picture k has seed + k · best_of; none: the command line's
   std::optional<int64_t> seed;  // none: the command line's, else one that the manifest fixes
+  std::optional<int> best_of;   // candidates of each picture; none: the command line's
   DrawSettings settings;
   std::string file;           // relative to the output folder, or "" for the template's
   std::string format;         // "png", "jpg", "webp", or "" for the command line's

@@ -21,6 +21,7 @@ enum Field : uint32_t {
   kPrompt,
   kImages,
   kSeed,
+  kBestOf,
   kGuidance,
   kTemperature,
   kTopK,
@@ -43,6 +44,7 @@ constexpr std::array kNames = {
     FieldName{"prompt", kPrompt},
     FieldName{"n", kImages},
     FieldName{"seed", kSeed},
+    FieldName{"best_of", kBestOf},
     FieldName{"cfg", kGuidance},
     FieldName{"guidance", kGuidance},
     FieldName{"cfg_scale", kGuidance},
@@ -194,6 +196,9 @@ bool PictureFields::Set(std::string_view key, const FieldValue& value) {
       break;
     case kSeed:
       job_.seed = value.Whole(name, 0, kMaxJobSeed, mistake_);
+      break;
+    case kBestOf:
+      job_.best_of = static_cast<int>(value.Whole(name, 1, kMaxBestOf, mistake_));
       break;
     case kGuidance:
       settings.guidance = static_cast<float>(value.Number(name, -kMaxGuidance, kMaxGuidance, mistake_));

@@ -26,6 +26,7 @@ constexpr std::array kTags = {
     TagName{"prompt", Tag::kField},
     TagName{"negative_prompt", Tag::kField},
     TagName{"cfg_scale", Tag::kField},
+    TagName{"best_of", Tag::kField},
     TagName{"width", Tag::kField},
     TagName{"height", Tag::kField},
     TagName{"seed", Tag::kSeed},

@@ -94,9 +94,10 @@ PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
       one_of(value, name, {"png", "jpeg", "webp"}, "png, jpeg or webp");
       format = value == "jpeg" ? "jpg" : value == "webp" ? "webp" : "png";
     } else if (kNotInRequests.contains(key) || !fields.Set(key, FieldValue::OfJson(value))) {
-      mistake->Report(name,
-                      "is no parameter of /v1/images/generations, nor one of seed, cfg, temperature, top_k, "
-                      "top_p, min_p");
+      mistake->Report(
+          name,
+          "is no parameter of /v1/images/generations, nor one of seed, best_of, cfg, temperature, "
+          "top_k, top_p, min_p");
     }
   }
   job->inline_image |= AnswersInline(job->model);

@@ -12,19 +12,19 @@ namespace bifrons {
 
 enum class JobFormat {
   /// One prompt per line. Lines of A1111's "Prompts from file" may be among them: --prompt "…"
-  /// --negative_prompt "" --seed --cfg_scale --n_iter --batch_size --width --height. What concerns diffusion
-  /// or
-  /// the web UI alone (--steps, --sampler_name, …) is ignored; what would make another picture (--tiling
-  /// true,
-  /// a negative prompt, …) is a BadJob.
+  /// --negative_prompt "" --seed --best_of --cfg_scale --n_iter --batch_size --width --height. What concerns
+  /// diffusion or the web UI alone (--steps, --sampler_name, …) is ignored; what would make another picture
+  /// (--tiling true, a negative prompt, …) is a BadJob.
   kLines,
   // The next three are JSON: an object per line; objects over many lines; arrays of them; an array that an
   // object holds under one of kListNames.
-  /// prompt, n, seed, cfg (or guidance, cfg_scale), temperature, top_k, top_p, min_p, file (or file_name),
+  /// prompt, n, seed, best_of, cfg (or guidance, cfg_scale), temperature, top_k, top_p, min_p, file (or
+  /// file_name),
   /// format, index, width, height, size. Another field is a BadJob. A text is a prompt alone.
   kJson,
-  /// OpenAI Batch: custom_id, method, url, body. Requests are for /v1/images/generations (with seed, cfg,
-  /// temperature, top_k, top_p, min_p as extra fields) or /v1/chat/completions: system messages stand before
+  /// OpenAI Batch: custom_id, method, url, body. Requests are for /v1/images/generations (with seed, best_of,
+  /// cfg, temperature, top_k, top_p, min_p as extra fields) or /v1/chat/completions: system messages stand
+  /// before
   /// the first question, images are data: URIs, file:// URLs or paths. Parameters without a use here
   /// (quality,
   /// user, …) are ignored, those that ask for something else (stream, tools, …) are a BadJob, as is one that

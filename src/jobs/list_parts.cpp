@@ -24,6 +24,9 @@ struct Mention {
 constexpr Mention kAnswers = {"chat/completions", "chat\\/completions"};
 constexpr Mention kPictures = {"images/generations", "images\\/generations"};
 
+// The field of a job; every format has it by this name.
+constexpr std::string_view kCandidates = "best_of";
+
 // \u002f, or \u0041 to \u007a.
 bool HasEscapedLetter(std::string_view text) {
   constexpr std::string_view kEscape = "\\u00";
@@ -35,33 +38,47 @@ bool HasEscapedLetter(std::string_view text) {
   return false;
 }
 
-}  // namespace
+// What a list's text has in it.
+struct Mentioned {
+  bool pictures = false, answers = false, candidates = false;
+  bool all() const { return pictures && answers && candidates; }
+};
 
-Result<ModelParts> PartsForJobs(const std::string& jobs, JobFormat format) {
-  ModelParts parts;
-  if (format != JobFormat::kOpenAi) return parts;  // others hold pictures only
-  parts.understanding = true;
-  if (!IsListFile(jobs)) return parts;
+Result<Mentioned> Read(const std::string& jobs, Mentioned mentioned) {
   const int fd = ::open(jobs.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return UsageError(jobs + ": cannot read: " + std::strerror(errno));
   constexpr size_t kChunk = size_t{1} << 20, kOverlap = 32;  // longer than what is looked for
   std::string text;
-  bool pictures = false, answers = false;
   ssize_t n = 0;
-  while (!(pictures && answers) && !StopRequested()) {
+  while (!mentioned.all() && !StopRequested()) {
     text.erase(0, text.size() - std::min(text.size(), kOverlap));
     const size_t rest = text.size();
     text.resize(rest + kChunk);
     n = ::read(fd, text.data() + rest, kChunk);
     text.resize(rest + static_cast<size_t>(std::max<ssize_t>(n, 0)));
     if (n <= 0) break;
-    if (HasEscapedLetter(text)) pictures = answers = true;
-    pictures |= kPictures.In(text), answers |= kAnswers.In(text);
+    if (HasEscapedLetter(text)) mentioned = {true, true, true};
+    mentioned.pictures |= kPictures.In(text), mentioned.answers |= kAnswers.In(text);
+    mentioned.candidates |= text.find(kCandidates) != text.npos;
   }
   ::close(fd);
   if (n < 0) return UsageError(jobs + ": cannot read: " + std::strerror(errno));
-  if (answers && !pictures) return kUnderstandingParts;
-  parts.understanding = answers;
+  return mentioned;
+}
+
+}  // namespace
+
+Result<ModelParts> PartsForJobs(const std::string& jobs, JobFormat format, std::optional<int> best_of) {
+  ModelParts parts;
+  const bool requests = format == JobFormat::kOpenAi;  // others hold pictures only
+  parts.understanding = requests || best_of;
+  if (!IsListFile(jobs)) return parts;
+  Mentioned known;
+  known.candidates = best_of.value_or(1) > 1;
+  if (!requests) known.pictures = known.answers = true;
+  BIFRONS_TRY(const Mentioned mentioned, Read(jobs, known));
+  if (requests && mentioned.answers && !mentioned.pictures) return kUnderstandingParts;
+  parts.understanding = mentioned.candidates || (requests && mentioned.answers);
   return parts;
 }
 

@@ -122,6 +122,10 @@ std::string ParseRecord(const json& line, ManifestRecord* record) {
   fields.Get("index", 0, kMaxNumber, &record->index);
   fields.Get("seed", &record->seed);
   if (record->seed > static_cast<uint64_t>(kMaxSeed)) fields.Refuse("seed");
+  if (uint64_t first = 0; fields.Try("first_seed", &first)) {
+    if (first > record->seed) fields.Refuse("first_seed");
+    record->first_seed = first;
+  }
   fields.Try("where", &record->where), fields.Try("custom_id", &record->custom_id);
   if (line.contains("file")) {
     fields.Get("file", &record->file), fields.Get("sha256", &record->sha256);
@@ -146,6 +150,7 @@ std::string PictureLine(const ManifestRecord& r, const PictureDetails& d) {
   const PictureSettings& s = d.settings;
   nlohmann::ordered_json line = Common(r);
   line["prompt"] = s.prompt, line["seed"] = r.seed;
+  if (r.first_seed) line["first_seed"] = *r.first_seed, line["scores"] = s.choice.scores;
   line["guidance"] = Shortest(s.sampling.guidance), line["temperature"] = Shortest(s.sampling.temperature);
   line["top_k"] = s.sampling.top_k, line["top_p"] = Shortest(s.sampling.top_p);
   line["min_p"] = Shortest(s.sampling.min_p);
@@ -170,6 +175,7 @@ std::string AnswerLine(const ManifestRecord& r, const PictureSettings& model, co
 std::string KeptLine(const ManifestRecord& r) {
   nlohmann::ordered_json line = Common(r);
   line["seed"] = r.seed;
+  if (r.first_seed) line["first_seed"] = *r.first_seed;
   if (!r.file.empty()) {
     AddFile(r, &line);
   } else {

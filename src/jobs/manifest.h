@@ -43,7 +43,8 @@ struct ManifestRecord {
   std::string where, custom_id;
   uint64_t seed = 0;
   // A picture:
-  std::string file, sha256;  // relative to the folder; of its bytes
+  std::optional<uint64_t> first_seed;  // of its candidates, where it was chosen among several
+  std::string file, sha256;            // relative to the folder; of its bytes
   int64_t bytes = 0;
   std::optional<int64_t> mtime_ns;  // when the file was last written, since 1970; none: not told
   // An answer, where `file` is "":

@@ -140,6 +140,7 @@ Status CheckDefaults(const JobDefaults& defaults, JobFormat format, const NameTe
 
 json ToJson(const JobDefaults& d) {
   json out = {{"seed", OrNull(d.seed)}, {"images", OrNull(d.images)}, {"upscale", d.upscale}};
+  if (d.best_of) out["best_of"] = *d.best_of;  // absent where earlier versions know none
   AddSettings(d.settings, &out);
   out["format"] = d.format ? json(NameOf(*d.format)) : json();
   out["plot"] = ToJson(d.plot);
@@ -194,6 +195,7 @@ Result<JobDefaults> DefaultsFromJson(const json& in) {
   constexpr double kMost = std::numeric_limits<float>::max(), kMostWhole = std::numeric_limits<int>::max();
   reader.Number("seed", 0, static_cast<double>(kMaxSeed), &d.seed);
   reader.Number("images", 1, static_cast<double>(kMaxJobImages), &d.images);
+  if (in.is_object() && in.contains("best_of")) reader.Number("best_of", 1, kMaxBestOf, &d.best_of);
   reader.Number("cfg", -kMost, kMost, &d.settings.guidance);
   reader.Number("temperature", 0, kMost, &d.settings.temperature);
   reader.Number("top_k", 0, kMostWhole, &d.settings.top_k);
@@ -238,9 +240,13 @@ int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat form
   return defaults.images.value_or(format == JobFormat::kGenEval ? kGenEvalImages : 1);
 }
 
-uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t pictures) {
+int BestOf(const PictureJob& job, const JobDefaults& defaults) {
+  return job.best_of.value_or(defaults.best_of.value_or(1));
+}
+
+uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t count) {
   const uint64_t bits = std::stoull(Sha256::Hex(std::to_string(base) + ":" + key).substr(0, 16), nullptr, 16);
-  return bits % static_cast<uint64_t>(kMaxSeed - pictures + 2);
+  return bits % static_cast<uint64_t>(kMaxSeed - count + 2);
 }
 
 std::optional<uint64_t> GivenSeed(const Job& job, const JobDefaults& defaults) {
@@ -266,17 +272,19 @@ Result<PlannedJob> Plan(Job job, std::string key, const JobDefaults& defaults, J
   BIFRONS_TRY(planned.format, FormatOf(p, defaults, names));
   const int64_t count = PictureCount(planned.job, defaults, format);
   const bool plot = !defaults.plot.empty();
-  const uint64_t last = first_seed + static_cast<uint64_t>(plot ? 0 : count - 1);
+  const int best_of = BestOf(p, defaults);
+  const uint64_t last = first_seed + static_cast<uint64_t>((plot ? 1 : count) * best_of - 1);
   if (last > static_cast<uint64_t>(kMaxSeed))
-    return UsageError(
-        "its last picture's seed, " + std::to_string(last) + ", exceeds " + std::to_string(kMaxSeed), "seed");
+    return UsageError("its last " + std::string(best_of > 1 ? "candidate" : "picture") + "'s seed, " +
+                          std::to_string(last) + ", exceeds " + std::to_string(kMaxSeed),
+                      "seed");
 
   for (int64_t k = 0; k < count; k++) {
     PictureJob cell = p;
-    cell.seed = static_cast<int64_t>(first_seed) + (plot ? 0 : k);
+    cell.seed = static_cast<int64_t>(first_seed) + (plot ? 0 : k * best_of);
     BIFRONS_RETURN_IF_ERROR(ApplyPlot(defaults.plot, k, &cell));
     const Sampling sampling = SamplingOf(Merged(cell.settings, defaults.settings), model.guidance);
-    PlannedPicture picture{k, cell.prompt, static_cast<uint64_t>(*cell.seed), sampling, ""};
+    PlannedPicture picture{k, cell.prompt, static_cast<uint64_t>(*cell.seed), best_of, sampling, ""};
     if (format == JobFormat::kGenEval) {
       char name[40];
       std::snprintf(name, sizeof name, "/samples/%04lld", static_cast<long long>(k));

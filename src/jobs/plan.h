@@ -22,6 +22,7 @@ struct JobDefaults {
   DrawSettings settings;
   std::optional<int64_t> seed;          // of every job's first picture
   std::optional<int> images;            // none: 1, and 4 of an entry of GenEval's
+  std::optional<int> best_of;           // candidates of each picture; none: 1
   std::optional<PictureFormat> format;  // none: as the file's name ends, else PNG
   int upscale = 1;                      // 1, 2, 4; of a size that a job asks for as well
   std::vector<PlotAxis> plot;           // of every job a picture per value, or pair of values
@@ -55,7 +56,8 @@ std::optional<PictureSize> AskedSize(const PictureJob& job, const PlanModel& mod
 struct PlannedPicture {
   int64_t number = 0;  // among the job's, from 0
   std::string prompt;
-  uint64_t seed = 0;
+  uint64_t seed = 0;  // its first candidate's; of one that is there, its own
+  int best_of = 1;    // candidates
   Sampling sampling;
   std::string file;  // relative to the output folder
 };
@@ -72,9 +74,11 @@ struct PlannedJob {
 /// How many pictures the job comes to; 0 for an answer.
 int64_t PictureCount(const Job& job, const JobDefaults& defaults, JobFormat format);
 
-/// The seed of a job that has none, fixed by the manifest's `base`; room for `pictures` that count up from
-/// it.
-uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t pictures);
+/// How many candidates each of them has.
+int BestOf(const PictureJob& job, const JobDefaults& defaults);
+
+/// The seed of a job that has none, fixed by the manifest's `base`; room for `count` that count up from it.
+uint64_t DerivedSeed(uint64_t base, const std::string& key, int64_t count);
 
 /// Fills in `pictures`; `first_seed` is the job's own, the defaults', or the derived one. Errors (kUsage): a
 /// size beyond the limits, or under strict_size another than the model's; seeds beyond the largest, a file

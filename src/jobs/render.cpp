@@ -153,7 +153,7 @@ void Renderer::WaitForTheRest(const Stop& stop) {
         summary_.interrupted |= !abandoned_;
         // A picture whose tokens are all there is only to be decoded and written.
         for (const auto& [number, request] : requests_)
-          if (!request->picture || request->tokens < scheduler_->image_tokens()) drop.push_back(request->id);
+          if (request->all_tokens == 0 || request->tokens < request->all_tokens) drop.push_back(request->id);
         if (!abandoned_ && drop.size() < requests_.size()) listener_.OnFinishing();
       } else if (asked && Seconds(Clock::now() - *asked) > kFinishingSeconds - 2) {
         for (const auto& [number, request] : requests_) drop.push_back(request->id);
@@ -218,14 +218,18 @@ void Renderer::Take(const Job& job, const Stop& stop) {
     if (record && !any) any = &*record;
   std::optional<uint64_t> seed = GivenSeed(job, defaults);
   // Where a list was dealt anew, another manifest fixed it.
+  const int best_of = job.picture ? BestOf(*job.picture, defaults) : 1;
   if (!seed && any) {
-    const auto counted = static_cast<uint64_t>(defaults.plot.empty() ? any->number : 0);
-    if (any->seed >= counted) seed = any->seed - counted;
+    const auto counted = static_cast<uint64_t>(defaults.plot.empty() ? any->number * best_of : 0);
+    const uint64_t first = any->first_seed.value_or(any->seed);
+    if (first >= counted) seed = first - counted;
   }
-  if (!seed) seed = DerivedSeed(folder_->seed_base(), key, std::max<int64_t>(count, 1));
+  if (!seed) seed = DerivedSeed(folder_->seed_base(), key, std::max<int64_t>(count, 1) * best_of);
 
   auto planned = Plan(job, key, defaults, format_, plan_model_, options_.names, *seed);
   if (!planned.ok()) return Fail(FailedOf(job, key, planned.error()));
+  if (const Status judged = CheckJudge(best_of); !judged.ok())
+    return Fail(FailedOf(job, key, judged.error()));
   const auto live = known.live = std::make_shared<Live>();
   live->plan = std::move(*planned);
   if (const Status claimed = ClaimNames(*live, known.records); !claimed.ok())
@@ -252,6 +256,16 @@ void Renderer::Take(const Job& job, const Stop& stop) {
   if (!waits) return Continue(known, stop);
   waiting_.push_back(std::move(known));
   if (draws || waiting_.size() >= kVerifyAtOnce) VerifyWaiting(stop);
+}
+
+// Of a file the half is loaded where its text asks for candidates.
+Status Renderer::CheckJudge(int best_of) const {
+  if (best_of == 1 || janus_.parts().understanding) return {};
+  return UsageError(
+      "asks for the best of " + std::to_string(best_of) +
+          ", and the model's understanding half, which chooses, was not loaded; --best-of 1 has "
+          "it loaded for a list whose jobs ask for more",
+      "best_of");
 }
 
 // Reads the pictures whose time does not tell, on all cores.
@@ -285,6 +299,7 @@ void Renderer::Continue(const Known& known, const Stop& stop) {
     if (stop() || IsAbandoned()) return;
     if (known.held[k] == OutputFolder::Held::kYes) {
       live->hashes[k] = known.records[k]->sha256;
+      live->plan.pictures[k].seed = known.records[k]->seed;
       Kept(*known.records[k], live->plan.job);
     } else {
       if (!MayDraw(*live, k, known.records[k])) return;
@@ -319,7 +334,7 @@ void Renderer::Finish(Live& live, const Request& request, const Work& deliver) n
 
 void Renderer::SubmitPicture(const std::shared_ptr<Live>& live, size_t k) {
   const PlannedPicture& picture = live->plan.pictures[k];
-  const auto request = Enter(/*picture=*/true);
+  const auto request = Enter(picture.best_of * scheduler_->image_tokens());
   Submitted(*live, *request, WithinMemory([&] {
     DrawHandlers handlers;
     handlers.on_tokens = [request](int64_t tokens) {
@@ -329,7 +344,7 @@ void Renderer::SubmitPicture(const std::shared_ptr<Live>& live, size_t k) {
     handlers.on_done = [this, live, k, request](Result<DrawnPicture> drawn) {
       Finish(*live, *request, [&] { Deliver(*live, k, std::move(drawn), *request); });
     };
-    return scheduler_->Submit(DrawRequest{picture.prompt, picture.seed, picture.sampling},
+    return scheduler_->Submit(DrawRequest{picture.prompt, picture.seed, picture.sampling, picture.best_of},
                               std::move(handlers));
   }));
 }
@@ -351,7 +366,7 @@ void Renderer::SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed) {
   if (job.top_p) request.sampling.top_p = *job.top_p;
   if (job.max_tokens) request.max_tokens = *job.max_tokens;
   request.seed = seed;
-  const auto entered = Enter(/*picture=*/false);
+  const auto entered = Enter(/*all_tokens=*/0);
   Submitted(*live, *entered, WithinMemory([&] {
     AnswerHandlers handlers;
     handlers.on_done = [this, live, entered, seed, sampling = request.sampling](Result<Answer> answer) {
@@ -361,9 +376,9 @@ void Renderer::SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed) {
   }));
 }
 
-std::shared_ptr<Renderer::Request> Renderer::Enter(bool picture) {
+std::shared_ptr<Renderer::Request> Renderer::Enter(int64_t all_tokens) {
   auto request = std::make_shared<Request>();
-  request->picture = picture;
+  request->all_tokens = all_tokens;
   request->begun = Clock::now();
   const std::lock_guard lock(mutex_);
   request->number = next_request_++;
@@ -408,8 +423,12 @@ void Renderer::ReportProgress() {
   const double tokens = static_cast<double>(scheduler_->stats().image_tokens);
   const std::lock_guard lock(mutex_);
   RenderProgress& progress = summary_.progress;
-  progress.image_tokens = tokens,
-  progress.tokens_per_picture = static_cast<double>(scheduler_->image_tokens());
+  progress.image_tokens = tokens;
+  progress.under_way = 0;
+  for (const auto& [number, request] : requests_) {
+    if (request->all_tokens > 0)
+      progress.under_way += static_cast<double>(request->tokens) / static_cast<double>(request->all_tokens);
+  }
   progress.seconds = Seconds(now - start_);
   listener_.OnProgress(progress);
 }

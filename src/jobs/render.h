@@ -56,7 +56,8 @@ struct RenderProgress {
   int64_t kept = 0;                 // of them from earlier runs
   int64_t failed = 0;               // jobs
   std::optional<int64_t> expected;  // pictures and answers of this shard; none: of a stream nobody knows
-  double image_tokens = 0, tokens_per_picture = 1;
+  double under_way = 0;             // pictures' worth of what is being drawn
+  double image_tokens = 0;          // drawn now, of all candidates
   double seconds = 0;
 };
 
@@ -129,7 +130,7 @@ class Renderer {
   struct Request {
     int64_t number = 0;  // its key in requests_
     Scheduler::Id id = Scheduler::kNoId;
-    bool picture = true;
+    int64_t all_tokens = 0;  // of a picture's candidates; 0: an answer
     std::atomic<int64_t> tokens{0};
     Clock::time_point begun;  // the first token, or before that the submission
   };
@@ -142,6 +143,7 @@ class Renderer {
   void WaitForTheRest(const Stop& stop);
   void TakeWithinMemory(Job& job, const Stop& stop);
   void Take(const Job& job, const Stop& stop);
+  Status CheckJudge(int best_of) const;
   void VerifyWaiting(const Stop& stop);
   void Continue(const Known& known, const Stop& stop);
   bool WriteGenEvalMetadata(Live& live);
@@ -151,7 +153,7 @@ class Renderer {
   bool MayDraw(Live& live, size_t k, const std::optional<ManifestRecord>& record);
   void SubmitPicture(const std::shared_ptr<Live>& live, size_t k);
   void SubmitAnswer(const std::shared_ptr<Live>& live, uint64_t seed);
-  std::shared_ptr<Request> Enter(bool picture);
+  std::shared_ptr<Request> Enter(int64_t all_tokens);
   void Submitted(Live& live, Request& request, const Result<Scheduler::Id>& id);
   bool WaitForRoom(const Stop& stop);
   void ReportProgress();
@@ -161,6 +163,8 @@ class Renderer {
   void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request);
   void Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
                const Request& request);
+  bool IsThisPicture(const PlannedJob& plan, const PlannedPicture& picture,
+                     const std::string& parameters) const;
   PictureSettings SettingsOf(const PlannedJob& plan, const PlannedPicture& picture) const;
   Status WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request);
   /// Runs `deliver`, and the request leaves whatever comes. What `deliver` lacks memory for fails the job,

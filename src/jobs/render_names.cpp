@@ -112,6 +112,24 @@ Status Renderer::ClaimNames(Live& live, const std::vector<std::optional<Manifest
   return {};
 }
 
+// Which candidate was chosen only the file can say.
+bool Renderer::IsThisPicture(const PlannedJob& plan, const PlannedPicture& picture,
+                             const std::string& parameters) const {
+  PictureSettings settings = SettingsOf(plan, picture);
+  if (picture.best_of > 1) {
+    auto there = ParseParameters(parameters);
+    if (!there.ok()) return false;
+    const Choice& choice = there->choice;
+    const auto candidates = static_cast<uint64_t>(picture.best_of);
+    if (choice.first_seed != picture.seed || choice.scores.size() != candidates ||
+        there->seed - picture.seed >= candidates) {
+      return false;
+    }
+    settings.seed = there->seed, settings.choice = std::move(there->choice);
+  }
+  return parameters == FormatParameters(settings);
+}
+
 // What has the picture's name already has to be this very picture: the manifests say so, or its own metadata
 // where a process was killed before it could record it.
 bool Renderer::MayDraw(Live& live, size_t k, const std::optional<ManifestRecord>& record) {
@@ -126,7 +144,7 @@ bool Renderer::MayDraw(Live& live, size_t k, const std::optional<ManifestRecord>
   if (record && owner && *owner == FinishedWork::MarkOf(live.plan.key)) return true;
   if (found->bytes() <= ImageOptions().max_file_bytes) {
     const auto parameters = ReadPictureParameters(folder_->PathOf(picture.file));
-    if (parameters.ok() && *parameters == FormatParameters(SettingsOf(live.plan, picture))) return true;
+    if (parameters.ok() && IsThisPicture(live.plan, picture, *parameters)) return true;
   }
   Fail(live, UsageError("its file " + picture.file +
                         " is there already and is not this picture; move it away, or take another folder or "

@@ -65,9 +65,11 @@ PictureSettings Renderer::SettingsOf(const PlannedJob& plan, const PlannedPictur
 // An error is the job's own; the folder's end everything.
 Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request) {
   const auto begun = Clock::now();
-  const PlannedPicture& picture = live.plan.pictures[k];
+  PlannedPicture& picture = live.plan.pictures[k];
+  picture.seed = drawn.seed;
   PictureDetails details;
   details.settings = SettingsOf(live.plan, picture);
+  details.settings.choice = std::move(drawn.choice);
   details.format = NameOf(live.plan.format);
   details.drawing_seconds = std::chrono::duration<double>(begun - request.begun).count();
 
@@ -79,6 +81,7 @@ Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Re
   }
   ManifestRecord record = RecordOf(live.plan);
   record.number = picture.number, record.seed = picture.seed;
+  if (picture.best_of > 1) record.first_seed = details.settings.choice.first_seed;
   record.file = picture.file, record.bytes = static_cast<int64_t>(bytes.size());
   record.sha256 = live.hashes[k] = Sha256::Hex(bytes);
   record.mtime_ns = folder_->TimeOf(picture.file);
