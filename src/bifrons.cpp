@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "src/base/out_of_memory.h"
+#include "src/bifrons_requests.h"
 #include "src/engine/answer.h"
 #include "src/engine/draw.h"
 #include "src/engine/metadata.h"
@@ -17,6 +18,10 @@ struct Engine::Impl {
   std::unique_ptr<Janus> janus;
   PictureSettings settings;  // what the model decides
   std::unique_ptr<Scheduler> scheduler;
+  std::unique_ptr<Requests> requests;  // last: its end waits for the others' work
+
+  Result<DrawingTask> ToTask(const DrawOptions& options) const;
+  Result<AnswerRequest> ToRequest(const QuestionOptions& options) const;
 };
 
 namespace {
@@ -41,9 +46,12 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
 bool Within(float v, float least, float most) { return v >= least && v <= most; }
 
 Status Check(const DrawOptions& o) {
-  if (o.images < 1) return UsageError("images must be at least 1");
-  if (o.seed > static_cast<uint64_t>(kMaxSeed - (o.images - 1)))
-    return UsageError("seed + images − 1 must stay below 2^53");
+  if (o.images < 1) return UsageError("images must be at least 1", "images");
+  if (o.best_of < 1 || o.best_of > kMaxBestOf)
+    return UsageError("best_of must lie between 1 and " + std::to_string(kMaxBestOf), "best_of");
+  const int64_t seeds = int64_t{o.images} * o.best_of;
+  if (o.seed > static_cast<uint64_t>(kMaxSeed) || static_cast<int64_t>(o.seed) > kMaxSeed - (seeds - 1))
+    return UsageError("seed + images · best_of − 1 must stay below 2^53", "seed");
   if (!std::isfinite(o.guidance)) return UsageError("guidance must be a number");
   if (!Within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
   if (o.top_k < 0) return UsageError("top_k must not be negative");
@@ -61,88 +69,155 @@ Status Check(const QuestionOptions& o) {
   return {};
 }
 
+// What a failure leaves behind: an error for who wants one.
+void Tell(Error what, EngineError* error) {
+  if (error) *error = ToEngineError(std::move(what));
+}
+
 }  // namespace
+
+Result<DrawingTask> Engine::Impl::ToTask(const DrawOptions& o) const {
+  BIFRONS_RETURN_IF_ERROR(Check(o));
+  if (!janus->parts().drawing) return UsageError("the drawing half was not loaded");
+  DrawingTask task;
+  task.images = o.images, task.settings = settings;
+  task.request.prompt = ReplaceInvalidUtf8(o.prompt);
+  task.request.seed = o.seed, task.request.best_of = o.best_of;
+  task.request.sampling = {janus->config().guidance_default, o.temperature, o.top_k, o.top_p, o.min_p};
+  if (o.guidance >= 0) task.request.sampling.guidance = o.guidance;
+  BIFRONS_RETURN_IF_ERROR(CheckPrompt(*janus, task.request.prompt));
+  return task;
+}
+
+Result<AnswerRequest> Engine::Impl::ToRequest(const QuestionOptions& o) const {
+  BIFRONS_RETURN_IF_ERROR(Check(o));
+  if (!janus->parts().understanding) return UsageError("the understanding half was not loaded");
+  AnswerRequest request;
+  request.turns = {{static_cast<int64_t>(o.images.size()), o.question, ""}};
+  request.sampling.temperature = o.temperature;
+  request.sampling.top_p = o.top_p, request.sampling.min_p = o.min_p;
+  request.seed = o.seed, request.max_tokens = o.max_tokens;
+  request.look = [&model = *janus, images = o.images]() -> Result<std::vector<ImageFeatures>> {
+    std::vector<ImageFeatures> features;
+    for (const std::string& source : images) {
+      BIFRONS_TRY(const Image image, LoadImage(source));
+      features.push_back(LookAt(model, image));
+    }
+    return features;
+  };
+  return request;
+}
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 
-std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, std::string* error) {
+std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, EngineError* error) {
   auto loaded = Guarded([&]() -> Result<std::unique_ptr<Engine>> {
     BIFRONS_TRY(const LoadOptions converted, Convert(options));
     auto impl = std::make_unique<Impl>();
     BIFRONS_TRY(impl->janus, Janus::Load(converted));
     BIFRONS_TRY(impl->settings, DescribeModel(*impl->janus));
     impl->scheduler = std::make_unique<Scheduler>(*impl->janus, SchedulerOptions{});
+    impl->requests = std::make_unique<Requests>(*impl->scheduler);
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));
   });
   if (loaded.ok()) return std::move(*loaded);
-  if (error) *error = std::move(loaded).error().message;
+  Tell(std::move(loaded).error(), error);
   return nullptr;
 }
 
+RequestId Engine::Submit(const DrawOptions& options, DrawCallbacks callbacks, EngineError* error) {
+  auto id = Guarded([&]() -> Result<RequestId> {
+    BIFRONS_TRY(DrawingTask task, impl_->ToTask(options));
+    return impl_->requests->Submit(std::move(task), std::move(callbacks));
+  });
+  if (id.ok()) return *id;
+  Tell(std::move(id).error(), error);
+  return kNoRequest;
+}
+
+RequestId Engine::Submit(const QuestionOptions& options, AskCallbacks callbacks, EngineError* error) {
+  auto id = Guarded([&]() -> Result<RequestId> {
+    BIFRONS_TRY(AnswerRequest request, impl_->ToRequest(options));
+    return impl_->requests->Submit(std::move(request), std::move(callbacks));
+  });
+  if (id.ok()) return *id;
+  Tell(std::move(id).error(), error);
+  return kNoRequest;
+}
+
+void Engine::Cancel(RequestId id) { impl_->requests->Cancel(id); }
+void Engine::Wait(RequestId id) { impl_->requests->Wait(id); }
+void Engine::WaitForAll() { impl_->requests->WaitForAll(); }
+
 std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool(double)>& progress,
-                                  std::string* error) {
+                                  EngineError* error) {
+  bool stopped = false;
   auto pictures = Guarded([&]() -> Result<std::vector<Picture>> {
-    BIFRONS_RETURN_IF_ERROR(Check(o));
-    if (!impl_->janus->parts().drawing) return UsageError("the drawing half was not loaded");
-    const std::string prompt = ReplaceInvalidUtf8(o.prompt);
-    BIFRONS_RETURN_IF_ERROR(CheckPrompt(*impl_->janus, prompt));
-    Sampling sampling{impl_->janus->config().guidance_default, o.temperature, o.top_k, o.top_p, o.min_p};
-    if (o.guidance >= 0) sampling.guidance = o.guidance;
+    BIFRONS_TRY(const DrawingTask task, impl_->ToTask(o));
     std::vector<DrawRequest> requests;
-    for (int k = 0; k < o.images; k++)
-      requests.push_back({prompt, o.seed + static_cast<uint64_t>(k), sampling});
-    const auto callback = [&](const DrawProgress& p) { return !progress || progress(p.share()); };
-    BIFRONS_TRY(auto drawn, bifrons::Draw(*impl_->scheduler, requests, callback));
-    std::vector<Picture> pictures;
-    for (size_t i = 0; i < drawn.size(); i++) {
-      PictureSettings settings = impl_->settings;
-      settings.prompt = prompt, settings.seed = requests[i].seed, settings.sampling = sampling;
-      pictures.push_back({static_cast<int>(settings.width), static_cast<int>(settings.height),
-                          std::move(drawn[i].image.rgb), std::move(drawn[i].codes),
-                          FormatParameters(settings)});
-    }
-    return pictures;
+    for (int k = 0; k < o.images; k++) requests.push_back(task.RequestOf(k));
+    std::vector<Picture> taken;
+    const auto callback = [&](const DrawProgress& p) {
+      stopped = progress && !progress(p.share());
+      return !stopped;
+    };
+    const auto take = [&](size_t, DrawnPicture drawn) -> Status {
+      taken.push_back(task.ToPicture(std::move(drawn)));
+      return {};
+    };
+    BIFRONS_RETURN_IF_ERROR(DrawEach(*impl_->scheduler, requests, callback, take));
+    return taken;
   });
   if (pictures.ok()) return std::move(*pictures);
-  if (error) *error = std::move(pictures).error().message;
+  Tell(stopped ? Failure(Scheduler::kCancelled) : std::move(pictures).error(), error);
   return {};
 }
 
 bool Engine::Ask(const QuestionOptions& o, const std::function<bool(const std::string&)>& on_text,
-                 std::string* answer, std::string* error) {
+                 std::string* answer, EngineError* error) {
   auto text = Guarded([&]() -> Result<std::string> {
-    BIFRONS_RETURN_IF_ERROR(Check(o));
-    Janus& janus = *impl_->janus;
-    if (!janus.parts().understanding) return UsageError("the understanding half was not loaded");
-    AnswerRequest request;
-    request.turns = {{static_cast<int64_t>(o.images.size()), o.question, ""}};
-    request.sampling.temperature = o.temperature;
-    request.sampling.top_p = o.top_p, request.sampling.min_p = o.min_p;
-    request.seed = o.seed, request.max_tokens = o.max_tokens;
-    request.look = [&]() -> Result<std::vector<ImageFeatures>> {
-      std::vector<ImageFeatures> features;
-      for (const std::string& source : o.images) {
-        BIFRONS_TRY(const Image image, LoadImage(source));
-        features.push_back(LookAt(janus, image));
-      }
-      return features;
-    };
-    std::string text;
+    BIFRONS_TRY(AnswerRequest request, impl_->ToRequest(o));
+    std::string all;
     const auto collect = [&](const std::string& more) {
-      text += more;
+      all += more;
       return more.empty() || !on_text || on_text(more);
     };
     const auto answered = AnswerOne(*impl_->scheduler, std::move(request), collect);
     if (!answered.ok() && !Scheduler::IsCancelled(answered.error())) return answered.error();
-    return text;
+    return all;
   });
   if (!text.ok()) {
-    if (error) *error = std::move(text).error().message;
+    Tell(std::move(text).error(), error);
     return false;
   }
   if (answer) *answer = std::move(*text);
   return true;
+}
+
+namespace {
+
+// Calls with an EngineError and keeps its message.
+template <class Call>
+auto WithMessage(std::string* message, const Call& call) {
+  EngineError error;
+  auto result = call(&error);
+  if (message && !error.message.empty()) *message = std::move(error.message);
+  return result;
+}
+
+}  // namespace
+
+std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, std::string* error) {
+  return WithMessage(error, [&](EngineError* e) { return Load(options, e); });
+}
+std::vector<Picture> Engine::Draw(const DrawOptions& options, const std::function<bool(double)>& progress,
+                                  std::string* error) {
+  return WithMessage(error, [&](EngineError* e) { return Draw(options, progress, e); });
+}
+bool Engine::Ask(const QuestionOptions& options, const std::function<bool(const std::string&)>& on_text,
+                 std::string* answer, std::string* error) {
+  return WithMessage(error, [&](EngineError* e) { return Ask(options, on_text, answer, e); });
 }
 
 }  // namespace bifrons

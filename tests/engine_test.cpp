@@ -2,13 +2,16 @@
 // pictures.
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <map>
 #include <random>
 #include <thread>
 #include <vector>
 
+#include "src/bifrons.h"
 #include "src/engine/scheduler.h"
 #include "src/engine/trace.h"
 #include "tests/sample_token.h"
+#include "tests/together.h"
 
 namespace bifrons {
 namespace {
@@ -168,6 +171,243 @@ TEST_CASE("ref draws too, and the same picture alone and in a batch") {
   const auto requests = Requests();
   const auto batch = MustDraw(*janus, std::span(requests).first(2));
   for (size_t i = 0; i < 2; i++) CheckSame(MustDraw(*janus, {&requests[i], 1})[0], batch[i]);
+}
+
+// ---- bifrons.h
+
+std::unique_ptr<Engine> LoadEngine(bool understanding = true) {
+  EngineOptions options;
+  options.model = kGoldens + "tiny-a/converted";
+  options.dtype = "f32", options.threads = 2, options.understanding = understanding;
+  EngineError error;
+  auto engine = Engine::Load(options, &error);
+  if (!engine) FAIL(error.message);
+  return engine;
+}
+
+DrawOptions ADog(int images, uint64_t seed = 1, int best_of = 1) {
+  DrawOptions options;
+  options.prompt = "a dog", options.images = images, options.seed = seed, options.best_of = best_of;
+  return options;
+}
+
+// What is told of a request. The engine's threads write, who waited for the end reads.
+struct Heard {
+  std::map<int, Picture> pictures;
+  std::optional<EngineError> error;
+  std::string text;
+  int ends = 0, updates = 0;
+  double share = 0;
+  std::map<int, std::vector<int32_t>> codes;  // the last ones of picture `image`
+
+  DrawCallbacks Drawing() {
+    return {[this](const DrawUpdate& update) {
+              updates++;
+              CHECK((update.share >= share && update.share <= 1));
+              CHECK(ends == 0);
+              share = update.share;
+              codes[update.image].assign(update.codes.begin(), update.codes.end());
+            },
+            [this](int image, Picture picture) {
+              CHECK(ends == 0);
+              CHECK(pictures.emplace(image, std::move(picture)).second);
+            },
+            [this](const EngineError* why) { End(why); }};
+  }
+  AskCallbacks Asking() {
+    return {[this](const std::string& more) { text += more; },
+            [this](const EngineError* why, const std::string& answer) {
+              CHECK(answer == text);
+              End(why);
+            }};
+  }
+  void End(const EngineError* why) {
+    ends++;
+    if (why) error = *why;
+  }
+};
+
+TEST_CASE("what is submitted, from any thread and all at once, is what waiting for it gives") {
+  const auto engine = LoadEngine();
+  std::string message;
+  const auto three = engine->Draw(ADog(3), nullptr, &message);
+  const auto chosen = engine->Draw(ADog(2, 5, 3), nullptr, &message);
+  QuestionOptions question;
+  question.max_tokens = 20;
+  std::string answer;
+  REQUIRE(engine->Ask(question, nullptr, &answer, &message));
+  REQUIRE((three.size() == 3 && chosen.size() == 2));
+
+  std::vector<Heard> heard(12);
+  const auto submit = [&](size_t first) {
+    for (size_t i = first; i < heard.size(); i += 2) {
+      const RequestId id = i % 3 == 0   ? engine->Submit(ADog(3), heard[i].Drawing(), nullptr)
+                           : i % 3 == 1 ? engine->Submit(ADog(2, 5, 3), heard[i].Drawing(), nullptr)
+                                        : engine->Submit(question, heard[i].Asking(), nullptr);
+      if (id != kNoRequest && i % 4 == 0) engine->Wait(id);
+    }
+  };
+  std::thread other(submit, 1);
+  submit(0);
+  other.join();
+  engine->WaitForAll();
+  for (size_t i = 0; i < heard.size(); i++) {
+    INFO("request " << i);
+    CHECK(heard[i].ends == 1);
+    CHECK_FALSE(heard[i].error);
+    if (i % 3 == 2) {
+      CHECK(heard[i].text == answer);
+      continue;
+    }
+    const std::vector<Picture>& right = i % 3 == 0 ? three : chosen;
+    REQUIRE(heard[i].pictures.size() == right.size());
+    CHECK(heard[i].updates > 0);
+    for (size_t k = 0; k < right.size(); k++) {
+      const Picture& picture = heard[i].pictures[static_cast<int>(k)];
+      CHECK(picture.codes == right[k].codes);
+      CHECK((picture.rgb == right[k].rgb));
+      CHECK(picture.parameters == right[k].parameters);
+      CHECK(picture.seed == right[k].seed);
+      CHECK(picture.scores.size() == (i % 3 == 0 ? 0 : 3));
+      const std::vector<int32_t>& codes = heard[i].codes[static_cast<int>(k)];
+      if (i % 3 > 0 || codes.empty()) continue;
+      REQUIRE(codes.size() < picture.codes.size());
+      CHECK(std::equal(codes.begin(), codes.end(), picture.codes.begin()));
+    }
+  }
+  // As the scheduler, and `generate` with it, chooses.
+  const auto janus = bifrons::LoadTiny(1, {.understanding = true});
+  const DrawRequest request{"a dog", 8, {.guidance = janus->config().guidance_default}, 3};
+  const auto drawn = MustDraw(*janus, {&request, 1});
+  CHECK(drawn[0].codes == chosen[1].codes);
+  CHECK(drawn[0].choice.scores == chosen[1].scores);
+}
+
+TEST_CASE("a submitted request can be cancelled, by its own callbacks too, and throws for itself alone") {
+  const auto engine = LoadEngine();
+  Heard inside, outside, thrown, picture_thrown, ask_thrown, good;
+  auto callbacks = inside.Drawing();
+  callbacks.on_update = [&](const DrawUpdate& update) {
+    if (update.codes.size() > 2) engine->Cancel(update.id);
+  };
+  REQUIRE(engine->Submit(ADog(40), callbacks, nullptr) != kNoRequest);
+  callbacks = thrown.Drawing();
+  callbacks.on_update = [](const DrawUpdate&) { throw std::runtime_error("mine"); };
+  REQUIRE(engine->Submit(ADog(2), callbacks, nullptr) != kNoRequest);
+  callbacks = picture_thrown.Drawing();
+  callbacks.on_picture = [](int, const Picture&) { throw std::runtime_error("mine"); };
+  callbacks.on_end = [&](const EngineError* why) {
+    picture_thrown.End(why);
+    throw 1;  // nobody is left to hear of it
+  };
+  REQUIRE(engine->Submit(ADog(40), callbacks, nullptr) != kNoRequest);
+  auto asking = ask_thrown.Asking();
+  asking.on_text = [](const std::string&) { throw std::runtime_error("mine"); };
+  asking.on_end = [&](const EngineError* why, const std::string&) { ask_thrown.End(why); };
+  REQUIRE(engine->Submit(QuestionOptions{}, asking, nullptr) != kNoRequest);
+  const RequestId id = engine->Submit(ADog(40, 3, 4), outside.Drawing(), nullptr);
+  engine->Cancel(id);
+  engine->Cancel(id);
+  engine->Cancel(12345);
+  engine->Wait(id);
+  CHECK(outside.ends == 1);
+  REQUIRE(engine->Submit(ADog(1), good.Drawing(), nullptr) != kNoRequest);
+  engine->WaitForAll();
+  using Kind = EngineError::Kind;
+  CHECK((outside.error && outside.error->kind == Kind::kCancelled));
+  CHECK(outside.pictures.empty());
+  CHECK((inside.error && inside.error->kind == Kind::kCancelled));
+  CHECK(inside.pictures.size() < 40);
+  for (const Heard* heard : {&thrown, &picture_thrown, &ask_thrown}) {
+    CHECK(heard->ends == 1);
+    REQUIRE(heard->error);
+    CHECK(heard->error->kind == Kind::kFailure);
+    CHECK(heard->error->message == "mine");
+  }
+  CHECK_FALSE(good.error);
+  CHECK(good.pictures.size() == 1);
+
+  EngineError error;
+  CHECK(engine
+            ->Draw(
+                ADog(3), [](double share) { return share == 0; }, &error)
+            .empty());
+  CHECK(error.kind == Kind::kCancelled);
+}
+
+TEST_CASE("errors have a kind and say what to do") {
+  using Kind = EngineError::Kind;
+  EngineError error;
+  EngineOptions options;
+  options.dtype = "f64";
+  CHECK_FALSE(Engine::Load(options, &error));
+  CHECK(error.kind == Kind::kUsage);
+  options.dtype = "", options.model = kGoldens;  // a folder, and no model's
+  CHECK_FALSE(Engine::Load(options, &error));
+  CHECK(error.kind == Kind::kBadData);
+  std::string message;
+  CHECK_FALSE(Engine::Load(options, &message));
+  CHECK(message == error.message);
+
+  const auto draws = LoadEngine(/*understanding=*/false);
+  const auto refused = [&](const auto& what, const char* field) {
+    Heard heard;
+    error = {};
+    if constexpr (std::is_same_v<decltype(what), const DrawOptions&>) {
+      CHECK(draws->Submit(what, heard.Drawing(), &error) == kNoRequest);
+    } else {
+      CHECK(draws->Submit(what, heard.Asking(), &error) == kNoRequest);
+    }
+    CHECK(error.kind == Kind::kUsage);
+    CHECK(error.field == field);
+    CHECK(heard.ends == 0);
+    return error.message;
+  };
+  CHECK_THAT(refused(ADog(1, 1, 2), "best_of"), Catch::Contains("understanding half"));
+  CHECK_THAT(refused(ADog(1, 1, 1001), "best_of"), Catch::Contains("1000"));
+  CHECK_THAT(refused(ADog(0), "images"), Catch::Contains("at least 1"));
+  CHECK_THAT(refused(ADog(2, (uint64_t{1} << 53) - 1), "seed"), Catch::Contains("2^53"));
+  CHECK_THAT(refused(QuestionOptions{}, ""), Catch::Contains("understanding half"));
+  DrawOptions longest = ADog(1);
+  for (int i = 0; i < 5000; i++) longest.prompt += " x";
+  CHECK_THAT(refused(longest, "prompt"), Catch::Contains("too long"));
+
+  const auto sees = LoadEngine();
+  QuestionOptions question;
+  question.images = {kGoldens + "make.py"};  // no image
+  Heard heard;
+  REQUIRE(sees->Submit(question, heard.Asking(), &error) != kNoRequest);
+  sees->WaitForAll();
+  REQUIRE(heard.error);
+  CHECK(heard.error->kind == Kind::kBadData);
+}
+
+TEST_CASE("an engine that ends tells whoever is left") {
+  std::vector<Heard> heard(6);
+  Heard late;
+  std::atomic<bool> refused{false};
+  auto engine = LoadEngine();
+  Engine* const same = engine.get();
+  for (size_t i = 0; i < heard.size(); i++) {
+    auto callbacks = heard[i].Drawing();
+    callbacks.on_end = [&, i](const EngineError* why) {
+      heard[i].End(why);
+      EngineError error;
+      // A callback may submit, now to no avail.
+      if (i == 0)
+        refused = same->Submit(ADog(1), late.Drawing(), &error) == kNoRequest &&
+                  error.kind == EngineError::Kind::kCancelled;
+    };
+    REQUIRE(engine->Submit(ADog(10, 1, 1 + static_cast<int>(i % 3)), callbacks, nullptr) != kNoRequest);
+  }
+  engine.reset();
+  for (const Heard& each : heard) {
+    CHECK(each.ends == 1);
+    REQUIRE(each.error);
+    CHECK(each.error->kind == EngineError::Kind::kCancelled);
+  }
+  CHECK(refused);
+  CHECK(late.ends == 0);
 }
 
 }  // namespace

@@ -1,59 +1,84 @@
-// A program that embeds the engine: loads a model once, draws a prompt, writes the picture as PPM, and asks
-// the model what it sees on it.
+// A program that embeds the engine: loads a model once, draws a prompt three times at once, writes the
+// pictures side by side as PPM, and asks the model what it sees there. Ctrl-C cancels the drawing.
+#include <atomic>
+#include <chrono>
+#include <csignal>
 #include <cstdio>
+#include <future>
 
 #include "bifrons.h"
+
+namespace {
+
+std::atomic<bool> interrupted{false};  // lock-free: a signal's handler may set it
+
+int Fail(const std::string& what) {
+  std::fprintf(stderr, "\npostcard: %s\n", what.c_str());
+  return 1;
+}
+
+// Pictures of one size, side by side.
+bool WritePpm(const char* path, const std::vector<bifrons::Picture>& pictures) {
+  const int width = pictures[0].width, height = pictures[0].height;
+  std::FILE* const file = std::fopen(path, "wb");
+  if (!file) return false;
+  std::fprintf(file, "P6\n%d %d\n255\n", width * static_cast<int>(pictures.size()), height);
+  const size_t row = size_t{3} * static_cast<size_t>(width);
+  for (size_t y = 0; y < static_cast<size_t>(height); y++)
+    for (const bifrons::Picture& picture : pictures) std::fwrite(&picture.rgb[y * row], 1, row, file);
+  const bool written = std::ferror(file) == 0;
+  return std::fclose(file) == 0 && written;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   if (argc != 3) {
     std::fprintf(stderr, "usage: postcard PROMPT OUT.ppm\n");
     return 2;
   }
-  std::string error;
+  bifrons::EngineError error;
   bifrons::EngineOptions load;
   load.understanding = true;
   const auto engine = bifrons::Engine::Load(load, &error);
-  if (!engine) {
-    std::fprintf(stderr, "postcard: %s\n", error.c_str());
-    return 1;
-  }
+  if (!engine) return Fail(error.message);
 
   bifrons::DrawOptions options;
   options.prompt = argv[1];
+  options.images = 3;
   options.seed = 1;
-  const auto progress = [](double share) {
-    std::fprintf(stderr, "\r%3.0f %%", 100 * share);
-    return true;  // false would stop
+  std::vector<bifrons::Picture> pictures(static_cast<size_t>(options.images));
+  std::promise<std::string> ended;  // with what went wrong
+  bifrons::DrawCallbacks callbacks;
+  // These run on the engine's threads.
+  callbacks.on_update = [](const bifrons::DrawUpdate& update) {
+    std::fprintf(stderr, "\r%3.0f %%, picture %d has %zu image tokens ", 100 * update.share, update.image + 1,
+                 update.codes.size());
   };
-  const auto pictures = engine->Draw(options, progress, &error);
+  callbacks.on_picture = [&](int image, bifrons::Picture picture) {
+    pictures[static_cast<size_t>(image)] = std::move(picture);
+  };
+  callbacks.on_end = [&](const bifrons::EngineError* why) { ended.set_value(why ? why->message : ""); };
+  const bifrons::RequestId id = engine->Submit(options, callbacks, &error);
+  if (id == bifrons::kNoRequest) return Fail(error.message);
+
+  // The program has its thread for itself meanwhile.
+  std::signal(SIGINT, [](int) { interrupted = true; });
+  std::future<std::string> end = ended.get_future();
+  while (end.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready)
+    if (interrupted) engine->Cancel(id);
+  if (const std::string why = end.get(); !why.empty()) return Fail(why);
   std::fprintf(stderr, "\n");
-  if (pictures.empty()) {
-    std::fprintf(stderr, "postcard: %s\n", error.c_str());
-    return 1;
-  }
+  if (!WritePpm(argv[2], pictures)) return Fail(std::string("cannot write ") + argv[2]);
+  std::printf("%s\n", argv[2]);
+  for (const bifrons::Picture& picture : pictures) std::printf("%s\n", picture.parameters.c_str());
 
-  const bifrons::Picture& picture = pictures[0];
-  std::FILE* file = std::fopen(argv[2], "wb");
-  if (!file) {
-    std::perror(argv[2]);
-    return 1;
-  }
-  std::fprintf(file, "P6\n%d %d\n255\n", picture.width, picture.height);
-  std::fwrite(picture.rgb.data(), 1, picture.rgb.size(), file);
-  if (std::fclose(file) != 0) {
-    std::perror(argv[2]);
-    return 1;
-  }
-  std::printf("%s\n%s\n", argv[2], picture.parameters.c_str());
-
+  // A short question may as well wait for its answer.
   bifrons::QuestionOptions question;
   question.images = {argv[2]};
   question.max_tokens = 64;
   std::string answer;
-  if (!engine->Ask(question, nullptr, &answer, &error)) {
-    std::fprintf(stderr, "postcard: %s\n", error.c_str());
-    return 1;
-  }
+  if (!engine->Ask(question, nullptr, &answer, &error)) return Fail(error.message);
   std::printf("The model sees: %s\n", answer.c_str());
   return 0;
 }

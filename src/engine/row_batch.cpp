@@ -308,7 +308,13 @@ void RowBatch::CheckTokens(StepResult& result) noexcept {
   for (; !sightings_.empty() && queue_.Done(sightings_.front().ready); sightings_.pop_front()) {
     const Sighting& seen = sightings_.front();
     for (size_t i = 0; i < seen.whose.size(); i++) {
-      if (seen.tokens[i] >= 0 || !Remove(seen.whose[i].id)) continue;
+      if (seen.tokens[i] >= 0) {
+        const auto whose = [&](const auto& picture) { return picture->id == seen.whose[i].id; };
+        const auto found = std::ranges::find_if(pictures_, whose);
+        if (found != pictures_.end()) (*found)->codes.push_back(seen.tokens[i]);  // there is room
+        continue;
+      }
+      if (!Remove(seen.whose[i].id)) continue;
       Status wrong = Guarded([&]() -> Status { return NotNumbers(janus_, seen.whose[i].token); });
       result.failed.push_back({seen.whose[i].id, std::move(wrong).error()});
     }

@@ -24,8 +24,9 @@ struct PictureRows {
   KvCache conditional, unconditional;
   /// The prompts' last hidden states, from which the first token is drawn; empty once it is.
   std::shared_ptr<const Prefix> conditional_prompt, unconditional_prompt;
-  int64_t tokens = 0;  // drawn so far
-  int64_t slot = 0;    // of the batch's codes; given by Add
+  int64_t tokens = 0;               // drawn so far
+  int64_t slot = 0;                 // of the batch's codes; given by Add
+  std::vector<int32_t> codes = {};  // that the host has seen, with room for all; the last ones it never does
 };
 
 /// An answer that is being given: one row.

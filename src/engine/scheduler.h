@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "src/base/result.h"
 #include "src/engine/answer.h"
@@ -57,6 +58,9 @@ struct DrawHandlers {
   /// So many are there, of all candidates together, one more each time; may be empty.
   std::function<void(int64_t tokens)> on_tokens;
   std::function<void(Result<DrawnPicture>)> on_done;
+  /// The codes so far of one candidate, row by row, some steps after they were drawn; the last ones come with
+  /// the picture. May be empty.
+  std::function<void(int candidate, std::span<const int32_t> codes)> on_codes = {};
 };
 
 /// The same about an answer.

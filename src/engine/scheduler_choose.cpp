@@ -27,6 +27,11 @@ std::shared_ptr<OpenPicture> Scheduler::Loop::NextCandidate(const std::shared_pt
     choice->tokens++;
     if (choice->handlers.on_tokens) choice->handlers.on_tokens(choice->tokens);
   };
+  if (choice->handlers.on_codes) {
+    candidate->handlers.on_codes = [choice, number](int, std::span<const int32_t> codes) {
+      choice->handlers.on_codes(number, codes);
+    };
+  }
   candidate->handlers.on_done = [this, choice, number](Result<DrawnPicture> drawn) {
     Status judged = Guarded([&]() -> Status {
       if (!drawn.ok()) return std::move(drawn).error();

@@ -285,10 +285,12 @@ Status Scheduler::Loop::Step() {
     return {};
   }
   if (!step.status.ok()) return std::move(step.status);
-  const auto tell = [&](int64_t id, int64_t tokens) {
+  const auto tell = [&](int64_t id, int64_t tokens, std::span<const int32_t> codes) {
     const auto& picture = static_cast<const OpenPicture&>(*running.at(id));
+    const DrawHandlers& handlers = picture.handlers;
     return Guarded([&]() -> Status {
-      if (picture.handlers.on_tokens && !*picture.cancelled) picture.handlers.on_tokens(tokens);
+      if (handlers.on_tokens && !*picture.cancelled) handlers.on_tokens(tokens);
+      if (handlers.on_codes && !*picture.cancelled && !codes.empty()) handlers.on_codes(0, codes);
       return {};
     });
   };
@@ -296,7 +298,7 @@ Status Scheduler::Loop::Step() {
   for (size_t i = 0; i < batch.pictures().size();) {
     const PictureRows& rows = *batch.pictures()[i];
     const Id id = rows.id;
-    Status told = tell(id, rows.tokens);
+    Status told = tell(id, rows.tokens, rows.codes);
     if (told.ok()) {
       i++;
     } else {
@@ -305,7 +307,7 @@ Status Scheduler::Loop::Step() {
   }
   for (DrawnCodes& drawn : step.pictures) {
     const auto picture = std::static_pointer_cast<OpenPicture>(running.at(drawn.id));
-    Status told = tell(drawn.id, janus.config().vq.tokens());
+    Status told = tell(drawn.id, janus.config().vq.tokens(), {});
     End(picture);
     if (told.ok()) {
       Decode(picture, std::move(drawn));

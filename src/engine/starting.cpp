@@ -33,6 +33,7 @@ class StartingPicture : public Starting {
                                                              .unconditional = KvCache(pool, capacity),
                                                              .conditional_prompt = conditional_,
                                                              .unconditional_prompt = unconditional_});
+    rows->codes.reserve(static_cast<size_t>(janus.config().vq.tokens()));
     rows->conditional.SharePrefix(janus.steps(), conditional_->cache, length);
     rows->unconditional.SharePrefix(janus.steps(), unconditional_->cache, length);
     batch.Add(std::move(rows));
