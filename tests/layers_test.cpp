@@ -22,8 +22,8 @@ struct Layer {
   const char* folder;
   int level;
 };
-constexpr Layer kLayers[] = {{"src/base/", 0},   {"kernels/", 1},     {"vision/", 2},   {"src/model/", 3},
-                             {"src/engine/", 4}, {"src/bifrons.", 5}, {"src/jobs/", 6}, {"src/hub/", 6},
+constexpr Layer kLayers[] = {{"src/base/", 0},   {"kernels/", 1},    {"vision/", 2},   {"src/model/", 3},
+                             {"src/engine/", 4}, {"src/bifrons", 5}, {"src/jobs/", 6}, {"src/hub/", 6},
                              {"src/cli/", 7},    {"src/server/", 7}};
 
 int LevelOf(const std::string& path) {

@@ -383,11 +383,11 @@ DrawnPicture BestAlone(Janus& janus, const DrawRequest& request) {
 }
 
 TEST_CASE("the best of several candidates is one request, and the one that is liked best by itself") {
-  const auto janus = LoadTinyOnBoth();
-  for (const DrawRequest& request : {DrawRequest{"a dog", 3, {}, 5}, DrawRequest{"zq xj", 8, {}, 2}}) {
+  const auto janus = LoadTiny(2);
+  for (const DrawRequest& request : {DrawRequest{"a dog", 3, {}, 4}, DrawRequest{"zq xj", 8, {}, 2}}) {
     const DrawnPicture right = BestAlone(*janus, request);
     // Fewer at once than there are candidates, and more.
-    for (const int64_t pictures : {1, 2, 16}) {
+    for (const int64_t pictures : {1, 16}) {
       INFO(request.prompt << ", " << pictures);
       Scheduler scheduler(*janus, {.pictures = pictures});
       int64_t tokens = 0, told = 0;
