@@ -227,6 +227,7 @@ struct Heard {
 };
 
 TEST_CASE("what is submitted, from any thread and all at once, is what waiting for it gives") {
+  std::vector<Heard> heard(12);
   const auto engine = LoadEngine();
   std::string message;
   const auto three = engine->Draw(ADog(3), nullptr, &message);
@@ -237,7 +238,6 @@ TEST_CASE("what is submitted, from any thread and all at once, is what waiting f
   REQUIRE(engine->Ask(question, nullptr, &answer, &message));
   REQUIRE((three.size() == 3 && chosen.size() == 2));
 
-  std::vector<Heard> heard(12);
   const auto submit = [&](size_t first) {
     for (size_t i = first; i < heard.size(); i += 2) {
       const RequestId id = i % 3 == 0   ? engine->Submit(ADog(3), heard[i].Drawing(), nullptr)
@@ -284,8 +284,8 @@ TEST_CASE("what is submitted, from any thread and all at once, is what waiting f
 }
 
 TEST_CASE("a submitted request can be cancelled, by its own callbacks too, and throws for itself alone") {
-  const auto engine = LoadEngine();
   Heard inside, outside, thrown, picture_thrown, ask_thrown, good;
+  const auto engine = LoadEngine();
   auto callbacks = inside.Drawing();
   callbacks.on_update = [&](const DrawUpdate& update) {
     if (update.codes.size() > 2) engine->Cancel(update.id);
@@ -372,10 +372,10 @@ TEST_CASE("errors have a kind and say what to do") {
   for (int i = 0; i < 5000; i++) longest.prompt += " x";
   CHECK_THAT(refused(longest, "prompt"), Catch::Contains("too long"));
 
+  Heard heard;
   const auto sees = LoadEngine();
   QuestionOptions question;
   question.images = {kGoldens + "make.py"};  // no image
-  Heard heard;
   REQUIRE(sees->Submit(question, heard.Asking(), &error) != kNoRequest);
   sees->WaitForAll();
   REQUIRE(heard.error);

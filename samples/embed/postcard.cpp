@@ -52,8 +52,8 @@ int main(int argc, char** argv) {
   bifrons::DrawCallbacks callbacks;
   // These run on the engine's threads.
   callbacks.on_update = [](const bifrons::DrawUpdate& update) {
-    std::fprintf(stderr, "\r%3.0f %%, picture %d has %zu image tokens ", 100 * update.share, update.image + 1,
-                 update.codes.size());
+    if (update.image > 0) return;  // once a step is enough
+    std::fprintf(stderr, "\r%3.0f %%, %zu image tokens ", 100 * update.share, update.codes.size());
   };
   callbacks.on_picture = [&](int image, bifrons::Picture picture) {
     pictures[static_cast<size_t>(image)] = std::move(picture);
