@@ -47,7 +47,8 @@ struct Mentioned {
 Result<Mentioned> Read(const std::string& jobs, Mentioned mentioned) {
   const int fd = ::open(jobs.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return UsageError(jobs + ": cannot read: " + std::strerror(errno));
-  constexpr size_t kChunk = size_t{1} << 20, kOverlap = 32;  // longer than what is looked for
+  // Small pieces: glibc, given a large one back, takes its successors from the heap, where memory is short.
+  constexpr size_t kChunk = size_t{1} << 16, kOverlap = 32;  // longer than what is looked for
   std::string text;
   ssize_t n = 0;
   while (!mentioned.all() && !StopRequested()) {
