@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "src/base/seconds_since.h"
+
 namespace bifrons {
 namespace {
 
