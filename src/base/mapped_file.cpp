@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "src/base/check.h"
 #include "src/base/input_file.h"
 
 namespace bifrons {
@@ -53,6 +54,16 @@ MappedFile& MappedFile::operator=(MappedFile&& o) noexcept {
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+void MappedFile::DropPages(std::span<const uint8_t> part) const {
+  if (part.empty()) return;
+  BIFRONS_CHECK(part.data() >= data_ && part.data() + part.size() <= data_ + size_);
+  static const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data()), end = begin + part.size();
+  const uintptr_t first = begin / page * page;  // not before the mapping, which begins a page
+  // A wish: without it (locked memory) the pages stay until the system wants them.
+  ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
 }  // namespace bifrons

@@ -22,6 +22,9 @@ class MappedFile {
   ~MappedFile();
 
   std::span<const uint8_t> bytes() const { return {data_, size_}; }
+  /// Takes the pages of `part`, which is of bytes(), out of this process's memory. They stay in the system's
+  /// cache of the file, from where whoever looks at them again gets them.
+  void DropPages(std::span<const uint8_t> part) const;
   const std::string& path() const { return path_; }
 
  private:

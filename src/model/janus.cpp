@@ -51,6 +51,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
     janus->images_->ReportTo(*options.profile, "images");
   }
   const LoadingProgress progress(janus->source_, janus->parts_, options.progress);
+  if (janus->parts_.understanding) janus->LoadTextHead();
   if (janus->parts_.language) {
     janus->llama_ = std::make_unique<Llama>(*janus->device_, *janus->source_, janus->compute_);
   }
@@ -61,6 +62,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
     return Failure("cuDNN has none of the model's convolutions in " + std::string(NameOf(janus->compute_)) +
                    "; --conv own does without cuDNN");
   if (StopRequested()) return Interrupted();
+  janus->source_->DropPages();  // headers, and what a fault brought in around a tensor
   return janus;
 }
 
@@ -130,11 +132,20 @@ Status Janus::LoadUnderstanding(const std::string& model) {
   WeightSource& source = *source_;
   BIFRONS_TRY(siglip_, SiglipEncoder::Create(*device_, config().vision, compute_, WeightFetch()));
   aligner_.emplace(*device_, source, "aligner", config().aligner, compute_);
+  return {};
+}
+
+// Before everything else: the largest tensor stands beside its packed form when nothing else is packed yet.
+void Janus::LoadTextHead() {
+  WeightSource& source = *source_;
   const std::string head = source.Has("lm_head") ? "lm_head" : "llama.embed";
   const TensorView weight = source.Get(head);
   lm_head_ = device_->PackLinear({&weight, 1}, {}, compute_);
-  if (head == "lm_head") source.Release(head);
-  return {};
+  if (head == "lm_head") {
+    source.Release(head);
+  } else {
+    source.DropPages();
+  }
 }
 
 void Janus::ImageLogits(Queue& queue, View hidden, View logits) {

@@ -108,6 +108,7 @@ class Janus {
   /// choice.
   Status CheckFits(const LoadOptions& options);
   static Result<std::unique_ptr<Janus>> LoadParts(const LoadOptions& options, std::unique_ptr<Device> device);
+  void LoadTextHead();
   Status LoadDrawing();
   Status LoadUnderstanding(const std::string& model);
   /// Gives weights to the networks that pack them, and lets the source drop what it made for them.

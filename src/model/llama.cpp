@@ -19,8 +19,13 @@ Llama::Llama(Device& device, WeightSource& source, DType compute)
     weight_bytes_ += linear->bytes;
     return linear;
   };
-  const auto vector = [&](const std::string& name) { return device_.PackVector(ToFloats(source.Get(name))); };
+  const auto vector = [&](const std::string& name) {
+    DeviceTensor packed = device_.PackVector(ToFloats(source.Get(name)));
+    source.Release(name);
+    return packed;
+  };
   embed_ = device_.PackTable(source.Get("llama.embed"));
+  source.DropPages();  // of the table, where a device has copied it
   // Whoever asked for a stop throws away what is built so far.
   for (int64_t i = 0; i < config_.layers && !StopRequested(); i++) {
     const std::string prefix = "llama.layers." + std::to_string(i) + ".";

@@ -32,6 +32,7 @@ class LoadingProgress::Told : public WeightSource {
   bool InFile(const std::string& name) const override { return inner_->InFile(name); }
   Result<std::string> Hash() const override { return inner_->Hash(); }
   void Release(const std::string& name) override { inner_->Release(name); }
+  void DropPages() override { inner_->DropPages(); }
 
   std::unique_ptr<WeightSource> End() {
     told_(1);

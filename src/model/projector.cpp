@@ -6,7 +6,7 @@ std::unique_ptr<Linear> PackBiased(Device& device, WeightSource& source, const s
                                    DType compute) {
   const TensorView weight = source.Get(name + ".weight");
   auto linear = device.PackLinear({&weight, 1}, source.Get(name + ".bias"), compute);
-  source.Release(name + ".weight");
+  source.Release(name + ".weight"), source.Release(name + ".bias");
   return linear;
 }
 

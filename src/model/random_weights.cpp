@@ -75,9 +75,8 @@ class RandomWeights : public WeightSource {
   bool InFile(const std::string&) const override { return false; }
   DType TypeOf(const std::string&) const override { return DType::kBF16; }
   void Release(const std::string& name) override { made_.erase(name); }
-  Result<std::string> Hash() const override {
-    return Sha256::Hex("bifrons random weights 1: " + config_.name);
-  }
+  void DropPages() override {}
+  Result<std::string> Hash() const override { return Sha256::Hex("bifrons random weights 1: " + config_.name); }
 
   TensorView Get(const std::string& name) override {
     const auto it = specs_.find(name);

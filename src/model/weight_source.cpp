@@ -74,24 +74,22 @@ class CheckpointWeights : public WeightSource {
   bool Has(const std::string& name) const override { return bound_.contains(name); }
   DType TypeOf(const std::string& name) const override { return Find(name).stored->dtype; }
   bool InFile(const std::string& name) const override { return Has(name) && !made_.contains(name); }
-  void Release(const std::string& name) override { made_.erase(name); }
+  void Release(const std::string& name) override {
+    if (made_.erase(name) == 0) checkpoint_.DropPages(StoredPart(Find(name)));
+  }
+  void DropPages() override { checkpoint_.DropPages(); }
 
   TensorView Get(const std::string& name) override {
     if (const auto it = made_.find(name); it != made_.end()) return it->second.view();
     const Bound& bound = Find(name);
-    StoredTensor stored = *bound.stored;
-    // A merged qkv's third begins `third` rows down; rows may be strided, so the offset counts in strides.
-    if (const int64_t third = Third(bound.spec.transform);
-        config_.layout == Layout::kOriginal && third >= 0) {
-      stored.dims[0] = bound.spec.shape[0];
-      stored.data += BytesOf(stored.dtype, third * stored.dims[0] * stored.stride(0));
-    }
+    const StoredTensor stored = StoredPart(bound);
     Tensor owner;
     auto view = Materialise(name, stored, &owner);
     BIFRONS_CHECK(view.ok(), "%s",
                   view.error().message.c_str());  // its type and rank were checked when it was bound
     view->shape = bound.spec.shape;
     if (owner.empty()) return *view;
+    checkpoint_.DropPages(stored);
     owner.Reshape(bound.spec.shape);
     return made_.insert_or_assign(name, std::move(owner)).first->second.view();
   }
@@ -115,6 +113,18 @@ class CheckpointWeights : public WeightSource {
     const auto it = bound_.find(name);
     BIFRONS_CHECK(it != bound_.end(), "no tensor %s", name.c_str());
     return it->second;
+  }
+
+  /// What a tensor of ours is of the stored one.
+  StoredTensor StoredPart(const Bound& bound) const {
+    StoredTensor stored = *bound.stored;
+    // A merged qkv's third begins `third` rows down; rows may be strided, so the offset counts in strides.
+    if (const int64_t third = Third(bound.spec.transform);
+        config_.layout == Layout::kOriginal && third >= 0) {
+      stored.dims[0] = bound.spec.shape[0];
+      stored.data += BytesOf(stored.dtype, third * stored.dims[0] * stored.stride(0));
+    }
+    return stored;
   }
 
   static int64_t Third(Transform transform) {

@@ -25,8 +25,12 @@ class WeightSource {
   virtual bool InFile(const std::string& name) const = 0;
   /// SHA-256 over the model's files (path-independent; cached by size and time), for pictures' metadata. Hex.
   virtual Result<std::string> Hash() const = 0;
-  /// Lets the source drop what it materialised for `name` (a random or transposed tensor).
+  /// Lets the source drop what it materialised for `name` (a random or transposed tensor), or the pages of
+  /// its file that the tensor stands on. Get(name) makes a view anew.
   virtual void Release(const std::string& name) = 0;
+  /// Takes all pages of mapped files out of this process's memory. Views stay valid: what is looked at is
+  /// read again.
+  virtual void DropPages() = 0;
 };
 
 /// `model` is a folder in either layout, or "random:janus-pro-1b" / "random:janus-pro-7b". Every tensor of

@@ -122,6 +122,15 @@ bool StoredTensor::contiguous() const {
   return dense;
 }
 
+std::span<const uint8_t> StoredTensor::extent() const {
+  int64_t last = 0;
+  for (size_t i = 0; i < dims.size(); i++) {
+    if (dims[i] == 0) return {};
+    last += (dims[i] - 1) * stride(i);
+  }
+  return {data, BytesOf(dtype, last + 1)};
+}
+
 int64_t StoredTensor::stride(size_t i) const {
   if (!strides.empty()) return strides[i];
   int64_t product = 1;
@@ -234,6 +243,17 @@ Status Checkpoint::CheckPromises(const std::string& folder, const WeightIndex& i
     }
   }
   return {};
+}
+
+void Checkpoint::DropPages(const StoredTensor& tensor) const {
+  const std::span<const uint8_t> extent = tensor.extent();
+  for (const MappedFile& file : files_) {
+    if (file.path() == *tensor.file) file.DropPages(extent);
+  }
+}
+
+void Checkpoint::DropPages() const {
+  for (const MappedFile& file : files_) file.DropPages(file.bytes());
 }
 
 const StoredTensor* Checkpoint::Find(std::string_view name) const {

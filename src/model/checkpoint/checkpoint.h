@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,8 @@ struct StoredTensor {
   std::shared_ptr<const std::string> file;  // its path, for messages
 
   bool contiguous() const;
+  /// From the first element to behind the last one: of a strided tensor with what lies between.
+  std::span<const uint8_t> extent() const;
   /// Of dimension `i`, in elements.
   int64_t stride(size_t i) const;
 };
@@ -59,6 +62,10 @@ class Checkpoint {
   const TensorMap& tensors() const { return tensors_; }
   /// nullptr when there is none.
   const StoredTensor* Find(std::string_view name) const;
+  /// Takes the pages that a tensor of a file stands on out of this process's memory (MappedFile::DropPages);
+  /// those of all files.
+  void DropPages(const StoredTensor& tensor) const;
+  void DropPages() const;
   /// Paths, in the order of their names.
   const std::vector<std::string>& files() const { return paths_; }
   /// Names of files in the folder that are passed over: a model's by their names, but empty.
