@@ -40,6 +40,7 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
   if (!o.drawing && !o.understanding) return UsageError("neither drawing nor understanding is to be loaded");
   load.parts = o.drawing ? ModelParts{} : kUnderstandingParts;
   load.parts.understanding = o.understanding;
+  load.hash = o.drawing;
   return load;
 }
 
@@ -80,7 +81,7 @@ Result<DrawingTask> Engine::Impl::ToTask(const DrawOptions& o) const {
   BIFRONS_RETURN_IF_ERROR(Check(o));
   if (!janus->parts().drawing) return UsageError("the drawing half was not loaded");
   DrawingTask task;
-  task.images = o.images, task.settings = settings;
+  task.images = o.images, task.settings = settings, task.model = &janus->source();
   task.request.prompt = ReplaceInvalidUtf8(o.prompt);
   task.request.seed = o.seed, task.request.best_of = o.best_of;
   task.request.sampling = {janus->config().guidance_default, o.temperature, o.top_k, o.top_p, o.min_p};
@@ -116,7 +117,7 @@ std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, EngineError* 
     BIFRONS_TRY(const LoadOptions converted, Convert(options));
     auto impl = std::make_unique<Impl>();
     BIFRONS_TRY(impl->janus, Janus::Load(converted));
-    BIFRONS_TRY(impl->settings, DescribeModel(*impl->janus));
+    impl->settings = DescribeModel(*impl->janus);
     impl->scheduler = std::make_unique<Scheduler>(*impl->janus, SchedulerOptions{});
     impl->requests = std::make_unique<Requests>(*impl->scheduler);
     return std::unique_ptr<Engine>(new Engine(std::move(impl)));
@@ -163,7 +164,8 @@ std::vector<Picture> Engine::Draw(const DrawOptions& o, const std::function<bool
       return !stopped;
     };
     const auto take = [&](size_t, DrawnPicture drawn) -> Status {
-      taken.push_back(task.ToPicture(std::move(drawn)));
+      BIFRONS_TRY(Picture picture, task.ToPicture(std::move(drawn)));
+      taken.push_back(std::move(picture));
       return {};
     };
     BIFRONS_RETURN_IF_ERROR(DrawEach(*impl_->scheduler, requests, callback, take));

@@ -22,18 +22,19 @@ DrawRequest DrawingTask::RequestOf(int image) const {
   return one;
 }
 
-Picture DrawingTask::ToPicture(DrawnPicture drawn) const {
+Result<Picture> DrawingTask::ToPicture(DrawnPicture drawn) const {
   PictureSettings its = settings;
+  BIFRONS_TRY(its.model_hash, model->Hash());
   its.prompt = request.prompt, its.seed = drawn.seed, its.sampling = request.sampling;
   its.choice = std::move(drawn.choice);
   const std::string parameters = FormatParameters(its);
-  return {static_cast<int>(its.width),
-          static_cast<int>(its.height),
-          std::move(drawn.image.rgb),
-          std::move(drawn.codes),
-          parameters,
-          its.seed,
-          std::move(its.choice.scores)};
+  return Picture{static_cast<int>(its.width),
+                 static_cast<int>(its.height),
+                 std::move(drawn.image.rgb),
+                 std::move(drawn.codes),
+                 parameters,
+                 its.seed,
+                 std::move(its.choice.scores)};
 }
 
 struct Requests::Drawing : Entry {
@@ -185,8 +186,9 @@ void Requests::Take(const std::shared_ptr<Drawing>& drawing, int image, Result<D
   Status status = Guarded([&]() -> Status {
     if (!drawn.ok()) return std::move(drawn).error();
     const std::lock_guard calls(drawing->calls);
-    if (drawing->callbacks.on_picture)
-      drawing->callbacks.on_picture(image, drawing->task.ToPicture(std::move(*drawn)));
+    if (!drawing->callbacks.on_picture) return {};
+    BIFRONS_TRY(Picture picture, drawing->task.ToPicture(std::move(*drawn)));
+    drawing->callbacks.on_picture(image, std::move(picture));
     return {};
   });
   drawing->done++;

@@ -21,10 +21,12 @@ struct DrawingTask {
   DrawRequest request;
   int images = 1;
   PictureSettings settings;
+  WeightSource* model = nullptr;  // whose hash the pictures tell
 
   /// That of picture `image`.
   DrawRequest RequestOf(int image) const;
-  Picture ToPicture(DrawnPicture drawn) const;
+  /// Errors: WeightSource::Hash's.
+  Result<Picture> ToPicture(DrawnPicture drawn) const;
 };
 
 class Requests {

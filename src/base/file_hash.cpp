@@ -13,12 +13,12 @@
 
 namespace bifrons {
 
-Result<std::string> Sha256OfDescriptor(int fd, const std::string& path) {
+Result<std::string> Sha256OfDescriptor(int fd, const std::string& path, const std::stop_token& stop) {
   Sha256 hash;
   constexpr size_t kChunk = size_t{1} << 18;
   std::vector<uint8_t> buffer(kChunk);
   for (off_t at = 0;;) {
-    if (StopRequested()) return Interrupted();
+    if (StopRequested() || stop.stop_requested()) return Interrupted();
     const ssize_t count = ::pread(fd, buffer.data(), buffer.size(), at);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return Failure(path + ": cannot read: " + std::strerror(errno));
@@ -28,9 +28,9 @@ Result<std::string> Sha256OfDescriptor(int fd, const std::string& path) {
   }
 }
 
-Result<std::string> Sha256OfFile(const std::string& path) {
+Result<std::string> Sha256OfFile(const std::string& path, const std::stop_token& stop) {
   BIFRONS_TRY(const int fd, OpenRegularFile(path, O_RDONLY));
-  auto hash = Sha256OfDescriptor(fd, path);
+  auto hash = Sha256OfDescriptor(fd, path, stop);
   ::close(fd);
   return hash;
 }

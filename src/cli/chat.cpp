@@ -156,6 +156,7 @@ Status Chat::Draw(const std::string& prompt) {
     };
     BIFRONS_TRY(pictures, bifrons::Draw(scheduler_, {&request, 1}, progress));
   }
+  BIFRONS_TRY(settings_.model_hash, janus_.source().Hash());
   settings_.prompt = prompt, settings_.seed = request.seed, settings_.sampling = request.sampling;
   BIFRONS_TRY(const auto png, EncodePng(settings_.width, settings_.height, pictures[0].image.rgb,
                                         {{"parameters", FormatParameters(settings_)}}));
@@ -177,10 +178,10 @@ std::pair<std::string, std::string> SplitCommand(const std::string& line) {
 Result<int> RunChat(const ChatOptions& options) {
   LoadOptions load = options.answer.load;
   load.parts.understanding = true;
+  load.hash = true;
   BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("chat", load, options.size));
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
-  BIFRONS_TRY(PictureSettings settings, DescribeModel(*janus));
-  Chat chat(options, *janus, std::move(settings));
+  Chat chat(options, *janus, DescribeModel(*janus));
   for (const std::string& image : options.images) BIFRONS_RETURN_IF_ERROR(chat.Show(image));
   if (StopRequested()) return Interrupted();
 

@@ -60,15 +60,18 @@ Result<DrawingJob> BeginDrawing(const GenerateOptions& options) {
   if (!options.from.empty()) BIFRONS_RETURN_IF_ERROR(TakeFromPicture(options, &job));
   job.load.parts.understanding = options.best_of > 1;  // the judge
   job.load.tell_device = options.verbose;
+  job.load.hash = true;
   return job;
 }
 
-Status AddRequests(const GenerateOptions& options, Janus& janus, const PictureSettings& model,
-                   DrawingJob* job) {
-  if (!job->expected_hash.empty() && model.model_hash != job->expected_hash) {
-    return UsageError(options.from + ": was drawn with another model (hash " +
-                      job->expected_hash.substr(0, 10) + "…) than " + model.model + " (" +
-                      model.model_hash.substr(0, 10) + "…); name that model with --model");
+Status AddRequests(const GenerateOptions& options, Janus& janus, DrawingJob* job) {
+  if (!job->expected_hash.empty()) {
+    BIFRONS_TRY(const std::string hash, janus.source().Hash());
+    if (hash != job->expected_hash) {
+      return UsageError(options.from + ": was drawn with another model (hash " +
+                        job->expected_hash.substr(0, 10) + "…) than " + DescribeModel(janus).model + " (" +
+                        hash.substr(0, 10) + "…); name that model with --model");
+    }
   }
   std::vector<DrawRequest> firsts = std::move(job->requests);  // of each prompt
   if (options.from.empty()) {

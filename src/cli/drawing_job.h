@@ -28,7 +28,6 @@ Result<DrawingJob> BeginDrawing(const GenerateOptions& options);
 
 /// Fills in the requests for the loaded model. Errors (kUsage): another model than the --from picture's;
 /// prompts that it cannot draw.
-Status AddRequests(const GenerateOptions& options, Janus& janus, const PictureSettings& model,
-                   DrawingJob* job);
+Status AddRequests(const GenerateOptions& options, Janus& janus, DrawingJob* job);
 
 }  // namespace bifrons

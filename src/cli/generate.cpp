@@ -48,8 +48,8 @@ Result<int> RunGenerate(const GenerateOptions& options) {
               PictureOutput::Begin(options, prompts * static_cast<size_t>(options.images)));
   BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("generate", job.load, options.size));
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(job.load));
-  BIFRONS_TRY(const PictureSettings model, DescribeModel(*janus));
-  BIFRONS_RETURN_IF_ERROR(AddRequests(options, *janus, model, &job));
+  PictureSettings model = DescribeModel(*janus);
+  BIFRONS_RETURN_IF_ERROR(AddRequests(options, *janus, &job));
   TellBefore(options, job, model);
 
   const Preview preview(options.preview, options.quiet);
@@ -65,7 +65,8 @@ Result<int> RunGenerate(const GenerateOptions& options) {
     if (p.complete > 0) AllowSecondsToEnd(kFinishingSeconds);
     return false;
   };
-  const auto take = [&](size_t i, DrawnPicture picture) {
+  const auto take = [&](size_t i, DrawnPicture picture) -> Status {
+    BIFRONS_TRY(model.model_hash, janus->source().Hash());
     bar.Hide();
     return output.Write(i, job, model, std::move(picture), preview);
   };

@@ -141,6 +141,7 @@ Result<int> RunRender(const RenderCommand& options) {
   // Jobs that need what the model lacks fail one by one.
   load.skip_missing_parts = load.parts.understanding && load.parts.drawing && !(best_of.value_or(1) > 1);
   load.tell_device = options.verbose;
+  load.hash = true;
   if (!options.render.defaults.plot.empty() || options.render.sheets) BIFRONS_RETURN_IF_ERROR(CheckFonts());
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
   if (!options.shard_source.empty() && !options.quiet) {

@@ -3,9 +3,8 @@
 
 namespace bifrons {
 
-Result<PictureSettings> DescribeModel(Janus& janus) {
+PictureSettings DescribeModel(Janus& janus) {
   PictureSettings s;
-  BIFRONS_TRY(s.model_hash, janus.source().Hash());
   s.model = janus.name();
   s.width = s.height = janus.config().vq.image_size();
   s.steps = janus.config().vq.tokens();

@@ -37,8 +37,9 @@ struct PictureSettings {
   int64_t file_height() const { return resized_height > 0 ? resized_height : height * upscale; }
 };
 
-/// Fills in what the loaded model decides.
-Result<PictureSettings> DescribeModel(Janus& janus);
+/// What the loaded model decides, but for its hash: that takes a while (WeightSource::Hash), and is needed
+/// when there is a picture.
+PictureSettings DescribeModel(Janus& janus);
 
 /// The prompt, then one line "Steps: 576, Sampler: Gumbel-max, CFG scale: 5, Seed: 1, …". Values with commas,
 /// colons or quotes are quoted as JSON strings, as A1111 does. Numbers are written so that they read back

@@ -57,7 +57,8 @@ Renderer::Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOption
 // ---- the list, and what is there already
 
 Status Renderer::Open() {
-  BIFRONS_TRY(model_, DescribeModel(janus_));
+  model_ = DescribeModel(janus_);
+  BIFRONS_TRY(model_.model_hash, janus_.source().Hash());
   plan_model_ = {model_.model_hash, janus_.config().guidance_default, model_.width, model_.height};
   BIFRONS_TRY(images_, ImagesOf(options_));
   header_.shard = options_.shard.ToString();

@@ -42,6 +42,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
                      std::to_string(janus->config().llama.vocabulary));
   }
   BIFRONS_RETURN_IF_ERROR(janus->CheckFits(options));
+  if (options.hash) janus->source_->BeginHash();
 
   janus->name_ = model.starts_with("random:") ? model : ModelName(model);
   janus->steps_ = janus->device_->MakeQueue();

@@ -41,6 +41,7 @@ struct LoadOptions {
   std::string chat_template = "auto";        // "auto", "janus-pro", "janus-1.3b"
   ModelParts parts;
   bool skip_missing_parts = false;   // leave out parts that the model lacks, instead of refusing it
+  bool hash = false;                 // begin to hash the model's files meanwhile: pictures tell it
   bool tell_device = false;          // on stderr, when there is no GPU
   std::shared_ptr<Profile> profile;  // what the queues report to, from then on; must outlive the model
   std::function<void(double share)> progress;  // hears how much is loaded; 1 when it has ended, well or not

@@ -30,7 +30,8 @@ class LoadingProgress::Told : public WeightSource {
   bool Has(const std::string& name) const override { return inner_->Has(name); }
   DType TypeOf(const std::string& name) const override { return inner_->TypeOf(name); }
   bool InFile(const std::string& name) const override { return inner_->InFile(name); }
-  Result<std::string> Hash() const override { return inner_->Hash(); }
+  Result<std::string> Hash() override { return inner_->Hash(); }
+  void BeginHash() override { inner_->BeginHash(); }
   void Release(const std::string& name) override { inner_->Release(name); }
   void DropPages() override { inner_->DropPages(); }
 

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 #include "src/base/atomic_file.h"
 #include "src/base/file_hash.h"
 #include "src/base/lower_hex.h"
 #include "src/base/mapped_file.h"
+#include "src/base/out_of_memory.h"
 #include "src/base/sha256.h"
 
 namespace bifrons {
@@ -35,7 +37,7 @@ fs::path CacheEntry(const fs::path& file) {
 
 bool IsHash(std::string_view text) { return IsLowerHex(text, 64); }
 
-Result<std::string> HashFile(const std::string& path) {
+Result<std::string> HashFile(const std::string& path, const std::stop_token& stop) {
   const fs::path entry = CacheEntry(path);
   std::error_code error;
   if (!entry.empty() && fs::exists(entry, error)) {
@@ -45,7 +47,7 @@ Result<std::string> HashFile(const std::string& path) {
       if (IsHash(hash)) return hash;
     }
   }
-  BIFRONS_TRY(const std::string hash, Sha256OfFile(path));
+  BIFRONS_TRY(const std::string hash, Sha256OfFile(path, stop));
   if (!entry.empty()) {
     fs::create_directories(entry.parent_path(), error);
     const Status written =
@@ -57,17 +59,39 @@ Result<std::string> HashFile(const std::string& path) {
 
 }  // namespace
 
-Result<std::string> HashFiles(std::vector<std::string> files) {
+Result<std::string> HashFiles(std::vector<std::string> files, const std::stop_token& stop) {
   std::vector<std::pair<std::string, std::string>> named;
   for (const std::string& file : files) named.emplace_back(fs::path(file).filename().string(), file);
   std::sort(named.begin(), named.end());
   Sha256 all;
   for (const auto& [name, file] : named) {
-    BIFRONS_TRY(const std::string hash, HashFile(file));
+    BIFRONS_TRY(const std::string hash, HashFile(file, stop));
     const std::string line = name + ' ' + hash + '\n';
     all.Update({reinterpret_cast<const uint8_t*>(line.data()), line.size()});
   }
   return all.Finish();
+}
+
+void ModelHash::Begin() {
+  const std::lock_guard lock(mutex_);
+  if (thread_.joinable() || hash_) return;
+  const auto hash = [this](const std::stop_token& stop) {
+    auto hash = Guarded([&] { return HashFiles(files_, stop); });
+    if (hash.ok()) hash_ = std::move(*hash);
+  };
+  try {
+    thread_ = std::jthread(hash);
+  } catch (const std::system_error&) {
+  }
+}
+
+Result<std::string> ModelHash::Get() {
+  const std::lock_guard lock(mutex_);
+  if (thread_.joinable()) thread_.join();
+  if (!hash_) {
+    BIFRONS_TRY(hash_, HashFiles(files_));
+  }
+  return *hash_;
 }
 
 }  // namespace bifrons

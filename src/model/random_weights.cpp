@@ -76,7 +76,8 @@ class RandomWeights : public WeightSource {
   DType TypeOf(const std::string&) const override { return DType::kBF16; }
   void Release(const std::string& name) override { made_.erase(name); }
   void DropPages() override {}
-  Result<std::string> Hash() const override { return Sha256::Hex("bifrons random weights 1: " + config_.name); }
+  void BeginHash() override {}
+  Result<std::string> Hash() override { return Sha256::Hex("bifrons random weights 1: " + config_.name); }
 
   TensorView Get(const std::string& name) override {
     const auto it = specs_.find(name);

@@ -39,7 +39,10 @@ const std::string& PublishedName(const TensorSpec& spec, Layout layout) {
 class CheckpointWeights : public WeightSource {
  public:
   CheckpointWeights(JanusConfig config, Checkpoint checkpoint, std::string folder)
-      : config_(std::move(config)), checkpoint_(std::move(checkpoint)), folder_(std::move(folder)) {}
+      : config_(std::move(config)),
+        checkpoint_(std::move(checkpoint)),
+        folder_(std::move(folder)),
+        hash_(HashedFiles()) {}
 
   /// Finds and checks every tensor of the table.
   Status Bind() {
@@ -94,20 +97,23 @@ class CheckpointWeights : public WeightSource {
     return made_.insert_or_assign(name, std::move(owner)).first->second.view();
   }
 
-  Result<std::string> Hash() const override {
-    std::vector<std::string> files = checkpoint_.files();
-    for (const char* name : {"config.json", "tokenizer.json"}) {
-      const fs::path path = fs::path(folder_) / name;
-      if (std::error_code error; fs::exists(path, error)) files.push_back(path.string());
-    }
-    return HashFiles(std::move(files));
-  }
+  Result<std::string> Hash() override { return hash_.Get(); }
+  void BeginHash() override { hash_.Begin(); }
 
  private:
   struct Bound {
     TensorSpec spec;
     const StoredTensor* stored = nullptr;
   };
+
+  std::vector<std::string> HashedFiles() const {
+    std::vector<std::string> files = checkpoint_.files();
+    for (const char* name : {"config.json", "tokenizer.json"}) {
+      const fs::path path = fs::path(folder_) / name;
+      if (std::error_code error; fs::exists(path, error)) files.push_back(path.string());
+    }
+    return files;
+  }
 
   const Bound& Find(const std::string& name) const {
     const auto it = bound_.find(name);
@@ -175,6 +181,7 @@ class CheckpointWeights : public WeightSource {
   std::string folder_;
   std::map<std::string, Bound> bound_;
   std::map<std::string, Tensor> made_;  // copies: transposed or misaligned tensors
+  ModelHash hash_;
 };
 
 }  // namespace

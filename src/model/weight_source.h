@@ -24,7 +24,9 @@ class WeightSource {
   /// Whether the view that Get(name) has made stands in a mapped file, not in memory of this process.
   virtual bool InFile(const std::string& name) const = 0;
   /// SHA-256 over the model's files (path-independent; cached by size and time), for pictures' metadata. Hex.
-  virtual Result<std::string> Hash() const = 0;
+  virtual Result<std::string> Hash() = 0;
+  /// Begins with what Hash() waits for, beside whatever else is done.
+  virtual void BeginHash() = 0;
   /// Lets the source drop what it materialised for `name` (a random or transposed tensor), or the pages of
   /// its file that the tensor stands on. Get(name) makes a view anew.
   virtual void Release(const std::string& name) = 0;
