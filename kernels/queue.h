@@ -157,6 +157,9 @@ class Queue {
   void AttendAll(const FullAttention& attention, View q, View k, View v, View y);
   /// The first `positions` positions of a page, all layers', to another page.
   virtual void CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) = 0;
+  /// What stands in these pages is not needed any more. A device in the host's memory gives them back to the
+  /// system until they are written again; others keep them.
+  virtual void Discard(KvPages&, std::span<const int32_t> /*numbers*/) {}
 
   // ---- tokens -----------------------------------------------------------------------------------
   /// One token per request from the rows of `logits` f32 [rows, n], to tokens[to] (i32, contiguous) of its

@@ -13,6 +13,7 @@
 #include "kernels/host/kv_pages.h"
 #include "src/base/out_of_memory.h"
 #include "tests/death.h"
+#include "tests/measured.h"
 
 namespace bifrons {
 namespace {
@@ -285,6 +286,36 @@ TEST_CASE("random sequences hold what a plain model holds, in no more memory tha
   CHECK(most > 10);
   live.clear();
   CHECK(pool->used() == 0);
+}
+
+TEST_CASE("free pages' memory is given back, and what is held stays") {
+  LlamaConfig config = SmallConfig();
+  config.layers = 8, config.kv_heads = 16, config.head_dim = 64;  // pages of 2 MB
+  PoolAndQueue in;
+  in.pool = std::make_shared<KvPool>(OfHost(), KvShapeOf(config, DType::kF32));
+  const auto fill = [&](const KvCache& cache, uint8_t with) {
+    auto& pages = static_cast<host::HostKvPages&>(in.pool->pages());
+    for (const int32_t page : cache.pages()) std::fill_n(pages.page(page), in.pool->page_bytes(), with);
+  };
+  KvCache held(in.pool, kPagePositions);
+  held.Reserve(kPagePositions);
+  fill(held, 7);
+  for (int i = 0; i < 2; i++) {
+    {
+      KvCache ended(in.pool, 20 * kPagePositions);
+      ended.Reserve(20 * kPagePositions);
+      fill(ended, 9);
+    }
+    const double before = MemoryField("VmRSS");
+    in.pool->DiscardFree(*in.queue);
+    const double after = MemoryField("VmRSS");
+    if (!kSanitized) CHECK(before - after > 0.9 * 20 * static_cast<double>(in.pool->page_bytes()));
+    auto& pages = static_cast<host::HostKvPages&>(in.pool->pages());
+    const uint8_t* const kept = pages.page(held.pages()[0]);
+    CHECK(std::all_of(kept, kept + in.pool->page_bytes(), [](uint8_t x) { return x == 7; }));
+    CHECK(in.pool->used() == 1);
+    CHECK(in.pool->allocated() == 21);
+  }
 }
 
 TEST_CASE("two threads take, share and release") {

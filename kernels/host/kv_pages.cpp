@@ -1,6 +1,7 @@
 #include "kernels/host/kv_pages.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -66,6 +67,14 @@ void HostKvPages::CopyPositions(int32_t from, int64_t positions, int32_t to) con
   for (size_t at = 0; at < page_bytes(); at += head) {
     std::memcpy(target + at, source + at, static_cast<size_t>(positions) * row);
   }
+}
+
+void HostKvPages::Discard(int32_t number) const {
+  static const auto unit = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(page(number));
+  // What the system's pages at both ends hold may be others'.
+  const uintptr_t first = (begin + unit - 1) / unit * unit, end = (begin + page_bytes()) / unit * unit;
+  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
 HostKvBatch::HostKvBatch(HostKvPages& pages, std::span<const KvSpan> spans) : KvBatch(pages, spans) {

@@ -25,6 +25,8 @@ class HostKvPages : public KvPages {
   size_t half_bytes() const { return page_bytes() / static_cast<size_t>(2 * shape().layers); }
   /// See Queue::CopyPositions.
   void CopyPositions(int32_t from, int64_t positions, int32_t to) const;
+  /// See Queue::Discard.
+  void Discard(int32_t number) const;
 
  protected:
   /// Memory of pages side by side, 64-byte aligned. Throws std::bad_alloc.

@@ -16,6 +16,10 @@ void HostQueue::CopyPositions(KvPages& pages, int32_t from, int64_t positions, i
   static_cast<HostKvPages&>(pages).CopyPositions(from, positions, to);
 }
 
+void HostQueue::Discard(KvPages& pages, std::span<const int32_t> numbers) {
+  for (const int32_t number : numbers) static_cast<HostKvPages&>(pages).Discard(number);
+}
+
 void HostQueue::DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
                                  Epilogue epilogue, View y) {
   const size_t bytes = BytesOf(x.type, x.shape);

@@ -17,6 +17,7 @@ class HostQueue : public Queue {
   bool Done(const Ticket&) override { return true; }
   std::unique_ptr<KvBatch> MakeBatch(KvPages& pages, std::span<const KvSpan> spans) override;
   void CopyPositions(KvPages& pages, int32_t from, int64_t positions, int32_t to) override;
+  void Discard(KvPages& pages, std::span<const int32_t> numbers) override;
 
  private:
   // What a device's own ops are enough for.

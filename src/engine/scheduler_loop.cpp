@@ -309,6 +309,9 @@ Status Scheduler::Loop::Step() {
     const auto picture = std::static_pointer_cast<OpenPicture>(running.at(drawn.id));
     Status told = tell(drawn.id, janus.config().vq.tokens(), {});
     End(picture);
+    // With nobody waiting for it, the memory of its keys and values is better used for its maps.
+    if (batch.empty() && starting.empty() && pictures.empty() && answers.empty())
+      pool->DiscardFree(janus.steps());
     if (told.ok()) {
       Decode(picture, std::move(drawn));
     } else {

@@ -33,6 +33,11 @@ void KvPool::Release(int32_t page) {
   if (--held == 0) free_.push_back(page);
 }
 
+void KvPool::DiscardFree(Queue& queue) {
+  const std::lock_guard lock(mutex_);
+  queue.Discard(*pages_, free_);
+}
+
 int64_t KvPool::holders(int32_t page) const {
   const std::lock_guard lock(mutex_);
   return holders_[static_cast<size_t>(page)];

@@ -50,6 +50,10 @@ class KvPool {
   /// One holder less; after the last one the page is free for the next Take.
   void Release(int32_t page);
 
+  /// Gives the memory of free pages back where the device can (Queue::Discard); `queue` is the one that all
+  /// work on the pages goes through. They are taken again as ever.
+  void DiscardFree(Queue& queue);
+
   int64_t holders(int32_t page) const;
   /// Pages that are held, each counted once, and pages there is memory for: the most that were ever held.
   int64_t used() const;
