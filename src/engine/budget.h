@@ -10,7 +10,7 @@ namespace bifrons {
 
 /// What admission may give to requests, of `available` bytes that are left once the model is loaded:
 ///
-///   available                the device's free memory, less tables that are read in mapped files
+///   available                the device's free memory
 ///   − 1/kSpareShare of it    for what no plan knows of (memory_plan.h)
 ///   − working memory         rows' buffers, feature maps, pictures that wait to be taken, images looked at
 ///                            ahead: PlanWorkingMemory of the requests that may run at once

@@ -11,10 +11,7 @@ namespace {
 
 // What is left for the engine once the model is loaded.
 uint64_t AvailableFor(Janus& janus, const SchedulerOptions& options) {
-  if (options.memory > 0) return options.memory;
-  const uint64_t available = janus.device().FreeMemory();
-  if (!janus.device().keeps_tables()) return available;
-  return available - std::min(available, MappedTableBytes(janus.source(), janus.parts()));
+  return options.memory > 0 ? options.memory : janus.device().FreeMemory();
 }
 
 Admission::Limits LimitsFor(Janus& janus, const SchedulerOptions& options) {

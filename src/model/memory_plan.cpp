@@ -133,6 +133,8 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
     auto& part = plan.parts[static_cast<int>(spec.part)];
     part.parameters += n;
     part.bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
+    if (IsTable(spec, parts) && source.InFile(spec.name))
+      continue;  // a row is read where and when it is used
     plan.weights += PackedBytes(spec, source.TypeOf(spec.name), parts);
     if (IsTable(spec, parts)) plan.tables += BytesOf(source.TypeOf(spec.name), spec.shape);
   }
@@ -156,15 +158,6 @@ MemoryPlan MemoryPlan::WithoutTables() const {
   MemoryPlan plan = *this;
   plan.weights -= tables, plan.tables = 0;
   return plan;
-}
-
-uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts) {
-  uint64_t bytes = 0;
-  for (const TensorSpec& spec : TensorTable(source.config())) {
-    if (IsTable(spec, parts) && source.InFile(spec.name))
-      bytes += BytesOf(source.TypeOf(spec.name), spec.shape);
-  }
-  return bytes;
 }
 
 Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available,

@@ -45,16 +45,18 @@ uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType compute,
 /// Bytes of an image's features in a conversation, f32.
 uint64_t FeatureBytes(const JanusConfig& config);
 
-/// Bytes, and parameters per part.
+/// Bytes, and parameters per part. Files are not counted: their pages leave the process as they are packed.
+/// The tensor that is being packed stands beside what is packed, when there are no caches and activations
+/// yet.
 struct MemoryPlan {
   struct PartSize {
     int64_t parameters = 0;
     uint64_t bytes = 0;  // as stored
   };
-  PartSize parts[5];      // by Part
-  uint64_t weights = 0;   // what the wanted parts keep in memory, packed
-  uint64_t tables = 0;    // of it the tables of embeddings, which not every device keeps (kernels/device.h)
-  uint64_t kv_cache = 0;  // keys and values in whole pages: of pictures, or of answers about an image each
+  PartSize parts[5];     // by Part
+  uint64_t weights = 0;  // what the wanted parts keep in memory, packed
+  uint64_t tables = 0;   // of it tables that stand in no file: not every device keeps them (kernels/device.h)
+  uint64_t kv_cache = 0;     // keys and values in whole pages: of pictures, or of answers about an image each
   uint64_t activations = 0;  // working memory, and the features of the images asked about
 
   const PartSize& part(Part p) const { return parts[static_cast<int>(p)]; }
@@ -70,10 +72,6 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
 /// What a tensor that is stored in that type takes once the wanted parts are loaded, 0 if it is in none of
 /// them. Matrices are packed as stored.
 uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& parts);
-
-/// Bytes of a loaded model's tables that are read where they stand, in a mapped file: the system counts them
-/// as available, and would read them from the disk again and again if they were taken for something else.
-uint64_t MappedTableBytes(const WeightSource& source, const ModelParts& parts);
 
 /// kFailure with the numbers, without what to do, when one picture's or one answer's plan exceeds what
 /// `available` bytes leave beside the spare part, on a device that keeps tables in that memory or does not.

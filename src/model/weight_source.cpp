@@ -76,7 +76,9 @@ class CheckpointWeights : public WeightSource {
   const JanusConfig& config() const override { return config_; }
   bool Has(const std::string& name) const override { return bound_.contains(name); }
   DType TypeOf(const std::string& name) const override { return Find(name).stored->dtype; }
-  bool InFile(const std::string& name) const override { return Has(name) && !made_.contains(name); }
+  bool InFile(const std::string& name) const override {
+    return Has(name) && StoredPart(Find(name)).in_place();
+  }
   void Release(const std::string& name) override {
     if (made_.erase(name) == 0) checkpoint_.DropPages(StoredPart(Find(name)));
   }

@@ -21,7 +21,7 @@ class WeightSource {
   virtual bool Has(const std::string& name) const = 0;
   /// The type that Get(name) has, without producing the tensor.
   virtual DType TypeOf(const std::string& name) const = 0;
-  /// Whether the view that Get(name) has made stands in a mapped file, not in memory of this process.
+  /// Whether the view that Get(name) makes stands in a mapped file, not in memory of this process.
   virtual bool InFile(const std::string& name) const = 0;
   /// SHA-256 over the model's files (path-independent; cached by size and time), for pictures' metadata. Hex.
   virtual Result<std::string> Hash() = 0;

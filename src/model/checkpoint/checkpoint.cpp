@@ -122,6 +122,10 @@ bool StoredTensor::contiguous() const {
   return dense;
 }
 
+bool StoredTensor::in_place() const {
+  return contiguous() && reinterpret_cast<uintptr_t>(data) % BlockOf(dtype).bytes == 0;
+}
+
 std::span<const uint8_t> StoredTensor::extent() const {
   int64_t last = 0;
   for (size_t i = 0; i < dims.size(); i++) {
@@ -151,12 +155,9 @@ Result<TensorView> Materialise(const std::string& name, const StoredTensor& stor
   Shape shape;
   for (int64_t d : stored.dims) shape.Append(d);
   const size_t element_size = BlockOf(stored.dtype).bytes;
-  const bool contiguous = stored.contiguous();
-  if (contiguous && reinterpret_cast<uintptr_t>(stored.data) % element_size == 0) {
-    return TensorView{stored.data, stored.dtype, shape};
-  }
+  if (stored.in_place()) return TensorView{stored.data, stored.dtype, shape};
   *owner = Tensor(stored.dtype, shape);
-  if (contiguous) {
+  if (stored.contiguous()) {
     std::memcpy(owner->data(), stored.data, owner->bytes());
   } else {
     Gather(stored, element_size, static_cast<uint8_t*>(owner->data()));

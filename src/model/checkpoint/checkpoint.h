@@ -30,6 +30,8 @@ struct StoredTensor {
   std::shared_ptr<const std::string> file;  // its path, for messages
 
   bool contiguous() const;
+  /// Whether its elements can be read where they stand: contiguous, and aligned.
+  bool in_place() const;
   /// From the first element to behind the last one: of a strided tensor with what lies between.
   std::span<const uint8_t> extent() const;
   /// Of dimension `i`, in elements.
