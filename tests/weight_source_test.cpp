@@ -21,8 +21,10 @@
 #include "src/model/export.h"
 #include "src/model/janus.h"
 #include "src/model/memory_plan.h"
+#include "src/model/model_hash.h"
 #include "src/model/random_weights.h"
 #include "src/model/tensor_table.h"
+#include "tests/measured.h"
 
 namespace bifrons {
 namespace {
@@ -395,6 +397,66 @@ TEST_CASE("a bar that waits shows nothing of what is over by then") {
           std::this_thread::sleep_for(110ms);
           bar.Update(0.5, 1, "");
         }) == "");
+}
+
+TEST_CASE("loading holds what is packed and one tensor more, and touches no other part") {
+  if (kSanitized) return;
+  JanusConfig config = TinyConfig();
+  config.llama = {.hidden = 1024,
+                  .intermediate = 2560,
+                  .layers = 4,
+                  .heads = 16,
+                  .kv_heads = 16,
+                  .head_dim = 64,
+                  .vocabulary = 8192,
+                  .max_positions = 300};
+  config.vision = {.hidden = 512, .layers = 8, .heads = 8, .mlp = 2048, .patch = 8, .image_size = 32};
+  config.vq.grid = 4;
+  config.aligner = {512, 1024, 2}, config.gen_aligner = {5, 1024, 2};
+  config.gen_head_hidden = 1024;
+  const Folder folder;
+  const std::string tokenizer = std::string(BIFRONS_TEST_DIR) + "/goldens/tiny-a/converted",
+                    out = folder / "out";
+  const auto random = MakeRandomWeights(config);
+  REQUIRE(ExportModel(*random, tokenizer, out).ok());
+  for (const ModelParts& parts : {ModelParts{}, kUnderstandingParts}) {
+    LoadOptions options;
+    options.model = out, options.device = "cpu", options.compute = DType::kBF16, options.threads = 2;
+    options.parts = parts;
+    const uint64_t packed = PlanMemory(**OpenWeights(out), DType::kBF16, parts, 1).weights;
+    REQUIRE(packed > 90 * kMegabyte);
+    // Of a table in a file a row is read when it is looked up.
+    const MemoryPlan made = PlanMemory(*random, DType::kBF16, parts, 1);
+    CHECK(packed == made.weights - made.tables);
+    const Cost cost = Measure([&] { return ProblemOf(Janus::Load(options)); });
+    CHECK(cost.problem == "");
+    // Gates and what they gate are packed together. The rest is code, threads' stacks and the tokenizer.
+    const double tensor = 2 * 1024 * 2560 * 2, rest = 16 * kMegabyte;
+    INFO((parts.drawing ? "drawing: " : "answering: ")
+         << cost.bytes / kMegabyte << " MB for " << static_cast<double>(packed) / kMegabyte << " MB packed");
+    CHECK(cost.bytes < static_cast<double>(packed) + tensor + rest);
+  }
+}
+
+TEST_CASE("a hash that was begun beside other work is the same, and ends with who began it") {
+  const Folder folder;
+  folder.Write("a", std::string(3 << 20, 'a'));
+  folder.Write("b", "b");
+  const std::vector<std::string> files = {folder / "a", folder / "b"};
+  {
+    ModelHash forgotten(files);
+    forgotten.Begin();
+  }
+  ModelHash begun(files);
+  begun.Begin(), begun.Begin();
+  CHECK(begun.Get().value() == HashFiles(files).value());
+  CHECK(begun.Get().value() == HashFiles(files).value());
+
+  ModelHash missing({folder / "c"});
+  missing.Begin();
+  CHECK_FALSE(missing.Get().ok());
+  folder.Write("c", "c");
+  CHECK(missing.Get().value() == HashFiles({folder / "c"}).value());
 }
 
 }  // namespace
