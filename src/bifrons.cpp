@@ -197,29 +197,4 @@ bool Engine::Ask(const QuestionOptions& o, const std::function<bool(const std::s
   return true;
 }
 
-namespace {
-
-// Calls with an EngineError and keeps its message.
-template <class Call>
-auto WithMessage(std::string* message, const Call& call) {
-  EngineError error;
-  auto result = call(&error);
-  if (message && !error.message.empty()) *message = std::move(error.message);
-  return result;
-}
-
-}  // namespace
-
-std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, std::string* error) {
-  return WithMessage(error, [&](EngineError* e) { return Load(options, e); });
-}
-std::vector<Picture> Engine::Draw(const DrawOptions& options, const std::function<bool(double)>& progress,
-                                  std::string* error) {
-  return WithMessage(error, [&](EngineError* e) { return Draw(options, progress, e); });
-}
-bool Engine::Ask(const QuestionOptions& options, const std::function<bool(const std::string&)>& on_text,
-                 std::string* answer, std::string* error) {
-  return WithMessage(error, [&](EngineError* e) { return Ask(options, on_text, answer, e); });
-}
-
 }  // namespace bifrons

@@ -7,11 +7,13 @@
 // depends on none of the others.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bifrons {
@@ -142,15 +144,31 @@ class Engine {
            std::string* answer, EngineError* error);
 
   /// The same, for callers to whom an error is its message.
-  static std::unique_ptr<Engine> Load(const EngineOptions& options, std::string* error);
+  template <std::same_as<std::string> Message>
+  static std::unique_ptr<Engine> Load(const EngineOptions& options, Message* error) {
+    return WithMessage(error, [&](EngineError* e) { return Load(options, e); });
+  }
+  template <std::same_as<std::string> Message>
   std::vector<Picture> Draw(const DrawOptions& options, const std::function<bool(double)>& progress,
-                            std::string* error);
+                            Message* error) {
+    return WithMessage(error, [&](EngineError* e) { return Draw(options, progress, e); });
+  }
+  template <std::same_as<std::string> Message>
   bool Ask(const QuestionOptions& options, const std::function<bool(const std::string&)>& on_text,
-           std::string* answer, std::string* error);
+           std::string* answer, Message* error) {
+    return WithMessage(error, [&](EngineError* e) { return Ask(options, on_text, answer, e); });
+  }
 
  private:
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
+  template <class Call>
+  static auto WithMessage(std::string* message, const Call& call) {
+    EngineError error;
+    auto result = call(&error);
+    if (message && !error.message.empty()) *message = std::move(error.message);
+    return result;
+  }
   std::unique_ptr<Impl> impl_;
 };
 

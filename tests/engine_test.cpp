@@ -348,6 +348,7 @@ TEST_CASE("errors have a kind and say what to do") {
   std::string message;
   CHECK_FALSE(Engine::Load(options, &message));
   CHECK(message == error.message);
+  CHECK_FALSE(Engine::Load(options, nullptr));
 
   const auto draws = LoadEngine(/*understanding=*/false);
   const auto refused = [&](const auto& what, const char* field) {

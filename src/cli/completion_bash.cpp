@@ -4,7 +4,7 @@
 namespace bifrons {
 namespace {
 
-constexpr const char* kBegin = R"(# Made by: bifrons completion bash
+constexpr const char* kBashBegin = R"(# Made by: bifrons completion bash
 _bifrons() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} verb= i
   # --format=jpg comes as three words.
@@ -25,7 +25,7 @@ constexpr const char* kVerbFound = R"( verb+=" ${COMP_WORDS[i]}" ;;
   case "$verb" in
 )";
 
-constexpr const char* kEnd = R"(  esac
+constexpr const char* kBashEnd = R"(  esac
   [[ $ended ]] && options=
   [[ $offer == options || ($options && $word == -*) ]] && offer=words words=$options
   COMPREPLY=()
@@ -61,7 +61,7 @@ void AddPaths(const VerbRow& verb, const std::string& path, std::vector<std::str
 }
 
 // The assignments that have `value` completed.
-std::string Offered(const OptionRow& value) {
+std::string BashOffers(const OptionRow& value) {
   switch (value.offer()) {
     case Offer::kChoices:
       return "offer=words words='" + Joined(value.choices, " ") + "'";
@@ -84,14 +84,14 @@ void AddBranches(const VerbRow& verb, const std::string& path, std::string* scri
     options.insert(options.end(), names.begin(), names.end());
     if (option.value.empty() || option.optional_value) continue;
     // A value may begin with a dash.
-    values += "        " + Joined(names, " | ") + ") options= " + Offered(option) + " ;;\n";
+    values += "        " + Joined(names, " | ") + ") options= " + BashOffers(option) + " ;;\n";
   }
   for (const VerbRow& sub : verb.verbs) verbs.push_back(sub.name);
   *script += "    '" + path + "')\n      options='" + Joined(options, " ") + "'\n      ";
   if (!verbs.empty()) {
     *script += "offer=words words='" + Joined(verbs, " ") + "'";
   } else if (!verb.arguments.empty() && verb.arguments[0].offer() != Offer::kNothing) {
-    *script += Offered(verb.arguments[0]);
+    *script += BashOffers(verb.arguments[0]);
   } else {
     *script += "offer=options";
   }
@@ -105,11 +105,11 @@ void AddBranches(const VerbRow& verb, const std::string& path, std::string* scri
 std::string BashCompletion(const VerbRow& program) {
   std::vector<std::string> paths;
   AddPaths(program, "", &paths);
-  std::string script = kBegin;
+  std::string script = kBashBegin;
   script += "      " + Joined(paths, " | \\\n      ") + ")\n       ";
   script += kVerbFound;
   AddBranches(program, "", &script);
-  return script + kEnd;
+  return script + kBashEnd;
 }
 
 }  // namespace bifrons

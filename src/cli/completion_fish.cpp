@@ -4,7 +4,7 @@
 namespace bifrons {
 namespace {
 
-constexpr const char* kBegin = R"(# Made by: bifrons completion fish
+constexpr const char* kFishBegin = R"(# Made by: bifrons completion fish
 # Whether the words so far begin with these verbs.
 function __bifrons_behind
     set -l words (commandline -opc)
@@ -30,7 +30,7 @@ std::string Quoted(const std::string& text) {
 }
 
 // The flags that have a value completed.
-std::string Offered(const OptionRow& row) {
+std::string FishOffers(const OptionRow& row) {
   std::string words;
   switch (row.offer()) {
     case Offer::kChoices:
@@ -57,14 +57,14 @@ void AddLines(const VerbRow& verb, const std::string& path, std::string* script)
     std::string what = " -l " + option.name.substr(2);
     if (!option.short_name.empty()) what += " -s " + option.short_name.substr(1);
     if (!option.value.empty() && !option.optional_value) {
-      const std::string offered = Offered(option);
+      const std::string offered = FishOffers(option);
       what += (option.offer() == Offer::kFiles ? " -r " : " -x ") + offered;
       if (offered.empty()) what.pop_back();
     }
     complete(condition, what + " -d " + Quoted(option.description));
   }
   if (verb.verbs.empty() && !verb.arguments.empty()) {
-    const std::string offered = Offered(verb.arguments[0]);
+    const std::string offered = FishOffers(verb.arguments[0]);
     if (!offered.empty()) complete("__bifrons_behind", " " + offered);
   }
   for (const VerbRow& sub : verb.verbs)
@@ -74,7 +74,7 @@ void AddLines(const VerbRow& verb, const std::string& path, std::string* script)
 }  // namespace
 
 std::string FishCompletion(const VerbRow& program) {
-  std::string script = kBegin;
+  std::string script = kFishBegin;
   AddLines(program, "", &script);
   return script;
 }

@@ -5,7 +5,7 @@ namespace bifrons {
 namespace {
 
 // Sourced, it says what it is for; found in $fpath, it is the body of the function that was called.
-constexpr const char* kEnd = R"(
+constexpr const char* kZshEnd = R"(
 if [ "$funcstack[1]" = _bifrons ]; then
   _bifrons "$@"
 else
@@ -91,7 +91,7 @@ void AddFunctions(const VerbRow& verb, const std::string& function, std::string*
 std::string ZshCompletion(const VerbRow& program) {
   std::string script = "#compdef bifrons\n# Made by: bifrons completion zsh\n";
   AddFunctions(program, "_" + program.name, &script);
-  return script + kEnd;
+  return script + kZshEnd;
 }
 
 }  // namespace bifrons

@@ -41,7 +41,7 @@ constexpr Described kEnvironment[] = {
     {"SOURCE_DATE_EPOCH", "the date of manual pages that bifrons man writes, in seconds since 1970"},
 };
 
-constexpr Described kFiles[] = {
+constexpr Described kFilesUsed[] = {
     {"~/.cache/huggingface/hub", "downloaded models, in the layout of Python's huggingface_hub"},
     {"~/.cache/bifrons", "hashes of models' files"},
     {"~/.local/state/bifrons/chat_history", "lines of bifrons chat"},
@@ -163,11 +163,11 @@ std::string Options(const std::vector<OptionRow>& options) {
   return out;
 }
 
-std::string Environment() {
+std::string EnvironmentSection() {
   std::string out = ".SH ENVIRONMENT\n";
   for (const auto& [name, description] : kEnvironment) out += Tagged(Bold(name), description);
   out += ".SH FILES\n";
-  for (const auto& [name, description] : kFiles) out += Tagged(Italic(name), description);
+  for (const auto& [name, description] : kFilesUsed) out += Tagged(Italic(name), description);
   return out;
 }
 
@@ -196,7 +196,7 @@ void AddPages(const VerbRow& verb, const std::string& path, const std::string& a
   if (!verb.examples.empty()) text += ".SH EXAMPLES\n" + Examples(verb.examples);
   text += ".SH EXIT STATUS\n";
   for (const auto& [code, meaning] : kExitCodes) text += Tagged(Bold(std::to_string(code)), meaning);
-  if (above.empty()) text += Environment();
+  if (above.empty()) text += EnvironmentSection();
   text += ".SH SEE ALSO\n";
   std::string pages_to_see;
   const auto see = [&](const std::string& page) {

@@ -10,18 +10,16 @@
 #include <memory>
 #include <string_view>
 
+#include "src/base/free_by.h"
+
 namespace bifrons {
 namespace {
 
-template <auto kFree>
-struct Free {
-  void operator()(auto* object) const { kFree(object); }
-};
-using TermInfo = std::unique_ptr<ChafaTermInfo, Free<chafa_term_info_unref>>;
-using CanvasConfig = std::unique_ptr<ChafaCanvasConfig, Free<chafa_canvas_config_unref>>;
-using Canvas = std::unique_ptr<ChafaCanvas, Free<chafa_canvas_unref>>;
-using SymbolMap = std::unique_ptr<ChafaSymbolMap, Free<chafa_symbol_map_unref>>;
-using Environment = std::unique_ptr<gchar*, Free<g_strfreev>>;
+using TermInfo = std::unique_ptr<ChafaTermInfo, FreeBy<chafa_term_info_unref>>;
+using CanvasConfig = std::unique_ptr<ChafaCanvasConfig, FreeBy<chafa_canvas_config_unref>>;
+using Canvas = std::unique_ptr<ChafaCanvas, FreeBy<chafa_canvas_unref>>;
+using SymbolMap = std::unique_ptr<ChafaSymbolMap, FreeBy<chafa_symbol_map_unref>>;
+using Environment = std::unique_ptr<gchar*, FreeBy<g_strfreev>>;
 
 // Of cells, and of one of them in pixels. Most terminals say no more than the first; then a usual font's
 // shape.

@@ -35,7 +35,7 @@ constexpr NumberAxis kNumberAxes[] = {
      [](PictureJob& job, double v) { job.seed = static_cast<int64_t>(v); }},
 };
 
-constexpr const char* kPrompt = "prompt";
+constexpr const char* kPromptAxis = "prompt";
 constexpr size_t kMostPlotPictures = 1'000'000;  // as of a job without a plot
 
 const NumberAxis* FindNumberAxis(const std::string& name) {
@@ -80,7 +80,7 @@ std::string Shown(double value) {
 std::string Names() {
   std::string names;
   for (const NumberAxis& axis : kNumberAxes) names += std::string(axis.name) + ", ";
-  return names + kPrompt;
+  return names + kPromptAxis;
 }
 
 // `shown` is what the user wrote, for messages.
@@ -88,7 +88,7 @@ Result<PlotAxis> MakeAxis(const std::string& shown, std::string name, std::vecto
   const auto wrong = [&](const std::string& what) { return UsageError("--plot " + shown + ": " + what); };
   PlotAxis axis{std::move(name), std::move(values), {}};
   const NumberAxis* const number = FindNumberAxis(axis.name);
-  if (!number && axis.name != kPrompt)
+  if (!number && axis.name != kPromptAxis)
     return wrong("there is no setting '" + axis.name + "'; use one of " + Names());
   if (axis.values.empty()) return wrong("it has no values");
   std::set<std::string> texts;
@@ -120,7 +120,7 @@ Result<PlotAxis> ParseAxis(const std::string& text) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos) return wrong("an axis is written as name=value,value,…");
   std::string name = text.substr(0, equals);
-  if (!FindNumberAxis(name) && name != kPrompt)
+  if (!FindNumberAxis(name) && name != kPromptAxis)
     return wrong("there is no setting '" + name + "'; use one of " + Names());
   auto values = Split(text.substr(equals + 1));
   if (!values) return wrong("a quoted value ends with a quote, and a comma or nothing after it");
