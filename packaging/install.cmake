@@ -49,7 +49,7 @@ set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME bifrons-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "bifrons (= ${PROJECT_VERSION}), libdnnl-dev, libssl-dev, libpcre2-dev, \
-libutf8proc-dev, libpng-dev, zlib1g-dev, libjpeg-dev, libwebp-dev")
+libutf8proc-dev, libpng-dev, zlib1g-dev, libjpeg-dev, libwebp-dev, pkg-config")
 foreach(library heif tiff)
   string(TOUPPER ${library} found)
   if(${found}_FOUND)

@@ -1,5 +1,6 @@
-// A program that embeds the engine: loads a model once, draws a prompt three times at once, writes the
-// pictures side by side as PPM, and asks the model what it sees there. Ctrl-C cancels the drawing.
+// A program that embeds the engine: loads a model once, draws three candidates of a prompt at once, writes
+// the one that the model likes best as PPM, and asks the model what it sees there. Ctrl-C cancels the
+// drawing.
 #include <atomic>
 #include <chrono>
 #include <csignal>
@@ -17,16 +18,11 @@ int Fail(const std::string& what) {
   return 1;
 }
 
-// Pictures of one size, side by side.
-bool WritePpm(const char* path, const std::vector<bifrons::Picture>& pictures) {
-  const int width = pictures[0].width, height = pictures[0].height;
+bool WritePpm(const char* path, const bifrons::Picture& picture) {
   std::FILE* const file = std::fopen(path, "wb");
   if (!file) return false;
-  std::fprintf(file, "P6\n%d %d\n255\n", width * static_cast<int>(pictures.size()), height);
-  const size_t row = size_t{3} * static_cast<size_t>(width);
-  for (size_t y = 0; y < static_cast<size_t>(height); y++)
-    for (const bifrons::Picture& picture : pictures) std::fwrite(&picture.rgb[y * row], 1, row, file);
-  const bool written = std::ferror(file) == 0;
+  std::fprintf(file, "P6\n%d %d\n255\n", picture.width, picture.height);
+  const bool written = std::fwrite(picture.rgb.data(), 1, picture.rgb.size(), file) == picture.rgb.size();
   return std::fclose(file) == 0 && written;
 }
 
@@ -45,19 +41,17 @@ int main(int argc, char** argv) {
 
   bifrons::DrawOptions options;
   options.prompt = argv[1];
-  options.images = 3;
+  options.best_of = 3;
   options.seed = 1;
-  std::vector<bifrons::Picture> pictures(static_cast<size_t>(options.images));
+  bifrons::Picture picture;
   std::promise<std::string> ended;  // with what went wrong
   bifrons::DrawCallbacks callbacks;
   // These run on the engine's threads.
   callbacks.on_update = [](const bifrons::DrawUpdate& update) {
-    if (update.image > 0) return;  // once a step is enough
+    if (update.candidate > 0) return;  // once a step is enough
     std::fprintf(stderr, "\r%3.0f %%, %zu image tokens ", 100 * update.share, update.codes.size());
   };
-  callbacks.on_picture = [&](int image, bifrons::Picture picture) {
-    pictures[static_cast<size_t>(image)] = std::move(picture);
-  };
+  callbacks.on_picture = [&](int, bifrons::Picture best) { picture = std::move(best); };
   callbacks.on_end = [&](const bifrons::EngineError* why) { ended.set_value(why ? why->message : ""); };
   const bifrons::RequestId id = engine->Submit(options, callbacks, &error);
   if (id == bifrons::kNoRequest) return Fail(error.message);
@@ -69,9 +63,8 @@ int main(int argc, char** argv) {
     if (interrupted) engine->Cancel(id);
   if (const std::string why = end.get(); !why.empty()) return Fail(why);
   std::fprintf(stderr, "\n");
-  if (!WritePpm(argv[2], pictures)) return Fail(std::string("cannot write ") + argv[2]);
-  std::printf("%s\n", argv[2]);
-  for (const bifrons::Picture& picture : pictures) std::printf("%s\n", picture.parameters.c_str());
+  if (!WritePpm(argv[2], picture)) return Fail(std::string("cannot write ") + argv[2]);
+  std::printf("%s\n%s\n", argv[2], picture.parameters.c_str());
 
   // A short question may as well wait for its answer.
   bifrons::QuestionOptions question;
