@@ -76,7 +76,7 @@ constexpr RequestId kNoRequest = 0;
 /// How far a request for pictures is.
 struct DrawUpdate {
   RequestId id = kNoRequest;
-  double share = 0;                // of the whole request, 0 … 1
+  double share = 0;                // of the whole request, 0 … 1, which on_end stands for
   int image = 0, candidate = 0;    // whose codes these are, both from 0
   std::span<const int32_t> codes;  // image tokens so far, row by row; valid during the call
 };

@@ -196,6 +196,19 @@ size_t Count(const std::string& text, const std::string& part) {
   return count;
 }
 
+TEST_CASE("manual pages are written again over bifrons' own, and over nothing else") {
+  const TemporaryFolder folder;
+  const std::string pages = RunWell({"man", "-o", folder / "man1"}).out;
+  CHECK(RunWell({"man", "-o", folder / "man1"}).out == pages);
+  WriteText(folder / "man1/bifrons-vq.1", ".TH VQ 1\n");
+  fs::remove(folder.path() / "man1/bifrons.1");
+  const ProgramResult refused = RunProgram({"man", "-o", folder / "man1"});
+  CHECK(refused.exit_code == 2);
+  CHECK_THAT(refused.err, Catch::Contains("bifrons-vq.1: is there already"));
+  CHECK_FALSE(fs::exists(folder.path() / "man1/bifrons.1"));
+  CHECK(RunProgram({"man", "-o", ""}).exit_code == 2);
+}
+
 TEST_CASE("every option of --help is in the completions and in the manual, and no other is") {
   const std::string bash = RunWell({"completion", "bash"}).out, zsh = RunWell({"completion", "zsh"}).out,
                     fish = RunWell({"completion", "fish"}).out;

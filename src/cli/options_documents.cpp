@@ -43,7 +43,8 @@ void AddMan(CLI::App& app, ManOptions& o) {
                            "An installed bifrons has them where man looks: man bifrons-generate.");
   AddStrings(verb, "verb", o.verbs, "the page of this verb (default: of the program)");
   verb->add_option("-o,--output", o.folder, "folder to write all pages into (made if absent)")
-      ->type_name(kFolder);
+      ->type_name(kFolder)
+      ->check([](const std::string& folder) { return folder.empty() ? "names no folder" : ""; });
   AddForce(verb, o.force);
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -24,8 +25,14 @@ struct Mention {
 constexpr Mention kAnswers = {"chat/completions", "chat\\/completions"};
 constexpr Mention kPictures = {"images/generations", "images\\/generations"};
 
-// The field of a job; every format has it by this name.
-constexpr std::string_view kCandidates = "best_of";
+// The field of a job, by this name in every format; some take letters of any size, or a dash.
+bool MentionsCandidates(std::string_view text) {
+  constexpr std::string_view kCandidates = "best_of";
+  const auto same = [](char a, char b) {
+    return (a >= 'A' && a <= 'Z' ? a - 'A' + 'a' : a == '-' ? '_' : a) == b;
+  };
+  return !std::ranges::search(text, kCandidates, same).empty();
+}
 
 // \u002f, or \u0041 to \u007a.
 bool HasEscapedLetter(std::string_view text) {
@@ -60,7 +67,7 @@ Result<Mentioned> Read(const std::string& jobs, Mentioned mentioned) {
     if (n <= 0) break;
     if (HasEscapedLetter(text)) mentioned = {true, true, true};
     mentioned.pictures |= kPictures.In(text), mentioned.answers |= kAnswers.In(text);
-    mentioned.candidates |= text.find(kCandidates) != text.npos;
+    mentioned.candidates |= MentionsCandidates(text);
   }
   ::close(fd);
   if (n < 0) return UsageError(jobs + ": cannot read: " + std::strerror(errno));
