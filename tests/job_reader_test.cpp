@@ -87,6 +87,13 @@ TEST_CASE("A1111's lines") {
   CHECK(jobs.picture(5).prompt == "--seed");  // as A1111 takes it
 }
 
+TEST_CASE("A1111's tags may be spelt as on the command line") {
+  const ReadJobs jobs = ReadJobFile("--prompt a dog --best-of 2 --cfg-scale 3\n--best_of 3 --prompt a cat\n");
+  CHECK(jobs.picture(0).prompt == "a dog");
+  CHECK((jobs.picture(0).best_of == 2 && jobs.picture(0).settings.guidance == 3.f));
+  CHECK(jobs.picture(1).best_of == 3);
+}
+
 TEST_CASE("wrong A1111 lines") {
   CheckBad("--seed 1", "--prompt", "missing");
   CheckBad("--prompt a --seed", "--seed", "no value");

@@ -52,6 +52,7 @@ TEST_CASE("candidates are judged by the half that answers") {
   CHECK(judges("prompt,best_of\na,2\n", JobFormat::kCsv));
   CHECK(judges("Prompt;BEST_Of\na;2\n", JobFormat::kCsv));
   CHECK(judges("a\n--prompt a --best_of 2\n", JobFormat::kLines));
+  CHECK(judges("--prompt a --best-of 2\n", JobFormat::kLines));
   CHECK(judges("a\n", JobFormat::kLines, 2));
   CHECK_FALSE(judges("a\n", JobFormat::kLines, 1));
   CHECK_FALSE(judges("a\n", JobFormat::kLines));

@@ -1,5 +1,6 @@
 // Prompts, one per line, and A1111's "Prompts from file" lines among them: --prompt "a cat" --seed 1 …
 // AUTOMATIC1111: scripts/prompts_from_file.py
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -50,7 +51,9 @@ constexpr std::array kTags = {
     TagName{"do_not_save_samples", Tag::kRefused},
 };
 
-const TagName* FindTag(std::string_view name) {
+// "best-of" as well, which is how the command line spells it.
+const TagName* FindTag(std::string name) {
+  std::ranges::replace(name, '-', '_');
   for (const TagName& tag : kTags) {
     if (tag.name == name) return &tag;
   }
@@ -58,7 +61,8 @@ const TagName* FindTag(std::string_view name) {
 }
 
 bool IsA1111(std::string_view line) {
-  return line.starts_with("--") && FindTag(line.substr(2, line.find_first_of(" \t") - 2)) != nullptr;
+  return line.starts_with("--") &&
+         FindTag(std::string(line.substr(2, line.find_first_of(" \t") - 2))) != nullptr;
 }
 
 // Python's shlex.split in its POSIX mode, without comments.
@@ -118,7 +122,7 @@ class A1111Line {
         break;
       }
       std::string value = words[i++];
-      if (name == "prompt" || name == "negative_prompt") {
+      if (tag->name == std::string_view("prompt") || tag->name == std::string_view("negative_prompt")) {
         while (i < words.size() && !words[i].starts_with("--")) value += " " + words[i++];
       }
       Set(*tag, value);
