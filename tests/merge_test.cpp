@@ -219,6 +219,86 @@ TEST_CASE("who was ended before it had read its list fits to the others") {
   CHECK(report.expected == 2);
 }
 
+TEST_CASE("results of earlier lists and settings are not taken for the last one's") {
+  const TemporaryFolder folder;
+  using Records = std::vector<ManifestRecord>;
+  // A list of these jobs.
+  const auto list = [](const std::string& name, const Records& records) {
+    ManifestHeader header = Header(static_cast<int64_t>(records.size()));
+    header.list = name;
+    ResultSetDigest digest;
+    for (const ManifestRecord& r : records) digest.Add(ResultDigest(KeyDigest(r.key), r.number));
+    header.digest = digest.Text();
+    return header;
+  };
+  const auto job = [](const std::string& key, int64_t index) {
+    ManifestRecord record = Answer(index);
+    record.key = key;
+    return record;
+  };
+  const Records old = {Answer(0), Answer(1), Answer(2)}, changed = {job("a", 0), job("b", 1), job("c", 2)};
+  const auto merged = [&](const std::string& manifests, int exit_code) {
+    WriteText(folder / "manifest.jsonl", manifests);
+    const ProgramResult result = RunProgram({"merge", folder.path().string()});
+    INFO(result.out);
+    CHECK(result.exit_code == exit_code);
+    CHECK((result.out.find(": complete") != std::string::npos) == (exit_code == 0));
+    CHECK((result.out.find("give --jobs LIST") != std::string::npos) == (exit_code == 1));
+    return result.out;
+  };
+  const std::string before = Manifest(list("old", old), old);
+  CHECK_THAT(merged(before, 0), Catch::Contains("3 of 3 finished: complete"));
+  // Ended at the first, in the middle, and through; and the old ones again.
+  merged(before + Manifest(list("new", changed)), 1);
+  CHECK_THAT(merged(before + Manifest(list("new", changed), {changed[0]}), 1),
+             Catch::Contains("the last list comes to 3; cannot tell which of the 4 finished are its own"));
+  const std::string through = before + Manifest(list("new", changed), changed);
+  CHECK_THAT(merged(through, 0), Catch::Contains("3 of 3 finished, 3 of other lists or settings: complete"));
+  CHECK_THAT(merged(through + Manifest(list("old", old)), 0), Catch::Contains("3 of 3 finished, 3 of other"));
+  // One line altered, moved or added.
+  const Records altered = {old[0], job("b", 1), old[2]}, turned = {old[2], old[1], old[0]};
+  CHECK_THAT(merged(before + Manifest(list("altered", altered), {altered[1]}), 0),
+             Catch::Contains("3 of 3 finished, 1 of other"));
+  CHECK_THAT(merged(before + Manifest(list("turned", turned)), 0),
+             Catch::Contains("3 of 3 finished: complete"));
+  const Records grown = {job("d", 0), old[0], old[1], old[2]};
+  CHECK_THAT(merged(before + Manifest(list("grown", grown), {grown[0]}), 0),
+             Catch::Contains("4 of 4 finished: complete"));
+  merged(before + Manifest(list("grown", grown)), 1);
+  merged(before + Manifest(list("shorter", {old[0]})), 1);  // it may be any of them
+  // Of version 0.1, without a digest.
+  merged(Manifest(Header(2), old), 1);
+  ManifestHeader first = Header(3);
+  first.list = "first";
+  merged(Manifest(first, old) + Manifest(Header(3)), 1);
+  merged(Manifest(Header(3), old), 0);
+}
+
+TEST_CASE("jobs that failed are told, and are no reason to render again") {
+  const TemporaryFolder folder;
+  const std::string out = folder.path().string();
+  ManifestHeader header = Header(5);
+  header.results = 3;  // two entries are no jobs
+  WriteText(folder / "manifest.jsonl", Manifest(header, {Answer(0), Answer(2), Answer(3)}));
+  WriteText(folder / "failed.jsonl", FailedLine({1, "l line 2", "", "", "", UsageError("no")}) + "\n" +
+                                         FailedLine({4, "l line 5", "", "", "", UsageError("no")}) + "\n");
+  const ProgramResult failed = RunProgram({"merge", out});
+  CHECK(failed.exit_code == 3);
+  CHECK_THAT(failed.out, Catch::EndsWith("5 jobs: 3 finished, 2 failed (see failed*.jsonl)\n"));
+  // A job that is one, and of which two pictures were drawn before it failed.
+  header.results = 7;
+  WriteText(folder / "manifest.jsonl",
+            Manifest(header, {Answer(0), Answer(2), Answer(3), Answer(4, 0, 4), Answer(4, 1, 4)}));
+  WriteText(folder / "failed.jsonl", FailedLine({1, "l line 2", "", "", "", UsageError("no")}) + "\n" +
+                                         FailedLine({4, "l line 5", "k", "", "", UsageError("no")}) + "\n");
+  CHECK(RunProgram({"merge", out}).exit_code == 3);
+  WriteText(folder / "manifest.jsonl", Manifest(header, {Answer(0), Answer(3)}));
+  const ProgramResult both = RunProgram({"merge", out});
+  CHECK(both.exit_code == 1);
+  CHECK_THAT(both.out, Catch::EndsWith("5 jobs: 2 finished, 2 failed (see failed*.jsonl): incomplete; render "
+                                       "again with the same command\n"));
+}
+
 TEST_CASE("what a terminal is told has no control characters") {
   const TemporaryFolder folder;
   ManifestHeader header = Header(3);

@@ -236,7 +236,7 @@ TEST_CASE("shards share a folder and are together the whole list") {
   }
   CHECK(Pictures(out) == Pictures(folder / "whole"));
   const ProgramResult all_but_one = RunProgram({"merge", out});
-  CHECK(all_but_one.exit_code == 1);
+  CHECK(all_but_one.exit_code == 3);
   CHECK(all_but_one.out.find("failed: job 7 (") != std::string::npos);
   CHECK(all_but_one.out.find("missing") == std::string::npos);
   std::set<std::string> files;

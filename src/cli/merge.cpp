@@ -49,6 +49,7 @@ nlohmann::ordered_json MissingJson(const std::vector<MissingJobs>& missing) {
 nlohmann::ordered_json ToJson(const MergeReport& r) {
   nlohmann::ordered_json out = {{"complete", r.complete}};
   out["expected"] = r.expected ? nlohmann::ordered_json(*r.expected) : nlohmann::ordered_json();
+  out["undecided"] = r.undecided;
   out["finished"] = r.finished, out["duplicates"] = r.duplicates, out["others"] = r.others;
   out["manifests"] = nlohmann::ordered_json::array();
   for (const auto& p : r.parts)
@@ -79,9 +80,19 @@ void Print(const MergeReport& r) {
   });
   if (!r.missing.empty()) std::printf("missing: jobs %s\n", ShownMissing(r.missing, kMostShown).c_str());
   PrintLines("missing: shard", r.missing_shards.size(), [&](size_t i) { return r.missing_shards[i]; });
-  std::string line = std::to_string(r.finished);
-  if (r.expected) line += " of " + std::to_string(*r.expected);
+  if (r.undecided) {
+    std::printf(
+        "the last list comes to %lld; cannot tell which of the %lld finished are its own, as there were "
+        "other lists or settings: give --jobs LIST\n",
+        static_cast<long long>(r.expected.value_or(0)), static_cast<long long>(r.finished));
+    return;
+  }
+  const bool by_jobs = !r.failed.empty() && r.jobs;
+  std::string line = by_jobs ? std::to_string(*r.jobs) + " jobs: " + std::to_string(r.finished_jobs)
+                             : std::to_string(r.finished);
+  if (!by_jobs && r.expected) line += " of " + std::to_string(*r.expected);
   line += " finished";
+  if (!r.failed.empty()) line += ", " + std::to_string(r.failed.size()) + " failed (see failed*.jsonl)";
   if (!r.expected && r.header.provisional) {
     line += " (no process lived until it had read the list: how many it asks for, only --jobs can tell)";
   } else if (!r.expected) {
@@ -89,8 +100,10 @@ void Print(const MergeReport& r) {
   }
   if (r.duplicates > 0) line += ", " + std::to_string(r.duplicates) + " duplicate lines";
   if (r.others > 0) line += ", " + std::to_string(r.others) + " of other lists or settings";
-  std::printf("%s: %s\n", line.c_str(),
-              r.complete ? "complete" : "incomplete; render again with the same command");
+  const char* verdict = ": incomplete; render again with the same command";
+  if (r.complete) verdict = ": complete";
+  if (r.only_failed) verdict = "";
+  std::printf("%s%s\n", line.c_str(), verdict);
 }
 
 }  // namespace
@@ -111,7 +124,8 @@ Result<int> RunMerge(const MergeOptions& options) {
   } else {
     Print(report);
   }
-  return report.complete ? 0 : static_cast<int>(ErrorKind::kFailure);
+  if (report.complete) return 0;
+  return static_cast<int>(report.only_failed ? ErrorKind::kBadData : ErrorKind::kFailure);
 }
 
 }  // namespace bifrons

@@ -1,6 +1,7 @@
 #include "src/jobs/content_key.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "src/base/sha256.h"
@@ -136,6 +137,22 @@ Digest16 ResultDigest(Digest16 key, int64_t number) {
   key.low +=
       static_cast<uint64_t>(number) * 0x9E3779B97F4A7C15u;  // far from the others, and from other jobs'
   return key;
+}
+
+// Mixed before they are summed (SplitMix64), as the digests of one job's results are evenly apart.
+void ResultSetDigest::Add(Digest16 result) {
+  uint64_t mixed = result.low;
+  mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9u;
+  mixed = (mixed ^ mixed >> 27) * 0x94D049BB133111EBu;
+  mixed ^= mixed >> 31;
+  sum_.low += mixed, sum_.high += result.high ^ mixed;
+}
+
+std::string ResultSetDigest::Text() const {
+  char text[33];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(sum_.high),
+                static_cast<unsigned long long>(sum_.low));
+  return text;
 }
 
 std::string KeyCounter::Unique(const std::string& content_key) {

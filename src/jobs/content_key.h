@@ -19,6 +19,18 @@ Digest16 KeyDigest(std::string_view key);
 /// Of one of the job's pictures, or of its answer (0).
 Digest16 ResultDigest(Digest16 key, int64_t number);
 
+/// A digest of a set of results, whatever their order.
+class ResultSetDigest {
+ public:
+  /// Each once; `result` is ResultDigest's.
+  void Add(Digest16 result);
+  /// 32 hexadecimal digits.
+  std::string Text() const;
+
+ private:
+  Digest16 sum_;
+};
+
 /// Tells entries of equal content apart, by their order: the second gets "#2" behind its key.
 class KeyCounter {
  public:

@@ -57,6 +57,7 @@ bool ListCounter::WaitFor(double seconds) {
 Result<ListCounter::Count> ListCounter::Run() {
   Count count;
   Sha256 list;
+  ResultSetDigest digest;
   bool modest = false;
   const Status read = keys_.Visit([&](const ListKeys::Entry& entry) {
     if (in_company_ && !std::exchange(modest, true)) {
@@ -64,6 +65,8 @@ Result<ListCounter::Count> ListCounter::Run() {
       ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kNice);
     }
     list.Update(entry.key + "\n");
+    const Digest16 key = KeyDigest(entry.key);
+    for (int64_t k = 0; k < entry.results; k++) digest.Add(ResultDigest(key, k));
     count.jobs++;
     count.results += entry.results;
     if (shard_.Holds(entry.position)) count.expected += entry.results;
@@ -72,6 +75,7 @@ Result<ListCounter::Count> ListCounter::Run() {
   if (!read.ok()) return read.error();
   if (abandoned_ || StopRequested()) return Interrupted();
   count.list = list.Finish().substr(0, 32);
+  count.digest = digest.Text();
   return count;
 }
 

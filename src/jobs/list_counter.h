@@ -42,6 +42,7 @@ class ListCounter {
     int64_t results = 0;   // pictures and answers
     int64_t expected = 0;  // of them the shard's
     std::string list;      // hash of all keys
+    std::string digest;    // ResultSetDigest of all results
   };
 
   ListCounter(ListKeys keys, Shard shard);

@@ -100,6 +100,7 @@ std::string ParseHeader(const json& line, ManifestHeader* header) {
   if (header->seed_base > static_cast<uint64_t>(kMaxSeed)) fields.Refuse("seed");
   if (fields.Try("jobs", &count)) header->jobs = count;
   if (fields.Try("results", &count)) header->results = count;
+  fields.Try("digest", &header->digest);
   fields.Get("list", &header->list), fields.Get("shard", &header->shard);
   fields.Get("model", &header->model), fields.Get("model_hash", &header->model_hash);
   fields.Get("version", &header->version);
@@ -192,6 +193,7 @@ std::string HeaderLine(const ManifestHeader& h) {
                                  {"jobs", count(h.jobs)},
                                  {"results", count(h.results)},
                                  {"list", h.list},
+                                 {"digest", h.digest},
                                  {"shard", h.shard},
                                  {"model", h.model},
                                  {"model_hash", h.model_hash},
@@ -327,7 +329,8 @@ Result<Manifest> Manifest::Open(const std::string& folder, const std::string& na
 
 Status Manifest::Begin(const ManifestHeader& header) {
   const auto same_run = [](ManifestHeader a, const ManifestHeader& b) {
-    a.jobs = b.jobs, a.results = b.results, a.list = b.list, a.provisional = b.provisional;
+    a.jobs = b.jobs, a.results = b.results, a.list = b.list, a.digest = b.digest;
+    a.provisional = b.provisional;
     return a == b;
   };
   const bool known =

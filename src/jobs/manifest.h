@@ -26,11 +26,12 @@ struct ManifestHeader {
   std::optional<int64_t> jobs;     // entries of the whole list, bad ones included; none: it came as a stream
   std::optional<int64_t> results;  // pictures and answers that it comes to
   std::string list;                // hash of the whole list's keys; "" of a stream
+  std::string digest;              // ResultSetDigest of its results; "" also of version 0.1
   std::string shard = "0/1";
   std::string model, model_hash, version;
   int64_t width = 0, height = 0;  // of the model's pictures; 0: a manifest of 0.1, which does not say
   nlohmann::json defaults;        // of the command line, where they decide pictures
-  bool provisional = false;  // the list is still being read: jobs, results and list follow in another header
+  bool provisional = false;       // the list is still being read: jobs to digest follow in another header
   bool operator==(const ManifestHeader&) const = default;
 };
 

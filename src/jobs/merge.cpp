@@ -32,6 +32,8 @@ struct ResultLine {
   std::string file{}, sha256{};
   int64_t bytes = 0;
   std::string text{};  // where lines are kept
+  size_t moment = 0;   // later lines of a manifest have later ones
+  size_t list = 0;     // under whose header it stands, by Contents::lists
   bool exists = true, right = true;
 };
 
@@ -42,17 +44,20 @@ struct Contents {
   std::vector<ResultLine> lines;                       // the last one about each result
   DigestMap<size_t> places;                            // in `lines`
   std::vector<FailedJob> failed;
-  DigestSet listed;  // keys of the list's jobs (with --jobs)
+  DigestSet listed;                     // keys of the list's jobs (with --jobs)
+  std::map<std::string, size_t> lists;  // by their hashes, numbered from 1: all that the headers name
 };
 
 Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* report, Contents* contents) {
   BIFRONS_TRY(const auto manifests, FindManifests(folder));
   if (manifests.empty()) return DataError(folder + ": holds no manifest*.jsonl; was it rendered?");
   contents->folders.push_back(folder);
+  size_t moments = 0;
   for (const std::string& path : manifests) {
     const size_t part = report->parts.size();
     report->parts.push_back({path, "", 0});
     contents->headers.emplace_back();
+    size_t list = 0;
     const auto take = [&](ManifestRecord r, std::string_view text, int64_t) {
       ResultLine line{
           .key = KeyDigest(r.key), .index = r.index, .number = r.number, .of = r.of, .part = part};
@@ -60,6 +65,7 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
       line.text_hash = std::hash<std::string_view>()(text);
       line.file = std::move(r.file), line.sha256 = std::move(r.sha256), line.bytes = r.bytes;
       if (keep_lines) line.text = text;
+      line.moment = moments++, line.list = list;
       const auto [place, fresh] =
           contents->places.Insert(ResultDigest(line.key, line.number), contents->lines.size());
       if (fresh) return contents->lines.push_back(std::move(line));
@@ -67,8 +73,13 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
       report->duplicates += before.text_hash != line.text_hash;
       before = std::move(line);
     };
-    const ManifestVisitor visitor{[&](ManifestHeader header) { contents->headers[part] = std::move(header); },
-                                  take};
+    const auto begin = [&](ManifestHeader header) {
+      list = header.list.empty()
+                 ? 0
+                 : contents->lists.emplace(header.list, contents->lists.size() + 1).first->second;
+      contents->headers[part] = std::move(header);
+    };
+    const ManifestVisitor visitor{begin, take};
     BIFRONS_RETURN_IF_ERROR(
         ReadLinesBeneath(folder, fs::path(path).filename().string(), ManifestLines(path, visitor)));
     if (contents->headers[part]) report->parts[part].shard = contents->headers[part]->shard;
@@ -120,6 +131,7 @@ Result<ManifestHeader> CommonHeader(const MergeReport& report, const Contents& c
     const int64_t width = common->width > 0 ? common->width : header->width;
     const int64_t height = common->height > 0 ? common->height : header->height;
     if (common->provisional && !header->provisional) common = header, whose = i;
+    if (common->list == header->list && common->digest.empty()) common->digest = header->digest;
     common->width = width, common->height = height;
   }
   if (!common) return DataError(report.parts[0].manifest + ": is empty");
@@ -164,9 +176,11 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
   const PlanModel model{.hash = header.model_hash, .width = header.width, .height = header.height};
   KeyCounter keys;
   int64_t expected = 0, known = 0;  // results; lines about them
+  report->jobs = 0;
   for (;;) {
     BIFRONS_TRY(const auto entry, reader->Next());
     if (!entry) break;
+    ++*report->jobs;
     const Job* const job = std::get_if<Job>(&*entry);
     if (!job) {
       const BadJob& bad = std::get<BadJob>(*entry);
@@ -186,6 +200,7 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
     }
     report->finished += static_cast<int64_t>(there.size());
     std::vector<Run> missing = Gaps(there, count);
+    report->finished_jobs += missing.empty();
     if (missing.empty()) continue;
     if (there.empty()) missing.clear();
     all.push_back({{job->index, job->index}, std::move(missing)});
@@ -195,12 +210,73 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& 
   return all;
 }
 
+using Lines = std::vector<const ResultLine*>;
+
+std::string DigestOfResults(const Lines& lines) {
+  ResultSetDigest digest;
+  for (const ResultLine* line : lines) digest.Add(ResultDigest(line->key, line->number));
+  return digest.Text();
+}
+
+// Leaves those of the last list, as far as can be told: what was kept for it stands under an earlier header,
+// among what was of that list alone. True: they are all that it comes to, whatever their indices. `right` is
+// sorted by index and number.
+bool TakeLastList(const Contents& contents, Lines* right, MergeReport* report) {
+  const ManifestHeader& header = report->header;
+  if (!header.results) return false;
+  const bool checked = !header.digest.empty();
+  if (checked && DigestOfResults(*right) == header.digest) return true;
+  const auto found = contents.lists.find(header.list);
+  const size_t last = found == contents.lists.end() ? 0 : found->second;
+  Lines latest;  // for each place in the list, the last list's own or else what came last
+  for (const ResultLine* line : *right) {
+    const auto rank = [&](const ResultLine& l) { return std::pair(l.list == last, l.moment); };
+    const bool same =
+        !latest.empty() && latest.back()->index == line->index && latest.back()->number == line->number;
+    if (!same) {
+      latest.push_back(line);
+    } else if (rank(*line) > rank(*latest.back())) {
+      latest.back() = line;
+    }
+  }
+  if (checked && DigestOfResults(latest) == header.digest) {
+    report->others = static_cast<int64_t>(right->size() - latest.size());
+    *right = std::move(latest);
+    return true;
+  }
+  // What is there is not all of the list; as long as there was but one, it is a part of it.
+  const auto most = *header.results - (checked ? 1 : 0);
+  report->undecided =
+      !right->empty() && (contents.lists.size() > 1 || static_cast<int64_t>(right->size()) > most);
+  return false;
+}
+
+// Of how many jobs everything is there.
+int64_t WholeJobs(const Lines& lines) {
+  struct Job {
+    int64_t there = 0, of = 0;
+  };
+  DigestMap<Job> jobs;
+  for (const ResultLine* line : lines) {
+    Job& job = *jobs.Insert(line->key, {}).first;
+    job.there++, job.of = std::max(job.of, line->of);
+  }
+  int64_t whole = 0;
+  for (const ResultLine* line : lines) {
+    Job& job = *jobs.Insert(line->key, {}).first;
+    whole += job.there == job.of;
+    job.of = 0;  // counted
+  }
+  return whole;
+}
+
 // By indices, which count the list's entries unless jobs have their own. `right` is sorted by them.
-std::vector<MissingJobs> FindMissingIndices(const std::vector<const ResultLine*>& right,
-                                            MergeReport* report) {
+std::vector<MissingJobs> FindMissingIndices(const Lines& right, MergeReport* report) {
   std::vector<MissingJobs> all;
   report->finished = static_cast<int64_t>(right.size());
-  report->expected = report->header.results;
+  report->expected = report->header.results, report->jobs = report->header.jobs;
+  if (report->undecided) return all;
+  report->finished_jobs = WholeJobs(right);
   if (!report->header.jobs || (!right.empty() && right.back()->index >= *report->header.jobs)) return all;
   int64_t next = 0;  // of the indices that are looked at
   for (size_t i = 0; i < right.size();) {
@@ -265,6 +341,9 @@ std::string PlaceOf(const FailedJob& failed) {
   return std::to_string(failed.index) + std::string(line.empty() ? failed.where : line);
 }
 
+// A list's contact sheet is no job.
+bool IsAboutJob(const FailedJob& failed) { return !failed.key.empty() || !LineOf(failed.where).empty(); }
+
 // What another process did after one had failed is done. With the list at hand, what is wrong with it has
 // been told, and what was wrong before it was corrected counts no more.
 void AddFailed(bool by_jobs, Contents* contents, MergeReport* report) {
@@ -304,7 +383,7 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
     BIFRONS_TRY(missing, FindMissing(request.jobs, contents, &report));
     std::ranges::stable_sort(missing, {}, [](const MissingJobs& m) { return m.indices.first; });
   }
-  std::vector<const ResultLine*> right;
+  Lines right;
   for (const ResultLine& line : contents.lines) {
     if (line.right) {
       report.parts[line.part].finished++;
@@ -317,19 +396,26 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
     return std::tie(a->index, a->number, a->key.high, a->key.low) <
            std::tie(b->index, b->number, b->key.high, b->key.low);
   });
-  if (request.jobs.empty()) missing = FindMissingIndices(right, &report);
+  if (request.keep_lines) {
+    for (const ResultLine* line : right) report.lines.push_back(line->text);
+  }
+  if (request.jobs.empty()) {
+    const bool all = TakeLastList(contents, &right, &report);
+    missing = FindMissingIndices(right, &report);
+    if (all) missing.clear();
+  }
   AddFailed(!request.jobs.empty(), &contents, &report);
   std::vector<int64_t> failed;  // indices
   for (const FailedJob& f : report.failed) failed.push_back(f.index);
   report.missing = WithoutFailed(std::move(missing), failed);
   const bool known = request.jobs.empty() ? !report.header.provisional : true;
   const bool enough = report.finished >= report.expected.value_or(0);
-  report.complete =
-      known && enough && report.failed.empty() && report.missing.empty() && report.damaged.empty();
+  const bool sound = known && !report.undecided && report.missing.empty() && report.damaged.empty();
+  report.complete = sound && enough && report.failed.empty();
+  const auto failed_jobs = std::ranges::count_if(report.failed, IsAboutJob);
+  report.only_failed =
+      sound && !report.failed.empty() && report.finished_jobs + failed_jobs >= report.jobs.value_or(0);
   if (!enough) FindMissingShards(contents, &report);
-  if (request.keep_lines) {
-    for (const ResultLine* line : right) report.lines.push_back(line->text);
-  }
   return report;
 }
 

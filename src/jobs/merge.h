@@ -52,6 +52,12 @@ struct MergeReport {
   std::vector<MissingJobs> missing;         // jobs that did not fail, by index; empty where it cannot be told
   std::vector<FailedJob> failed;            // and are not finished either
   std::vector<std::string> missing_shards;  // "3/8", of incomplete lists; "3-7/1000" of very many
+  std::optional<int64_t> jobs;              // entries of the list
+  int64_t finished_jobs = 0;                // all of whose results are right
+  // There are results of several lists or settings, and which of them are the last one's only its file can
+  // tell: `finished` counts all.
+  bool undecided = false;
+  bool only_failed = false;  // nothing is left to be done but what failed
   bool complete = false;
   ManifestHeader header;           // the last one of the first manifest that has read its list
   std::vector<std::string> lines;  // right ones, by index and number, where they are to be kept

@@ -112,6 +112,7 @@ void Renderer::TakeCount() {
   ReleaseFreedMemory();     // the counter's tables of a long list
   if (!count.ok()) return;  // who feeds meets the same
   header_.jobs = count->jobs, header_.results = count->results, header_.list = count->list;
+  header_.digest = count->digest;
   header_.provisional = false;
   const std::lock_guard lock(mutex_);
   summary_.progress.expected = count->expected;
