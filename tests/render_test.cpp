@@ -256,6 +256,29 @@ TEST_CASE("shards share a folder and are together the whole list") {
   CHECK(wrong.exit_code == 2);
 }
 
+TEST_CASE("other settings draw anew beside what is there, and say so") {
+  const TemporaryFolder folder;
+  const std::string jobs = folder / "jobs.txt", out = folder / "out";
+  WriteText(jobs, Prompts(2));
+  const Arguments run = Render(jobs, out), other = Join(run, {"--cfg", "2"});
+  CHECK(RunWell(run).err.find("of other settings") == std::string::npos);
+  const std::string told = RunWell(other).err;
+  CHECK(told.find("2 drawn; ") != std::string::npos);
+  CHECK(told.find("\n2 results of other settings or of an earlier list left as they were") !=
+        std::string::npos);
+  CHECK(RunWell(Join(other, {"-q"})).err.empty());
+  CHECK(RunWell({"merge", out}).out.find("2 of 2 finished, 2 of other lists or settings: complete") !=
+        std::string::npos);
+  const std::string kept = RunWell(run).err;  // nothing drawn has no rate
+  CHECK(kept.find("0 drawn, 2 kept from before; ") != std::string::npos);
+  CHECK(kept.find("/s") == std::string::npos);
+  RunWell({"merge", out});
+  // Other shards' results are of this list.
+  for (const std::string shard : {"0/2", "1/2"})
+    CHECK(RunWell(Join(Render(jobs, folder / "shards"), {"--shard", shard})).err.find("of other settings") ==
+          std::string::npos);
+}
+
 TEST_CASE("merge tells what is complete, missing, damaged or double") {
   const TemporaryFolder folder;
   const std::string jobs = folder / "jobs.txt", out = folder / "out";

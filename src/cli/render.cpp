@@ -90,9 +90,17 @@ class Reporter : public RenderListener {
       line += ", " + std::to_string(summary.passed_over) + (summary.passed_over == 1 ? " line" : " lines") +
               " passed over";
     char more[160];
-    std::snprintf(more, sizeof more, "; %.1f s, %.2f pictures/s, %.0f image tokens/s", p.seconds, rate,
-                  tokens);
-    bar_.Print(line + more);
+    std::snprintf(more, sizeof more, "; %.1f s", p.seconds);
+    line += more;
+    if (p.drawn > 0) {
+      std::snprintf(more, sizeof more, ", %.2f pictures/s, %.0f image tokens/s", rate, tokens);
+      line += more;
+    }
+    bar_.Print(line);
+    if (summary.others > 0)
+      bar_.Print(std::to_string(summary.others) + (summary.others == 1 ? " result" : " results") +
+                 " of other settings or of an earlier list left as " +
+                 (summary.others == 1 ? "it was" : "they were"));
     if (!options_.verbose) return;
     const SchedulerStats& s = summary.stats;
     std::snprintf(more, sizeof more,

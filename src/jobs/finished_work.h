@@ -38,6 +38,8 @@ class FinishedWork {
   /// Another file that holds a picture and whose name some file systems take for this one (CanonicalName).
   std::optional<std::string> AlikeOf(const std::string& file) const;
 
+  /// Pictures and answers.
+  size_t size() const { return lines_.size(); }
   size_t bytes() const { return lines_.bytes() + owners_.bytes() + alike_.bytes(); }
 
  private:

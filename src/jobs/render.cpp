@@ -176,6 +176,8 @@ Status Renderer::Feed(const Stop& stop) {
     if (end) {
       // The reader has heard of a stop first, which is no error of the list's.
       if (!end->status.ok() && stop()) continue;
+      if (end->status.ok() && IsListFile(options_.jobs))
+        summary_.others = static_cast<int64_t>(folder_->finished().size()) - found_;
       return end->status;
     }
     if (auto* entry = std::get_if<JobReader::Entry>(&item)) {
@@ -210,8 +212,10 @@ void Renderer::TakeWithinMemory(Job& job, const Stop& stop) {
 void Renderer::Take(const Job& job, const Stop& stop) {
   const JobDefaults& defaults = options_.defaults;
   const std::string key = keys_.Unique(ContentKey(job, defaults, format_, plan_model_));
-  if (!options_.shard.Holds(position_++)) return;
   const int64_t count = PictureCount(job, defaults, format_);
+  // Of other shards too, whose results may stand in the same folder.
+  for (int64_t k = 0; k < std::max<int64_t>(count, 1); k++) found_ += folder_->finished().Has(key, k);
+  if (!options_.shard.Holds(position_++)) return;
   Known known;
   const ManifestRecord* any = nullptr;
   for (int64_t k = 0; k < std::max<int64_t>(count, 1); k++)

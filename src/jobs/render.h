@@ -65,6 +65,7 @@ struct RenderSummary {
   RenderProgress progress;
   int64_t sheets = 0;       // written now
   int64_t passed_over = 0;  // lines of the list that are no jobs, empty ones aside
+  int64_t others = 0;       // results that the folder has besides; known once a file has been read to its end
   SchedulerStats stats;
   bool begun = false;        // the list and the folder could be opened
   bool interrupted = false;  // before all was done
@@ -204,6 +205,7 @@ class Renderer {
   ImageFolder images_;
   KeyCounter keys_;
   int64_t position_ = 0;                  // in the list
+  int64_t found_ = 0;                     // of its results so far: those that the folder began with
   DigestMap<Claim> claims_;               // every name that the run writes
   ManifestHeader header_;                 // of this run
   std::unique_ptr<ListCounter> counter_;  // until it has told
