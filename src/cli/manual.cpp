@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cctype>
-#include <cstdint>
 #include <cstdio>
 #include <sstream>
 
-#include "src/base/printable.h"
 #include "src/cli/exit_codes.h"
+#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -47,26 +46,19 @@ constexpr Described kFilesUsed[] = {
     {"~/.local/state/bifrons/chat_history", "lines of bifrons chat"},
 };
 
-constexpr uint32_t kEllipsis = 0x2026;
-
-uint32_t CodePoint(std::string_view character) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(character[i]); };
-  uint32_t code = byte(0) & (0xFFu >> (character.size() + 1));
-  for (size_t i = 1; i < character.size(); i++) code = code << 6 | (byte(i) & 0x3F);
-  return code;
-}
+constexpr char32_t kEllipsis = 0x2026;
 
 // Text as it stands: no request at the start of a line, no dash that is set as a hyphen, no curved quotes.
 std::string Escaped(const std::string& text) {
   std::string out;
   for (size_t at = 0; at < text.size();) {
-    const size_t size = std::max<size_t>(Utf8CharacterSize(std::string_view(text).substr(at)), 1);
+    const CodePoint character = DecodeUtf8(std::string_view(text).substr(at));
     const char c = text[at];
-    if (size > 1 && CodePoint(std::string_view(text).substr(at, size)) == kEllipsis) {
+    if (character.value == kEllipsis) {
       out += "\\&...";  // terminals without UTF-8 have no other
-    } else if (size > 1) {
+    } else if (character.bytes > 1) {
       char code[16];
-      std::snprintf(code, sizeof code, "\\[u%04X]", CodePoint(std::string_view(text).substr(at, size)));
+      std::snprintf(code, sizeof code, "\\[u%04X]", static_cast<unsigned>(character.value));
       out += code;
     } else if (c == '\\') {
       out += "\\e";
@@ -85,7 +77,7 @@ std::string Escaped(const std::string& text) {
     } else {
       out += c;
     }
-    at += size;
+    at += static_cast<size_t>(character.bytes);
   }
   return out;
 }

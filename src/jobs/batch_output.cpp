@@ -13,7 +13,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-struct AnswerLine {
+struct BatchLine {
   std::string id, custom_id, request_id;
   bool is_answer = false;  // has a custom_id and a response
   bool success = false;
@@ -23,7 +23,7 @@ struct AnswerLine {
 // values of a line of anybody's many times theirs.
 class LineFields : public json::json_sax_t {
  public:
-  explicit LineFields(AnswerLine* line) : line_(line) {}
+  explicit LineFields(BatchLine* line) : line_(line) {}
 
   bool start_object(size_t) override { return Enter(); }
   bool start_array(size_t) override { return Enter(); }
@@ -68,7 +68,7 @@ class LineFields : public json::json_sax_t {
     return true;
   }
 
-  AnswerLine* const line_;
+  BatchLine* const line_;
   int depth_ = 0;
   bool has_id_ = false, has_response_ = false;
   std::string field_, in_response_;
@@ -76,9 +76,9 @@ class LineFields : public json::json_sax_t {
 
 // `ours`: not only an answer of some batch, but one that was written here, whose id follows from its
 // custom_id.
-Result<AnswerLine> ParseLine(std::string_view text, const std::string& where, bool ours) {
+Result<BatchLine> ParseLine(std::string_view text, const std::string& where, bool ours) {
   BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(text, where));
-  AnswerLine line;
+  BatchLine line;
   LineFields fields(&line);
   const bool parsed = json::sax_parse(text, &fields);
   if (!parsed || !line.is_answer || (ours && line.id != BatchRequestId(line.custom_id))) {
@@ -102,7 +102,7 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
     if (!IsOutput(other) || other == name) continue;
     BIFRONS_RETURN_IF_ERROR(
         ReadLinesBeneath(folder, other, [&](std::string_view text, int64_t number) -> Status {
-          BIFRONS_TRY(const AnswerLine line,
+          BIFRONS_TRY(const BatchLine line,
                       ParseLine(text, entry.path().string() + ":" + std::to_string(number), false));
           if (line.success && keep(line.custom_id, line.request_id))
             answered.Insert(DigestOf(line.custom_id), {});
@@ -112,14 +112,14 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
   if (error) return Failure(folder + ": cannot read this folder: " + error.message());
 
   const LineKind kind{"{\"id\":\"batch_req_", [](std::string_view text, int64_t) -> Status {
-                        BIFRONS_TRY(const AnswerLine line, ParseLine(text, "", true));
+                        BIFRONS_TRY(const BatchLine line, ParseLine(text, "", true));
                         return {};
                       }};
   const auto open = [&](LineFile::Mode mode, const LineVisitor& visit) {
     return LineFile::Open(path, mode, visit, kind);
   };
   const auto is_kept = [&](std::string_view text, int64_t number) -> Result<bool> {
-    BIFRONS_TRY(const AnswerLine line, ParseLine(text, path + ":" + std::to_string(number), true));
+    BIFRONS_TRY(const BatchLine line, ParseLine(text, path + ":" + std::to_string(number), true));
     if (!line.success || !keep(line.custom_id, line.request_id)) return false;
     answered.Insert(DigestOf(line.custom_id), {});
     return true;
@@ -169,7 +169,7 @@ Status BatchOutput::Finish() {
   const std::string& path = file_.path();
   BIFRONS_TRY(AtomicFile rewritten, AtomicFile::Create(path));
   const auto copy = [&](std::string_view text, int64_t number) -> Status {
-    BIFRONS_TRY(const AnswerLine line, ParseLine(text, path + ":" + std::to_string(number), true));
+    BIFRONS_TRY(const BatchLine line, ParseLine(text, path + ":" + std::to_string(number), true));
     if (!line.success && superseded_.Contains(DigestOf(line.custom_id))) return {};
     const std::string whole = std::string(text) + "\n";
     return rewritten.Write(std::span(reinterpret_cast<const uint8_t*>(whole.data()), whole.size()));
