@@ -46,28 +46,34 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
 
 bool Within(float v, float least, float most) { return v >= least && v <= most; }
 
+// What both kinds of requests sample with.
+template <class Options>
+Status CheckSampling(const Options& o) {
+  if (!Within(o.temperature, 0, 1000))
+    return UsageError("temperature must lie between 0 and 1000", "temperature");
+  if (!Within(o.top_p, 0, 1)) return UsageError("top_p must lie between 0 and 1", "top_p");
+  if (!Within(o.min_p, 0, 1)) return UsageError("min_p must lie between 0 and 1", "min_p");
+  return {};
+}
+
 Status Check(const DrawOptions& o) {
+  if (IsBlank(o.prompt)) return UsageError("prompt is empty", "prompt");
   if (o.images < 1) return UsageError("images must be at least 1", "images");
   if (o.best_of < 1 || o.best_of > kMaxBestOf)
     return UsageError("best_of must lie between 1 and " + std::to_string(kMaxBestOf), "best_of");
   const int64_t seeds = int64_t{o.images} * o.best_of;
   if (o.seed > static_cast<uint64_t>(kMaxSeed) || static_cast<int64_t>(o.seed) > kMaxSeed - (seeds - 1))
     return UsageError("seed + images · best_of − 1 must stay below 2^53", "seed");
-  if (!std::isfinite(o.guidance)) return UsageError("guidance must be a number");
-  if (!Within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
-  if (o.top_k < 0) return UsageError("top_k must not be negative");
-  if (!Within(o.top_p, 0, 1) || !Within(o.min_p, 0, 1))
-    return UsageError("top_p and min_p must lie between 0 and 1");
-  return {};
+  if (!std::isfinite(o.guidance)) return UsageError("guidance must be a number", "guidance");
+  if (o.top_k < 0) return UsageError("top_k must not be negative", "top_k");
+  return CheckSampling(o);
 }
 
 Status Check(const QuestionOptions& o) {
-  if (o.max_tokens < 1) return UsageError("max_tokens must be at least 1");
-  if (o.seed > static_cast<uint64_t>(kMaxSeed)) return UsageError("seed must stay below 2^53");
-  if (!Within(o.temperature, 0, 1000)) return UsageError("temperature must lie between 0 and 1000");
-  if (!Within(o.top_p, 0, 1) || !Within(o.min_p, 0, 1))
-    return UsageError("top_p and min_p must lie between 0 and 1");
-  return {};
+  if (IsBlank(o.question)) return UsageError("question is empty", "question");
+  if (o.max_tokens < 1) return UsageError("max_tokens must be at least 1", "max_tokens");
+  if (o.seed > static_cast<uint64_t>(kMaxSeed)) return UsageError("seed must stay below 2^53", "seed");
+  return CheckSampling(o);
 }
 
 // What a failure leaves behind: an error for who wants one.
@@ -101,8 +107,9 @@ Result<AnswerRequest> Engine::Impl::ToRequest(const QuestionOptions& o) const {
   request.look = [&model = *janus, images = o.images]() -> Result<std::vector<ImageFeatures>> {
     std::vector<ImageFeatures> features;
     for (const std::string& source : images) {
-      BIFRONS_TRY(const Image image, LoadImage(source));
-      features.push_back(LookAt(model, image));
+      const auto image = LoadImage(source);
+      if (!image.ok()) return Error{image.error().kind, image.error().message, "images"};
+      features.push_back(LookAt(model, *image));
     }
     return features;
   };

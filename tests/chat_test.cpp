@@ -52,7 +52,7 @@ TEST_CASE("a chat goes on after what it cannot do") {
 
 TEST_CASE("a chat ends with its input") {
   using namespace std::string_literals;
-  for (const std::string input : {"", "\n", "/quit", "/quit\n", "\n\n/quit\n"}) {
+  for (const std::string input : {"", "\n", "/quit", "/quit\n", "\n\n/quit\n", "/exit\n"}) {
     const ProgramResult result = RunWell(Chat("tiny-a/converted"), input);
     CHECK(result.out.find_first_not_of("\n") == std::string::npos);
   }

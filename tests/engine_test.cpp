@@ -2,6 +2,7 @@
 // pictures.
 #include <catch2/catch.hpp>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <random>
 #include <thread>
@@ -349,6 +350,9 @@ TEST_CASE("errors have a kind and say what to do") {
   CHECK_FALSE(Engine::Load(options, &message));
   CHECK(message == error.message);
   CHECK_FALSE(Engine::Load(options, nullptr));
+  options.model = "hf:org/name";
+  CHECK_FALSE(Engine::Load(options, &error));
+  CHECK_THAT(error.message, Catch::Contains("bifrons pull org/name") && !Catch::Contains("--model"));
 
   const auto draws = LoadEngine(/*understanding=*/false);
   const auto refused = [&](const auto& what, const char* field) {
@@ -369,6 +373,26 @@ TEST_CASE("errors have a kind and say what to do") {
   CHECK_THAT(refused(ADog(0), "images"), Catch::Contains("at least 1"));
   CHECK_THAT(refused(ADog(2, (uint64_t{1} << 53) - 1), "seed"), Catch::Contains("2^53"));
   CHECK_THAT(refused(QuestionOptions{}, ""), Catch::Contains("understanding half"));
+  const auto drawing = [](auto DrawOptions::*field, auto value) {
+    DrawOptions wrong = ADog(1);
+    wrong.*field = value;
+    return wrong;
+  };
+  const auto asking = [](auto QuestionOptions::*field, auto value) {
+    QuestionOptions wrong;
+    wrong.*field = value;
+    return wrong;
+  };
+  CHECK_THAT(refused(drawing(&DrawOptions::prompt, ""), "prompt"), Catch::Contains("empty"));
+  CHECK_THAT(refused(drawing(&DrawOptions::prompt, " \n"), "prompt"), Catch::Contains("empty"));
+  refused(drawing(&DrawOptions::guidance, NAN), "guidance");
+  refused(drawing(&DrawOptions::temperature, -1.0f), "temperature");
+  refused(drawing(&DrawOptions::top_k, -1), "top_k");
+  refused(drawing(&DrawOptions::top_p, 2.0f), "top_p");
+  refused(drawing(&DrawOptions::min_p, 2.0f), "min_p");
+  CHECK_THAT(refused(asking(&QuestionOptions::question, " "), "question"), Catch::Contains("empty"));
+  refused(asking(&QuestionOptions::max_tokens, 0), "max_tokens");
+  refused(asking(&QuestionOptions::top_p, NAN), "top_p");
   DrawOptions longest = ADog(1);
   for (int i = 0; i < 5000; i++) longest.prompt += " x";
   CHECK_THAT(refused(longest, "prompt"), Catch::Contains("too long"));
@@ -381,6 +405,7 @@ TEST_CASE("errors have a kind and say what to do") {
   sees->WaitForAll();
   REQUIRE(heard.error);
   CHECK(heard.error->kind == Kind::kBadData);
+  CHECK(heard.error->field == "images");
 }
 
 TEST_CASE("an engine that ends tells whoever is left") {

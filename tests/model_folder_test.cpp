@@ -463,5 +463,17 @@ TEST_CASE("hostile names stay in one line") {
   model.CheckInfoRefused("does not have: ??[2Jxxx");
 }
 
+TEST_CASE("what is no Janus model's folder is told with what would be one") {
+  const Model model("converted");
+  WriteText(model.folder() / "a.gguf", "GGUF");
+  model.CheckInfoRefused("nosuch", "hf:ORG/NAME");
+  model.CheckInfoRefused((model.folder() / "a.gguf").string(), "GGUF files are not read");
+  model.CheckInfoRefused(model.weights().string(), "name the one that it is in: " + model.path().string());
+  fs::remove(model.weights());
+  model.CheckInfoRefused("fetch the model's weights");
+  WriteText(model / "config.json", R"({"model_type": "llama"})");
+  model.CheckInfoRefused("a Janus has \"janus\"");
+}
+
 }  // namespace
 }  // namespace bifrons

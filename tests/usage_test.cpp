@@ -135,6 +135,28 @@ TEST_CASE("what stands where it does not belong is told in the order it was type
   });
 }
 
+TEST_CASE("what is missing, empty or in the wrong place is told with an example") {
+  CheckAllRefused({
+      {{"generate", ""}, "prompt is empty"},
+      {{"generate", "a dog", " \t"}, "prompt is empty"},
+      {{"generate", "-p", ""}, "prompt is empty"},
+      {{"ask", "a.png", ""}, "question is empty"},
+      {{"caption", "a.png", "--question", " "}, "question is empty"},
+      {{"ask", "What is this?", "out.png"}, "images come first, then the question"},
+      {{"render"}, "give a list, as in: bifrons render prompts.txt -o pictures"},
+      {{"render", "list.txt"}, "give a folder for the pictures, as in: bifrons render prompts.txt -o"},
+      {{"vq", "encode"}, "give a file, as in: bifrons vq encode dog.png -o codes.npy"},
+      {{"vq", "encode", "a.png"}, "give a file to write, as in: bifrons vq encode dog.png -o codes.npy"},
+      {{"vq", "decode", "a.npy"}, "give a file to write, as in: bifrons vq decode codes.npy -o dog.png"},
+      {{"export"}, "--output is required"},
+      {{"generate", "--seed", "abc", "a dog"}, "--seed: abc is no whole number"},
+      {{"generate", "--seed", "99999999999999999999", "a dog"}, "must lie between"},
+      {{"generate", "--cfg=7,5", "a dog"}, "--cfg: 7,5 is no number"},
+      {{"generate", "--cfg=nan", "a dog"}, "must lie between"},
+      {{"generate", "--size", "512x512", "a dog"}, "--size: the model draws pictures of one size"},
+  });
+}
+
 // ---- help
 // ---------------------------------------------------------------------------------------------------
 

@@ -4,17 +4,26 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 #include <utility>
 
 namespace bifrons {
 namespace {
 constexpr int kWidth = 30;  // characters of the bar: fits 80 columns with label and note
 constexpr auto kRedraw = std::chrono::milliseconds(100);
+
+// A terminal on which a line can be drawn again.
+bool CanRedraw() {
+  const char* const term = std::getenv("TERM");
+  return ::isatty(STDERR_FILENO) && !(term && std::string_view(term) == "dumb");
+}
+
 }  // namespace
 
 ProgressBar::ProgressBar(std::string label, bool enabled, std::chrono::milliseconds silent)
     : label_(std::move(label)),
-      enabled_(enabled && ::isatty(STDERR_FILENO)),
+      enabled_(enabled && CanRedraw()),
       start_(Clock::now()),
       drawn_(start_ + std::max(silent - kRedraw, std::chrono::milliseconds())) {}
 
@@ -31,11 +40,14 @@ void ProgressBar::Update(double done, double total, const std::string& note) {
   const double share = total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0;
   const int full = static_cast<int>(share * kWidth);
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const int left = share > 0 ? static_cast<int>(elapsed / share - elapsed + 0.5) : 0;
-  std::fprintf(stderr, "\r%s [%s%s] %3.0f%%  %d:%02d left  %s\033[K", label_.c_str(),
+  std::fprintf(stderr, "\r%s [%s%s] %3.0f%%  ", label_.c_str(),
                std::string(static_cast<size_t>(full), '#').c_str(),
-               std::string(static_cast<size_t>(kWidth - full), '.').c_str(), 100 * share, left / 60,
-               left % 60, note.c_str());
+               std::string(static_cast<size_t>(kWidth - full), '.').c_str(), 100 * share);
+  if (share > 0) {
+    const int left = static_cast<int>(elapsed / share - elapsed + 0.5);
+    std::fprintf(stderr, "%d:%02d left  ", left / 60, left % 60);
+  }
+  std::fprintf(stderr, "%s\033[K", note.c_str());
   std::fflush(stderr);
 }
 

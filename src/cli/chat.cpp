@@ -34,7 +34,7 @@ constexpr const char* kHelp =
     "  /image PATH    show an image; the next question is about it too\n"
     "  /draw PROMPT   draw a picture into chat_1.png, chat_2.png, …\n"
     "  /new           forget the conversation\n"
-    "  /quit          leave (so does the end of the input)\n"
+    "  /quit, /exit   leave (so does the end of the input)\n"
     "Ctrl-C stops an answer or a drawing.\n";
 
 // Lines of the terminal, edited and remembered by libedit; of a pipe, as they are.
@@ -75,7 +75,10 @@ class LineReader {
       return std::getline(std::cin, line) ? std::optional(line) : std::nullopt;
     }
     char* typed = ::readline("> ");
-    if (!typed) return std::nullopt;
+    if (!typed) {
+      std::fputs("\n", stdout);  // what follows, the shell's prompt, stands on a line of its own
+      return std::nullopt;
+    }
     std::string line = typed;
     std::free(typed);
     if (!line.empty()) ::add_history(line.c_str());
@@ -196,7 +199,7 @@ Result<int> RunChat(const ChatOptions& options) {
     Status status;
     if (!text.starts_with('/')) {
       status = chat.Ask(text);
-    } else if (command == "/quit") {
+    } else if (command == "/quit" || command == "/exit") {
       break;
     } else if (command == "/new") {
       chat.Forget();

@@ -35,6 +35,12 @@ void TellBefore(const GenerateOptions& options, const DrawingJob& job, const Pic
     std::fprintf(stderr, "bifrons: warning: %s has convolutions by %s, and here is %s: pixels may differ\n",
                  options.from.c_str(), job.library.c_str(), model.convolutions.c_str());
   }
+  const auto is_word = [](const std::string& prompt) { return prompt.find_first_of(" \t\n") == prompt.npos; };
+  if (options.prompts.size() > 1 && !options.quiet &&
+      std::all_of(options.prompts.begin(), options.prompts.end(), is_word)) {
+    std::fprintf(stderr, "%zu prompts of a word each: a prompt of several words needs quotes\n",
+                 options.prompts.size());
+  }
   if (options.from.empty() && !options.seed && !options.quiet)
     std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(job.requests[0].seed));
 }

@@ -89,6 +89,9 @@ std::shared_ptr<CLI::Formatter> MakeHelpFormatter();
 /// `app` with its verbs, as far as --help tells of them.
 VerbRow TableOf(const CLI::App& app);
 
+/// Whether `text` is a number in decimals, of whatever size.
+bool IsNumeral(const std::string& text, bool whole);
+
 /// A number, or an optional one, that must lie in a range; unlike CLI::Range this lets no NaN through.
 template <class T, class Target>
 void AddRanged(CLI::App* app, const std::string& name, Target& target, T least, T most,
@@ -97,7 +100,10 @@ void AddRanged(CLI::App* app, const std::string& name, Target& target, T least, 
          name, [&target](const T& value) { target = value; }, help)
       ->check([least, most](const std::string& text) -> std::string {
         T value{};
-        if (!CLI::detail::lexical_cast(text, value) || !(value >= least && value <= most)) {
+        const bool is_number = CLI::detail::lexical_cast(text, value);
+        if (!is_number && !IsNumeral(text, std::is_integral_v<T>))
+          return text + (std::is_integral_v<T> ? " is no whole number" : " is no number");
+        if (!is_number || !(value >= least && value <= most)) {
           return "must lie between " + CLI::detail::to_string(least) + " and " + CLI::detail::to_string(most);
         }
         return {};

@@ -108,6 +108,16 @@ CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, cons
   return InGroup(verb, kEveryday);
 }
 
+bool IsNumeral(const std::string& text, bool whole) {
+  if (whole) {
+    const size_t digits = text.starts_with('-') || text.starts_with('+') ? 1 : 0;
+    return text.size() > digits && text.find_first_not_of("0123456789", digits) == text.npos;
+  }
+  char* end = nullptr;
+  std::strtod(text.c_str(), &end);
+  return !text.empty() && *end == '\0';
+}
+
 CLI::Option* TakeWhole(CLI::Option* option) { return option->allow_extra_args(false); }
 
 void AddForce(CLI::App* app, bool& force) {
@@ -157,6 +167,7 @@ void RefuseForeign(CLI::App* app) {
       "the model draws a picture's tokens one by one, always all of them; there are no steps to choose");
   AddRefused(app, "--sampling-method",
              "tokens are drawn by --temperature, --top-k, --top-p and --min-p; there is no other method");
+  AddRefused(app, "--size", "the model draws pictures of one size, its own, which bifrons info tells");
   AddRefused(
       app, "--negative-prompt",
       "guidance compares with an empty prompt of the same length, as the model was trained, and not with "

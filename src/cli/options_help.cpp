@@ -39,6 +39,9 @@ class HelpFormatter : public CLI::Formatter {
       codes += (codes.empty() ? "Exit codes: " : ", ") + std::to_string(code) + " " + meaning;
     return footer + Filled("", codes + ".", 0);
   }
+  std::string make_description(const CLI::App* app) const override {
+    return Filled("", app->get_description(), 0);
+  }
   std::string make_option(const CLI::Option* option, bool positional) const override {
     return TwoColumns("  " + make_option_name(option, positional) + make_option_opts(option),
                       make_option_desc(option));
@@ -65,7 +68,8 @@ class HelpFormatter : public CLI::Formatter {
     // Without the checks that CLI11 puts behind it; the descriptions have them in words.
     const std::string type = option->get_type_name();
     const bool several = option->get_expected_max() == CLI::detail::expected_max_vector_size;
-    return " " + type.substr(0, type.find(':')) + (several ? " ..." : "") +
+    const std::string value = type.substr(0, type.find(':'));
+    return " " + (option->get_expected_min() == 0 ? "[" + value + "]" : value) + (several ? " ..." : "") +
            (option->get_required() ? " (required)" : "");
   }
   std::string make_option_desc(const CLI::Option* option) const override {

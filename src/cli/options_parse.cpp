@@ -201,13 +201,15 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   BIFRONS_TRY(auto arguments, WithoutHelpVerb(app, {argv + std::min(argc, 1), marker}));
   if (!arguments.empty() && arguments[0] == "render") arguments = WithOwnValues(std::move(arguments));
   BIFRONS_RETURN_IF_ERROR(CheckDashes(app, arguments));
-  std::string wrong;
+  std::string wrong, missing;
   try {
     app.parse(std::vector<std::string>(arguments.rbegin(), arguments.rend()));  // CLI11 takes the last first
   } catch (const CLI::Success& e) {
     std::ostringstream out, err;
     app.exit(e, out, err);
     return Command(HelpText{out.str()});
+  } catch (const CLI::RequiredError& e) {
+    missing = e.what();
   } catch (const CLI::ParseError& e) {
     wrong = e.what();
   }
@@ -234,6 +236,8 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
     strings->insert(strings->end(), more.begin(), more.end());
     strings->insert(strings->end(), after.begin(), after.end());
   }
+  // These two tell it with an example, and what else is missing first.
+  if (!missing.empty() && verb != "render" && verb != "vq") return Wrong(verbs, missing);
   const auto checked = [](auto& options) -> Result<Command> {
     BIFRONS_RETURN_IF_ERROR(Check(options));
     return Command(std::move(options));

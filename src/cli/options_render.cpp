@@ -166,6 +166,9 @@ Status Complete(RenderCommand& o) {
   if (o.lists.size() > 1)
     return UsageError("render: unexpected argument " + o.lists[1] + ": it draws one list, here " +
                       o.lists[0]);
+  if (render.folder.empty())
+    return UsageError(
+        "render: give a folder for the pictures, as in: bifrons render prompts.txt -o pictures");
   render.jobs = std::move(o.lists[0]);
   const char* const name = o.plot.empty() ? kDefaultName : kPlotName;
   auto names = NameTemplate::Parse(o.name_template.empty() ? name : o.name_template);

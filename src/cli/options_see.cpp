@@ -1,11 +1,13 @@
 // The command lines of the verbs that take images: caption, ask, chat, vq.
 #include <filesystem>
 
+#include "src/base/printable.h"
 #include "src/cli/answering.h"
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
 #include "src/engine/caption_files.h"
 #include "src/jobs/plan.h"
+#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -66,6 +68,8 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
 
 Status Check(const CaptionOptions& o) {
   if (o.inputs.empty()) return UsageError("caption: give an image, as in: bifrons caption dog.png");
+  if (IsBlank(o.question))
+    return UsageError("caption: question is empty; give one, as in: --question \"What is this?\"");
   if (o.write_txt && !o.jsonl.empty())
     return UsageError("caption: --write-txt and --jsonl both say where results go; give one");
   if (o.overwrite && !o.write_txt && o.jsonl.empty())
@@ -89,7 +93,14 @@ void AddAsk(CLI::App& app, AskOptions& o) {
 Status Check(const AskOptions& o) {
   if (o.arguments.empty())
     return UsageError("ask: give images and a question, as in: bifrons ask dog.png \"What is this?\"");
+  if (IsBlank(o.arguments.back())) {
+    return UsageError("ask: question is empty; give one, as in: bifrons ask dog.png \"What is this?\"");
+  }
   if (const std::string& last = o.arguments.back(); IsImage(last)) {
+    if (const std::string& first = o.arguments.front(); !IsImage(first)) {
+      return UsageError("ask: images come first, then the question, as in: bifrons ask " + ShownSource(last) +
+                        " \"" + Printable(first) + '"');
+    }
     return UsageError("ask: after " + ShownSource(last) + " no question follows, as in: bifrons ask " +
                       ShownSource(last) + " \"What is this?\"; bifrons caption describes images");
   }
@@ -129,7 +140,8 @@ void AddVq(CLI::App& app, VqOptions& o) {
                        const char* output) {
     CLI::App* sub = verb->add_subcommand(name, description)->group("Verbs");
     sub->allow_extras();
-    sub->callback([&o, action] { o.action = action; });
+    // Before anything can be wrong with the rest, which Check tells by the action.
+    sub->preparse_callback([&o, action](size_t) { o.action = action; });
     AddOne(sub, "input", o.inputs, input)->type_name(kFile);
     CLI::Option* out = sub->add_option("-o,--output", o.output, output)->type_name(kFile);
     AddForce(sub, o.force);
@@ -153,12 +165,15 @@ Status Check(const VqOptions& o) {
   const std::string verb = o.action == Action::kEncode   ? "vq encode"
                            : o.action == Action::kDecode ? "vq decode"
                                                          : "vq roundtrip";
-  if (o.inputs.empty()) {
-    const char* const example = o.action == Action::kDecode ? "codes.npy -o dog.png" : "dog.png -o codes.npy";
-    return UsageError(verb + ": give a file, as in: bifrons " + verb + " " + example);
-  }
+  const std::string example = "as in: bifrons " + verb +
+                              (o.action == Action::kEncode   ? " dog.png -o codes.npy"
+                               : o.action == Action::kDecode ? " codes.npy -o dog.png"
+                                                             : " dog.png");
+  if (o.inputs.empty()) return UsageError(verb + ": give a file, " + example);
   if (o.inputs.size() > 1)
     return UsageError(verb + ": unexpected argument " + o.inputs[1] + "; see bifrons " + verb + " --help");
+  if (o.action != Action::kRoundtrip && o.output.empty())
+    return UsageError(verb + ": give a file to write, " + example);
   if (o.action != Action::kEncode && !o.output.empty() && FormatOfName(o.output) != PictureFormat::kPng)
     return UsageError(verb + ": --output " + o.output +
                       ": the name must end in .png, which keeps every bit of what codes decode to");

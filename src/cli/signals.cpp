@@ -18,10 +18,12 @@ std::atomic<bool> last_line_claimed{false};
 
 // Runs in handlers: everything in it may be called there.
 [[noreturn]] void EndNow() {
-  static constexpr char kLine[] = "bifrons: interrupted\n";
+  // Whoever is asked for a line of input has the prompt on this one.
+  static constexpr char kLine[] = "\nbifrons: interrupted\n";
+  const size_t skipped = waiting_for_input && interrupt_ends_turn ? 0 : 1;
   struct pollfd error = {STDERR_FILENO, POLLOUT, 0};  // a pipe that nobody reads would keep us
   if (ClaimLastLine() && ::poll(&error, 1, 0) == 1) {
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kLine, sizeof kLine - 1);
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kLine + skipped, sizeof kLine - 1 - skipped);
   }
   ::_exit(exit_code);
 }

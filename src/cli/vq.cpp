@@ -63,6 +63,7 @@ Result<int> Roundtrip(const VqOptions& options, const std::optional<OutputFile>&
     std::printf("%s\n", line.dump().c_str());
   } else {
     std::printf("%zu tokens, PSNR %.2f dB\n", codes.size(), psnr);
+    if (output) std::printf("%s\n", options.output.c_str());
   }
   return 0;
 }

@@ -10,8 +10,6 @@ namespace bifrons {
 
 using nlohmann::json;
 
-bool IsBlank(std::string_view line) { return StripPythonWhitespace(line).empty(); }
-
 bool LooksLikeJson(std::string_view line) {
   line = StripPythonWhitespace(line);
   if (line.empty()) return false;

@@ -18,6 +18,13 @@ std::string_view AsText(const MappedFile& file) {
 
 }  // namespace
 
+Status CheckModelType(const std::string& folder) {
+  const std::string path = (std::filesystem::path(folder) / "config.json").string();
+  const auto file = OpenModelFile(path);
+  if (!file.ok()) return {};
+  return ParseModelType(AsText(*file), path);
+}
+
 Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& checkpoint) {
   namespace fs = std::filesystem;
   const fs::path path = fs::path(folder) / "config.json";

@@ -71,8 +71,15 @@ constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 /// Janus', grids that contradict each other.
 Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& checkpoint);
 
-/// The same from config.json's text; `path` is for messages. The fuzz target's entry.
+/// An error (kBadData) where a folder's config.json names another kind of model than Janus; none where there
+/// is no such file, or one that LoadConfig would refuse for another reason.
+Status CheckModelType(const std::string& folder);
+
+/// LoadConfig from config.json's text; `path` is for messages. The fuzz target's entry.
 Result<JanusConfig> ParseConfig(std::string_view json, const TensorShapes& shapes, const std::string& path);
+
+/// CheckModelType of config.json's text.
+Status ParseModelType(std::string_view json, const std::string& path);
 
 /// guidance_scale of generation_config.json's text, or `fallback` where there is no sane one.
 float ParseGuidance(std::string_view json, float fallback);

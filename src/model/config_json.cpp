@@ -295,7 +295,24 @@ JanusConfig ReadOriginal(const Fields& root, const TensorShapes& tensor_shapes, 
   return c;
 }
 
+void ReportOtherType(const Fields& root, const std::string& type) {
+  root.Report("model_type", "is \"" + Printable(type) + "\"; a Janus has \"janus\" or \"multi_modality\"");
+}
+
 }  // namespace
+
+Status ParseModelType(std::string_view text, const std::string& path) {
+  const Result<Json> json = ReadJsonTree(text, kMaxConfigBytes, path);
+  if (!json.ok()) return {};
+  Problem problem{path, std::nullopt};
+  const Fields root(*json, "", problem);
+  const Json* const found = root.Find("model_type");
+  if (!found || !found->is_string()) return {};
+  const std::string type = *found;
+  if (type != "janus" && type != "multi_modality") ReportOtherType(root, type);
+  if (problem.error) return *problem.error;
+  return {};
+}
 
 Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shapes, const std::string& path) {
   BIFRONS_TRY(const Json json, ReadJsonTree(text, kMaxConfigBytes, path));
@@ -308,7 +325,7 @@ Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shape
   } else if (type == "multi_modality") {
     config = ReadOriginal(root, shapes, problem);
   } else {
-    root.Report("model_type", "is \"" + Printable(type) + "\"; a Janus has \"janus\" or \"multi_modality\"");
+    ReportOtherType(root, type);
   }
   if (problem.error) return *problem.error;
   BIFRONS_RETURN_IF_ERROR(CheckConfig(config, path));

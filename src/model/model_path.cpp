@@ -38,6 +38,27 @@ Result<std::string> ResolveModel(const std::string& model) {
   return BundledModel();
 }
 
+Error NoModelFolder(const std::string& model) {
+  // The program has downloaded these before; whoever embeds the engine has to.
+  if (model.starts_with("hf:")) {
+    return DataError(model + ": is not a folder; the model has to be downloaded first, as `bifrons pull " +
+                     model.substr(3) + "` does, which prints the folder to name");
+  }
+  const fs::path path = model;
+  std::error_code error;
+  if (path.extension() == ".gguf") {
+    return DataError(model +
+                     ": is not a folder; GGUF files are not read: name the model's folder of safetensors, as "
+                     "`bifrons pull ORG/NAME` downloads it");
+  }
+  const fs::path above = fs::absolute(path, error).parent_path();
+  if (fs::is_regular_file(path, error) && fs::exists(above / "config.json", error))
+    return DataError(model + ": is not a folder; name the one that it is in: " + above.string());
+  return DataError(model +
+                   ": is not a folder; a model is its folder, random:janus-pro-1b or random:janus-pro-7b; "
+                   "`bifrons pull ORG/NAME` downloads one, and -m hf:ORG/NAME does and uses it");
+}
+
 Result<std::string> TokenizerFolder(const std::string& model) {
   if (model.starts_with("random:")) return BundledModel();
   // Those of an adapter often have a tokenizer too, which is as good as its model's.

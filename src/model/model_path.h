@@ -15,6 +15,9 @@ Result<std::string> BundledModel();
 /// ResolveSnapshot's.
 Result<std::string> ResolveModel(const std::string& model);
 
+/// Why `model`, which is no folder, is no model either, and what would be one.
+Error NoModelFolder(const std::string& model);
+
 /// The folder whose tokenizer belongs to `model`: itself, or the bundled one for "random:…". An adapter's
 /// folder without a tokenizer is an error.
 Result<std::string> TokenizerFolder(const std::string& model);

@@ -11,6 +11,7 @@
 #include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/checkpoint.h"
 #include "src/model/model_hash.h"
+#include "src/model/model_path.h"
 #include "src/model/random_weights.h"
 #include "src/model/tensor_table.h"
 
@@ -191,14 +192,15 @@ class CheckpointWeights : public WeightSource {
 Result<std::unique_ptr<WeightSource>> OpenWeights(const std::string& model) {
   if (model.starts_with("random:")) return OpenRandomWeights(model);
   std::error_code error;
-  if (!fs::is_directory(model, error)) {
-    return DataError(
-        model +
-        ": is not a folder; --model takes a model's folder or random:janus-pro-1b, random:janus-pro-7b");
+  if (!fs::is_directory(model, error)) return NoModelFolder(model);
+  auto checkpoint = Checkpoint::Open(model);
+  if (!checkpoint.ok()) {
+    // Whoever has another model's folder need not fetch its weights first to learn that.
+    BIFRONS_RETURN_IF_ERROR(CheckModelType(model));
+    return checkpoint.error();
   }
-  BIFRONS_TRY(Checkpoint checkpoint, Checkpoint::Open(model));
-  BIFRONS_TRY(JanusConfig config, LoadConfig(model, checkpoint));
-  auto source = std::make_unique<CheckpointWeights>(std::move(config), std::move(checkpoint), model);
+  BIFRONS_TRY(JanusConfig config, LoadConfig(model, *checkpoint));
+  auto source = std::make_unique<CheckpointWeights>(std::move(config), std::move(*checkpoint), model);
   BIFRONS_RETURN_IF_ERROR(source->Bind());
   return std::unique_ptr<WeightSource>(std::move(source));
 }

@@ -107,4 +107,6 @@ std::string_view StripPythonWhitespace(std::string_view text) {
   return text;
 }
 
+bool IsBlank(std::string_view text) { return StripPythonWhitespace(ReplaceInvalidUtf8(text)).empty(); }
+
 }  // namespace bifrons
