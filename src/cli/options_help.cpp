@@ -69,8 +69,8 @@ class HelpFormatter : public CLI::Formatter {
     const std::string type = option->get_type_name();
     const bool several = option->get_expected_max() == CLI::detail::expected_max_vector_size;
     const std::string value = type.substr(0, type.find(':'));
-    return " " + (option->get_expected_min() == 0 ? "[" + value + "]" : value) + (several ? " ..." : "") +
-           (option->get_required() ? " (required)" : "");
+    return " " + (!value.empty() && option->get_expected_min() == 0 ? "[" + value + "]" : value) +
+           (several ? " ..." : "") + (option->get_required() ? " (required)" : "");
   }
   std::string make_option_desc(const CLI::Option* option) const override {
     std::string others;

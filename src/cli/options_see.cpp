@@ -133,9 +133,9 @@ void AddVq(CLI::App& app, VqOptions& o) {
   verb->require_subcommand(1);
   verb->footer(
       verb->get_footer() +
-      "\nAll three take -o/--output, --force and the options of models and devices (-m, --device, "
-      "--threads, …), encode\nand roundtrip those of images (--alpha, …): bifrons vq encode --help, and "
-      "so on, lists them. Options go behind the\nsecond verb.");
+      "\nAll three take -o/--output, --force and the options of models and devices (-m, --device, …),\n"
+      "encode and roundtrip those of images (--alpha, …): bifrons vq encode --help, and so on, lists\n"
+      "them. Options go behind the second verb.");
   const auto add = [&](const char* name, VqOptions::Action action, const char* description, const char* input,
                        const char* output) {
     CLI::App* sub = verb->add_subcommand(name, description)->group("Verbs");

@@ -131,9 +131,9 @@ void AddPull(CLI::App& app, PullCommand& o) {
       "folder",
       "  bifrons pull deepseek-community/Janus-Pro-1B\n"
       "  bifrons generate -m hf:deepseek-community/Janus-Pro-1B \"a lighthouse in a storm\"\n"
-      "Again: goes on where it stopped. HF_HOME or HF_HUB_CACHE names the folder for models, HF_ENDPOINT "
-      "another "
-      "hub,\nHF_TOKEN or $HF_HOME/token a token; proxies are those of https_proxy and no_proxy.");
+      "Again: goes on where it stopped. HF_HOME or HF_HUB_CACHE names the folder for models,\n"
+      "HF_ENDPOINT another hub, HF_TOKEN or $HF_HOME/token a token; proxies are those of https_proxy\n"
+      "and no_proxy.");
   AddOne(verb, "repository", o.repositories, "ORG/NAME or ORG/NAME@REVISION: a branch, tag or commit");
   AddOffline(verb);
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");

@@ -56,7 +56,7 @@ Error NoModelFolder(const std::string& model) {
     return DataError(model + ": is not a folder; name the one that it is in: " + above.string());
   return DataError(model +
                    ": is not a folder; a model is its folder, random:janus-pro-1b or random:janus-pro-7b; "
-                   "`bifrons pull ORG/NAME` downloads one, and -m hf:ORG/NAME does and uses it");
+                   "`bifrons pull ORG/NAME` downloads one, and so does the program for hf:ORG/NAME");
 }
 
 Result<std::string> TokenizerFolder(const std::string& model) {
@@ -64,6 +64,7 @@ Result<std::string> TokenizerFolder(const std::string& model) {
   // Those of an adapter often have a tokenizer too, which is as good as its model's.
   std::error_code error;
   const fs::path folder = model;
+  if (!fs::is_directory(folder, error)) return NoModelFolder(model);
   if (!fs::exists(folder / "tokenizer.json", error) && !fs::exists(folder / "config.json", error) &&
       HasAdapter(model)) {
     return AdapterAlone(model);
