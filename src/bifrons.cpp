@@ -57,7 +57,6 @@ Status CheckSampling(const Options& o) {
 }
 
 Status Check(const DrawOptions& o) {
-  if (IsBlank(o.prompt)) return UsageError("prompt is empty", "prompt");
   if (o.images < 1) return UsageError("images must be at least 1", "images");
   if (o.best_of < 1 || o.best_of > kMaxBestOf)
     return UsageError("best_of must lie between 1 and " + std::to_string(kMaxBestOf), "best_of");
@@ -70,7 +69,6 @@ Status Check(const DrawOptions& o) {
 }
 
 Status Check(const QuestionOptions& o) {
-  if (IsBlank(o.question)) return UsageError("question is empty", "question");
   if (o.max_tokens < 1) return UsageError("max_tokens must be at least 1", "max_tokens");
   if (o.seed > static_cast<uint64_t>(kMaxSeed)) return UsageError("seed must stay below 2^53", "seed");
   return CheckSampling(o);

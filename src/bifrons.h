@@ -46,7 +46,7 @@ struct EngineError {
 
 /// What to draw.
 struct DrawOptions {
-  std::string prompt;  // UTF-8; more than white space
+  std::string prompt;  // UTF-8
   int images = 1;
   uint64_t seed = 0;      // 0 … 2⁵³ − images · best_of; picture k has seed + k · best_of
   float guidance = -1;    // classifier-free guidance weight; negative = the model's default
@@ -83,7 +83,7 @@ struct DrawUpdate {
 
 /// What to ask, of any number of images.
 struct QuestionOptions {
-  std::string question = "Describe this image.";  // UTF-8; more than white space
+  std::string question = "Describe this image.";  // UTF-8
   std::vector<std::string> images;                // paths or data: URIs, in the order the question means
   int max_tokens = 512;                           // longest answer
   float temperature = 0;                          // 0 = greedy

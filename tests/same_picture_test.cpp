@@ -36,7 +36,7 @@ TEST_CASE("a picture has the same bytes alone, in a batch of 5 and with 1 or 2 t
     }
     // Beside prompts of other lengths.
     Draw(folder / "mixed.png", settings,
-         {"--seed", "7", "a lighthouse in a storm, seen from far above, in oils", "a red dog", "x"});
+         {"--seed", "7", "a lighthouse in a storm, seen from far above, in oils", "a red dog", ""});
     CHECK((ReadText(folder / "mixed_2.png") == alone));
     // In several batches.
     Draw(folder / "split.png", settings, {"--batch", "2", "-n", "3", "--seed", "5", "a red dog"});

@@ -99,10 +99,10 @@ TEST_CASE("wrong usage") {
   }
 }
 
-TEST_CASE("prompts that look like flags") {
+TEST_CASE("prompts that look like flags, or like nothing") {
   const TemporaryFolder folder;
   for (const std::string prompt :
-       {"-5 degrees", "--help", "<|User|> <image_placeholder>", "\xff\xfe bytes"}) {
+       {"-5 degrees", "--help", "", "   ", "<|User|> <image_placeholder>", "\xff\xfe bytes"}) {
     RunWell({"generate", "--model", kModel, "-o", folder / "out.png", "--", prompt});
     CHECK(ReadText(folder / "out.png").starts_with("\x89PNG"));
   }

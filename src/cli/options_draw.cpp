@@ -3,7 +3,6 @@
 
 #include "src/cli/option_groups.h"
 #include "src/jobs/plan.h"
-#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -79,8 +78,6 @@ Status Check(const GenerateOptions& o) {
     return UsageError("generate: give a prompt, as in: bifrons generate \"a dog\"");
   if (!o.prompts.empty() && !o.from.empty())
     return UsageError("generate: --from takes its prompt from the picture; give no other");
-  if (std::any_of(o.prompts.begin(), o.prompts.end(), IsBlank))
-    return UsageError("generate: prompt is empty; give one, as in: bifrons generate \"a dog\"");
   BIFRONS_RETURN_IF_ERROR(CheckOutput(o));
   const int64_t drawn = int64_t{o.images} * o.best_of;
   if (o.seed && *o.seed > kMaxSeed - (drawn - 1)) {

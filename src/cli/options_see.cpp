@@ -7,7 +7,6 @@
 #include "src/engine/answer.h"
 #include "src/engine/caption_files.h"
 #include "src/jobs/plan.h"
-#include "src/model/text/utf8.h"
 
 namespace bifrons {
 namespace {
@@ -68,8 +67,6 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
 
 Status Check(const CaptionOptions& o) {
   if (o.inputs.empty()) return UsageError("caption: give an image, as in: bifrons caption dog.png");
-  if (IsBlank(o.question))
-    return UsageError("caption: question is empty; give one, as in: --question \"What is this?\"");
   if (o.write_txt && !o.jsonl.empty())
     return UsageError("caption: --write-txt and --jsonl both say where results go; give one");
   if (o.overwrite && !o.write_txt && o.jsonl.empty())
@@ -93,9 +90,6 @@ void AddAsk(CLI::App& app, AskOptions& o) {
 Status Check(const AskOptions& o) {
   if (o.arguments.empty())
     return UsageError("ask: give images and a question, as in: bifrons ask dog.png \"What is this?\"");
-  if (IsBlank(o.arguments.back())) {
-    return UsageError("ask: question is empty; give one, as in: bifrons ask dog.png \"What is this?\"");
-  }
   if (const std::string& last = o.arguments.back(); IsImage(last)) {
     if (const std::string& first = o.arguments.front(); !IsImage(first)) {
       return UsageError("ask: images come first, then the question, as in: bifrons ask " + ShownSource(last) +

@@ -10,6 +10,8 @@ namespace bifrons {
 
 using nlohmann::json;
 
+bool IsBlank(std::string_view line) { return StripPythonWhitespace(line).empty(); }
+
 bool LooksLikeJson(std::string_view line) {
   line = StripPythonWhitespace(line);
   if (line.empty()) return false;

@@ -40,6 +40,9 @@ class JobParser {
   virtual void Abandon(ParsedEntry*) {}
 };
 
+/// Nothing but white space.
+bool IsBlank(std::string_view line);
+
 /// Whether a line of a list of prompts was meant as JSON: prompts of web UIs may have brackets and braces as
 /// well.
 bool LooksLikeJson(std::string_view line);

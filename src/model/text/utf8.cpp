@@ -107,6 +107,4 @@ std::string_view StripPythonWhitespace(std::string_view text) {
   return text;
 }
 
-bool IsBlank(std::string_view text) { return StripPythonWhitespace(ReplaceInvalidUtf8(text)).empty(); }
-
 }  // namespace bifrons

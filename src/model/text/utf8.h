@@ -33,9 +33,6 @@ std::string OneLine(std::string message);
 /// UTF-8.
 std::string_view StripPythonWhitespace(std::string_view text);
 
-/// Whether there is nothing in `text`, any bytes, but such white space.
-bool IsBlank(std::string_view text);
-
 /// Rust's char::is_whitespace, which is also \s of the regex engine: Unicode's White_Space.
 bool IsWhiteSpace(char32_t c);
 
