@@ -4,6 +4,8 @@
 #include <cmath>
 #include <map>
 
+#include "src/base/shortest.h"
+
 namespace bifrons {
 namespace {
 
@@ -16,15 +18,7 @@ constexpr const char* kCropTo = "Postprocess crop to";
 constexpr const char* kUpscaler = "Postprocess upscaler";
 constexpr std::string_view kLanczos = "Lanczos";
 
-template <class T>
-std::string Number(T value) {
-  char buffer[64];
-  const auto end =
-      std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;  // shortest text that reads back the same
-  return {buffer, end};
-}
-
-std::string Size(int64_t width, int64_t height) { return Number(width) + "x" + Number(height); }
+std::string Size(int64_t width, int64_t height) { return ShortestText(width) + "x" + ShortestText(height); }
 
 // "512x256", each side from 1 to `most`.
 bool ParseSize(std::string_view text, int64_t most, int64_t* width, int64_t* height) {
@@ -103,12 +97,13 @@ bool ParseScores(std::string_view text, std::vector<float>* scores) {
 
 std::string FormatParameters(const PictureSettings& s) {
   std::string text = s.prompt + "\n";
-  text += std::string(kFirstField) + Number(s.steps) + ", Sampler: " + std::string(kSampler);
-  text += ", CFG scale: " + Number(s.sampling.guidance) + ", Seed: " + Number(s.seed);
+  text += std::string(kFirstField) + ShortestText(s.steps) + ", Sampler: " + std::string(kSampler);
+  text += ", CFG scale: " + ShortestText(s.sampling.guidance) + ", Seed: " + ShortestText(s.seed);
   text += ", Size: " + Size(s.width, s.height);
   text += ", Model hash: " + s.model_hash + ", Model: " + Quoted(s.model);
-  text += ", Temperature: " + Number(s.sampling.temperature) + ", Top-k: " + Number(s.sampling.top_k);
-  text += ", Top-p: " + Number(s.sampling.top_p) + ", Min-p: " + Number(s.sampling.min_p);
+  text +=
+      ", Temperature: " + ShortestText(s.sampling.temperature) + ", Top-k: " + ShortestText(s.sampling.top_k);
+  text += ", Top-p: " + ShortestText(s.sampling.top_p) + ", Min-p: " + ShortestText(s.sampling.min_p);
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
   if (!s.convolutions.empty()) text += ", Convolutions: " + Quoted(s.convolutions);
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
@@ -119,14 +114,16 @@ std::string FormatParameters(const PictureSettings& s) {
     if (s.resized_width * s.height != s.resized_height * s.width)
       text += std::string(", ") + kCropTo + ": " + size;
   } else if (s.upscale != 1) {
-    text += std::string(", ") + kUpscaleBy + ": " + Number(s.upscale);
+    text += std::string(", ") + kUpscaleBy + ": " + ShortestText(s.upscale);
   }
   if (s.resized_width > 0 || s.upscale != 1)
     text += std::string(", ") + kUpscaler + ": " + std::string(kLanczos);
   if (!s.choice.scores.empty()) {
-    text += ", Best of: " + Number(s.choice.scores.size()) + ", First seed: " + Number(s.choice.first_seed);
+    text += ", Best of: " + ShortestText(s.choice.scores.size()) +
+            ", First seed: " + ShortestText(s.choice.first_seed);
     text += ", Scores: ";
-    for (size_t i = 0; i < s.choice.scores.size(); i++) text += (i ? " " : "") + Number(s.choice.scores[i]);
+    for (size_t i = 0; i < s.choice.scores.size(); i++)
+      text += (i ? " " : "") + ShortestText(s.choice.scores[i]);
   }
   return text;
 }

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "src/base/printable.h"
+#include "src/base/shortest.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
@@ -68,11 +69,6 @@ std::string Digits(T value, int at_least) {
   if (text.size() < static_cast<size_t>(at_least))
     text.insert(0, static_cast<size_t>(at_least) - text.size(), '0');
   return text;
-}
-
-std::string ShortestText(float value) {
-  char buffer[64];
-  return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
 
 constexpr std::string_view kNotInWindows = "<>:\"|?*\\";

@@ -10,6 +10,7 @@
 
 #include "kernels/sampling.h"
 #include "src/base/printable.h"
+#include "src/base/shortest.h"
 
 namespace bifrons {
 namespace {
@@ -72,11 +73,6 @@ std::optional<std::vector<std::string>> Split(const std::string& list) {
   return values;
 }
 
-std::string Shown(double value) {
-  char buffer[32];
-  return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
-}
-
 std::string Names() {
   std::string names;
   for (const NumberAxis& axis : kNumberAxes) names += std::string(axis.name) + ", ";
@@ -102,8 +98,8 @@ Result<PlotAxis> MakeAxis(const std::string& shown, std::string name, std::vecto
         return wrong("'" + value + "' is not a " + (number->whole ? "whole " : "") + "number");
       }
       if (*parsed < number->least || *parsed > number->most) {
-        return wrong(value + " is out of range; " + axis.name + " goes from " + Shown(number->least) +
-                     " to " + Shown(number->most));
+        return wrong(value + " is out of range; " + axis.name + " goes from " + ShortestText(number->least) +
+                     " to " + ShortestText(number->most));
       }
       fresh = numbers.insert(*parsed).second;
     } else {
