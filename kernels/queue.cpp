@@ -3,6 +3,8 @@
 
 #include <optional>
 
+#include "src/base/seconds_since.h"
+
 namespace bifrons {
 namespace {
 
@@ -93,7 +95,7 @@ void Queue::ReportTo(Profile& profile, std::string_view name) {
 void Queue::BeginOp() { begun_ = std::chrono::steady_clock::now(); }
 
 void Queue::EndOp(const Reported& op) {
-  op.Took(std::chrono::duration<double>(std::chrono::steady_clock::now() - begun_).count());
+  op.Took(SecondsSince(begun_));
 }
 
 // ---- work that repeats --------------------------------------------------------------------------

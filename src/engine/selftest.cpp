@@ -6,6 +6,7 @@
 #include <span>
 
 #include "src/base/out_of_memory.h"
+#include "src/base/seconds_since.h"
 #include "src/base/stop.h"
 #include "src/engine/scheduler.h"
 #include "src/model/model_path.h"
@@ -47,7 +48,7 @@ constexpr struct {
 
 class Stopwatch {
  public:
-  double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
+  double seconds() const { return SecondsSince(start_); }
 
  private:
   using Clock = std::chrono::steady_clock;
