@@ -41,12 +41,6 @@ constexpr const char* kBashEnd = R"(  esac
 complete -F _bifrons bifrons
 )";
 
-std::string Joined(const std::vector<std::string>& words, const std::string& between) {
-  std::string joined;
-  for (const std::string& word : words) joined += (joined.empty() ? "" : between) + word;
-  return joined;
-}
-
 std::vector<std::string> NamesOf(const OptionRow& option) {
   if (option.short_name.empty()) return {option.name};
   return {option.short_name, option.name};

@@ -31,11 +31,9 @@ std::string Quoted(const std::string& text) {
 
 // The flags that have a value completed.
 std::string FishOffers(const OptionRow& row) {
-  std::string words;
   switch (row.offer()) {
     case Offer::kChoices:
-      for (const std::string& choice : row.choices) words += (words.empty() ? "" : " ") + choice;
-      return "-a " + Quoted(words);
+      return "-a " + Quoted(Joined(row.choices, " "));
     case Offer::kFiles:
       return "-F";
     case Offer::kFolders:

@@ -29,12 +29,10 @@ std::string Escaped(const std::string& text, const std::string& special) {
 
 // ":FILE:_files"
 std::string Action(const OptionRow& row, const std::string& name) {
-  std::string action = ":" + Escaped(name, ":") + ":";
+  const std::string action = ":" + Escaped(name, ":") + ":";
   switch (row.offer()) {
     case Offer::kChoices:
-      action += "(";
-      for (const std::string& choice : row.choices) action += (action.back() == '(' ? "" : " ") + choice;
-      return action + ")";
+      return action + "(" + Joined(row.choices, " ") + ")";
     case Offer::kFiles:
       return action + "_files";
     case Offer::kFolders:

@@ -104,11 +104,7 @@ std::string ShownOption(const OptionRow& option) {
   std::string shown = option.short_name.empty() ? "" : Bold(option.short_name) + ", ";
   shown += Bold(option.name);
   if (option.value.empty()) return shown;
-  std::string value = option.value;
-  if (!option.choices.empty()) {
-    value.clear();
-    for (const std::string& choice : option.choices) value += (value.empty() ? "" : "|") + choice;
-  }
+  const std::string value = option.choices.empty() ? option.value : Joined(option.choices, "|");
   return shown + (option.optional_value ? "[=" + Italic(value) + "]" : " " + Italic(value));
 }
 

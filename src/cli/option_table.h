@@ -10,6 +10,8 @@ namespace bifrons {
 /// What a shell offers in the place of a value.
 enum class Offer : uint8_t { kNothing, kChoices, kFiles, kFolders };
 
+std::string Joined(const std::vector<std::string>& words, const std::string& between);
+
 /// An option, or an argument that stands alone.
 struct OptionRow {
   std::string name;        // "--output"; of an argument "prompt"

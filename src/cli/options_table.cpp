@@ -33,6 +33,10 @@ OptionRow RowOf(const CLI::Option& option) {
 
 }  // namespace
 
+std::string Joined(const std::vector<std::string>& words, const std::string& between) {
+  return CLI::detail::join(words, between);
+}
+
 Offer OptionRow::offer() const {
   if (!choices.empty()) return Offer::kChoices;
   if (value == kFile) return Offer::kFiles;
