@@ -79,6 +79,12 @@ void Tell(Error what, EngineError* error) {
   if (error) *error = ToEngineError(std::move(what));
 }
 
+RequestId Accepted(Result<RequestId> id, EngineError* error) {
+  if (id.ok()) return *id;
+  Tell(std::move(id).error(), error);
+  return kNoRequest;
+}
+
 }  // namespace
 
 Result<DrawingTask> Engine::Impl::ToTask(const DrawOptions& o) const {
@@ -133,23 +139,19 @@ std::unique_ptr<Engine> Engine::Load(const EngineOptions& options, EngineError* 
 }
 
 RequestId Engine::Submit(const DrawOptions& options, DrawCallbacks callbacks, EngineError* error) {
-  auto id = Guarded([&]() -> Result<RequestId> {
+  const auto submit = [&]() -> Result<RequestId> {
     BIFRONS_TRY(DrawingTask task, impl_->ToTask(options));
     return impl_->requests->Submit(std::move(task), std::move(callbacks));
-  });
-  if (id.ok()) return *id;
-  Tell(std::move(id).error(), error);
-  return kNoRequest;
+  };
+  return Accepted(Guarded(submit), error);
 }
 
 RequestId Engine::Submit(const QuestionOptions& options, AskCallbacks callbacks, EngineError* error) {
-  auto id = Guarded([&]() -> Result<RequestId> {
+  const auto submit = [&]() -> Result<RequestId> {
     BIFRONS_TRY(AnswerRequest request, impl_->ToRequest(options));
     return impl_->requests->Submit(std::move(request), std::move(callbacks));
-  });
-  if (id.ok()) return *id;
-  Tell(std::move(id).error(), error);
-  return kNoRequest;
+  };
+  return Accepted(Guarded(submit), error);
 }
 
 void Engine::Cancel(RequestId id) { impl_->requests->Cancel(id); }

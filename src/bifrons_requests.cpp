@@ -79,11 +79,9 @@ Status Requests::Enter(const std::shared_ptr<Entry>& entry) {
 }
 
 void Requests::Leave(Entry& entry) {
-  {
-    const std::lock_guard lock(mutex_);
-    entries_.erase(entry.id);
-    ended_.notify_all();
-  }
+  const std::lock_guard lock(mutex_);
+  entries_.erase(entry.id);
+  ended_.notify_all();  // under the mutex: who waits for the last one may be this object's end
 }
 
 void Requests::Stop(Entry& entry, EngineError error) noexcept {
