@@ -94,9 +94,7 @@ void Queue::ReportTo(Profile& profile, std::string_view name) {
 
 void Queue::BeginOp() { begun_ = std::chrono::steady_clock::now(); }
 
-void Queue::EndOp(const Reported& op) {
-  op.Took(SecondsSince(begun_));
-}
+void Queue::EndOp(const Reported& op) { op.Took(SecondsSince(begun_)); }
 
 // ---- work that repeats --------------------------------------------------------------------------
 
