@@ -33,12 +33,12 @@ struct ResultLine {
   int64_t bytes = 0;
   std::string text{};  // where lines are kept
   size_t moment = 0;   // later lines of a manifest have later ones
-  size_t list = 0;     // under whose header it stands, by Contents::lists
+  size_t list = 0;     // under whose header it stands, by FolderContents::lists
   bool exists = true, right = true;
 };
 
 // Everything that the folders say.
-struct Contents {
+struct FolderContents {
   std::vector<std::string> folders;
   std::vector<std::optional<ManifestHeader>> headers;  // the last one of each part
   std::vector<ResultLine> lines;                       // the last one about each result
@@ -48,7 +48,7 @@ struct Contents {
   std::map<std::string, size_t> lists;  // by their hashes, numbered from 1: all that the headers name
 };
 
-Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* report, Contents* contents) {
+Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* report, FolderContents* contents) {
   BIFRONS_TRY(const auto manifests, FindManifests(folder));
   if (manifests.empty()) return DataError(folder + ": holds no manifest*.jsonl; was it rendered?");
   contents->folders.push_back(folder);
@@ -94,7 +94,7 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
   return {};
 }
 
-Status CheckFiles(Contents* contents, bool read_files) {
+Status CheckFiles(FolderContents* contents, bool read_files) {
   ThreadPool pool(AvailableThreads());
   const auto check = [&](int64_t begin, int64_t end, int) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end) && !StopRequested(); i++) {
@@ -114,7 +114,7 @@ Status CheckFiles(Contents* contents, bool read_files) {
 
 // All parts have to be of one list and one model; streams have none to compare, and who was ended before it
 // had read the list does not know.
-Result<ManifestHeader> CommonHeader(const MergeReport& report, const Contents& contents, bool by_jobs) {
+Result<ManifestHeader> CommonHeader(const MergeReport& report, const FolderContents& contents, bool by_jobs) {
   std::optional<ManifestHeader> common;
   size_t whose = 0;
   for (size_t i = 0; i < contents.headers.size(); i++) {
@@ -163,7 +163,7 @@ void AddMissing(MissingJobs missing, std::vector<MissingJobs>* all) {
 }
 
 // By the list itself: every job's key says what ought to be there.
-Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, Contents& contents,
+Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, FolderContents& contents,
                                              MergeReport* report) {
   BIFRONS_TRY(const JobDefaults defaults, DefaultsFromJson(report->header.defaults));
   BIFRONS_TRY(const auto reader, JobReader::Open(jobs, defaults.comments));
@@ -221,7 +221,7 @@ std::string DigestOfResults(const Lines& lines) {
 // Leaves those of the last list, as far as can be told: what was kept for it stands under an earlier header,
 // among what was of that list alone. True: they are all that it comes to, whatever their indices. `right` is
 // sorted by index and number.
-bool TakeLastList(const Contents& contents, Lines* right, MergeReport* report) {
+bool TakeLastList(const FolderContents& contents, Lines* right, MergeReport* report) {
   const ManifestHeader& header = report->header;
   if (!header.results) return false;
   const bool checked = !header.digest.empty();
@@ -309,7 +309,7 @@ std::vector<MissingJobs> WithoutFailed(std::vector<MissingJobs> missing, const s
   return all;
 }
 
-void FindMissingShards(const Contents& contents, MergeReport* report) {
+void FindMissingShards(const FolderContents& contents, MergeReport* report) {
   std::map<int64_t, std::set<int64_t>> there;  // by the number of shards
   for (const auto& header : contents.headers) {
     if (!header) continue;
@@ -346,7 +346,7 @@ bool IsAboutJob(const FailedJob& failed) { return !failed.key.empty() || !LineOf
 
 // What another process did after one had failed is done. With the list at hand, what is wrong with it has
 // been told, and what was wrong before it was corrected counts no more.
-void AddFailed(bool by_jobs, Contents* contents, MergeReport* report) {
+void AddFailed(bool by_jobs, FolderContents* contents, MergeReport* report) {
   DigestSet done;
   for (const ResultLine& line : contents->lines)
     if (line.right) done.Insert(line.key, {});
@@ -369,7 +369,7 @@ void AddFailed(bool by_jobs, Contents* contents, MergeReport* report) {
 
 Result<MergeReport> CheckFolders(const MergeRequest& request) {
   MergeReport report;
-  Contents contents;
+  FolderContents contents;
   std::set<std::string> seen;
   for (const std::string& folder : request.folders) {
     std::error_code error;
