@@ -1,4 +1,5 @@
 // Element types of tensors, and the conversions between the 16-bit floats and f32.
+// Types that store several numbers together are taken apart in blocks.h.
 #pragma once
 
 #include <bit>
@@ -11,7 +12,7 @@
 
 namespace bifrons {
 
-enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kU8 };
+enum class DType : uint8_t { kF32, kBF16, kF16, kI32, kU8, kQ8_0, kQ4_0, kQ4_K };
 
 /// What a type is stored in: so many values together in so many bytes. A plain number is a block of one.
 struct Block {
@@ -29,9 +30,18 @@ constexpr Block BlockOf(DType type) {
       return {1, 2};
     case DType::kU8:
       return {1, 1};
+    case DType::kQ8_0:
+      return {32, 34};
+    case DType::kQ4_0:
+      return {32, 18};
+    case DType::kQ4_K:
+      return {256, 144};
   }
   return {1, 0};
 }
+
+/// Whether its numbers are small integers that share a scale (blocks.h).
+constexpr bool IsQuantized(DType type) { return BlockOf(type).values > 1; }
 
 /// Of so many values in a row, which are whole blocks.
 constexpr size_t BytesOf(DType type, int64_t values) {
@@ -53,6 +63,12 @@ constexpr const char* NameOf(DType type) {
       return "i32";
     case DType::kU8:
       return "u8";
+    case DType::kQ8_0:
+      return "q8_0";
+    case DType::kQ4_0:
+      return "q4_0";
+    case DType::kQ4_K:
+      return "q4_k";
   }
   return "?";
 }
@@ -85,6 +101,20 @@ inline BF16 ToBF16(float x) {
   const uint32_t bits = std::bit_cast<uint32_t>(x);
   if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return {static_cast<uint16_t>((bits >> 16) | 0x40)};
   return {static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1)) >> 16)};
+}
+
+/// Round to nearest, ties to even; what is too large becomes infinite, NaN stays NaN.
+inline F16 ToF16(float x) {
+  const uint32_t bits = std::bit_cast<uint32_t>(x), magnitude = bits & 0x7FFFFFFFu;
+  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000u);
+  const auto with_sign = [sign](uint32_t half) { return F16{static_cast<uint16_t>(sign | half)}; };
+  if (magnitude > 0x7F800000u) return with_sign(0x7E00);
+  if (magnitude >= 0x47800000u) return with_sign(0x7C00);
+  if (magnitude < 0x38800000u) {  // beside ½ the last place of an f32 is that of a subnormal half
+    const float rounded = std::bit_cast<float>(magnitude) + 0.5f;
+    return with_sign(std::bit_cast<uint32_t>(rounded) - 0x3F000000u);
+  }
+  return with_sign((magnitude + 0xFFFu + (magnitude >> 13 & 1) - 0x38000000u) >> 13);
 }
 
 /// Storage type → DType at compile time.

@@ -73,7 +73,7 @@ struct TensorView {
   }
 };
 
-/// One floating-point element, widened.
+/// One floating-point element of a type that stores each by itself, widened.
 inline float ElementAt(const TensorView& view, int64_t i) {
   switch (view.dtype) {
     case DType::kF32:
@@ -82,11 +82,10 @@ inline float ElementAt(const TensorView& view, int64_t i) {
       return ToFloat(static_cast<const BF16*>(view.data)[i]);
     case DType::kF16:
       return ToFloat(static_cast<const F16*>(view.data)[i]);
-    case DType::kI32:
-    case DType::kU8:
+    default:
       break;
   }
-  BIFRONS_CHECK(false, "an integer tensor where numbers were expected");
+  BIFRONS_CHECK(false, "a tensor of %s where single numbers were expected", NameOf(view.dtype));
 }
 
 /// All elements of a small tensor (a norm's weight, a bias), widened.
