@@ -28,8 +28,6 @@ function(add_test_on_cpu name)
   set_tests_properties(${name} PROPERTIES TIMEOUT 3600 COST 100
     ENVIRONMENT "BIFRONS_TEST_PROGRAM=$<TARGET_FILE:bifrons_on_cpu>;BIFRONS_TEST_DEVICE=cuda")
 endfunction()
-set(reference_test_CASES f32* bf16* "the same weights*" greedy*)
-set(understanding_reference_test_CASES f32* bf16*)
 foreach(test reference_test understanding_reference_test same_picture_test same_answer_test)
   list(JOIN ${test}_CASES "," cases)
   add_test_on_cpu(${test}_cuda ${test} ${cases})

@@ -1,5 +1,5 @@
-# For builds that are made once, such as those with sanitizers: eight files of a folder are compiled as one, which reads the
-# headers once and takes half the time. So no two files of these folders may have different things of one name in their
+# For builds that are made once, such as CI's and those with sanitizers: eight files of a folder are compiled as one, which
+# reads the headers once and takes half the time. So no two files of these folders may have different things of one name in their
 # unnamed namespaces.
 option(BIFRONS_UNITY_BUILD "Compile several files as one" OFF)
 
