@@ -49,8 +49,8 @@ class Device {
   // From any thread; all throw std::bad_alloc.
   virtual std::unique_ptr<Buffer> Allocate(size_t bytes) = 0;
   DeviceTensor NewTensor(DType type, Shape shape) { return {Allocate(BytesOf(type, shape)), type, shape}; }
-  /// Packs `parts` ([out_i, in], each of f32, bf16 or f16 and kept so, stacked along out) and an optional
-  /// bias (f32/bf16/f16 [out], or an empty view). The views may go away afterwards.
+  /// Packs `parts` ([out_i, in], each of f32, bf16, f16 or in blocks and kept so, stacked along out) and an
+  /// optional bias (f32/bf16/f16 [out], or an empty view). The views may go away afterwards.
   virtual std::unique_ptr<Linear> PackLinear(std::span<const TensorView> parts, TensorView bias,
                                              DType compute) = 0;
   /// weight [out_channels, in_channels, kernel, kernel], bias [out_channels] or empty.
@@ -61,7 +61,7 @@ class Device {
   virtual Status UseCudnn() {
     return UsageError("device " + backend() + " has no cuDNN; use --device cuda, or leave --conv out");
   }
-  /// rows [n, width] of f32, bf16 or f16, which must stay as long as the table: a device may read them there.
+  /// rows [n, width] of f32, bf16, f16 or in blocks, which must stay as long as the table: a device may read them there.
   virtual std::unique_ptr<Table> PackTable(TensorView rows) = 0;
   /// Numbers as they are (norms, positions, codebooks); `values` may go away afterwards.
   virtual DeviceTensor PackTensor(TensorView values) = 0;

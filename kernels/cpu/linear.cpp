@@ -1,31 +1,14 @@
 #include "kernels/cpu/linear.h"
 
 #include <algorithm>
-#include <array>
 
 #include "kernels/cpu/prefill.h"
+#include "kernels/cpu/quantized.h"
+#include "kernels/cpu/stripe_rows.h"
 #include "kernels/cpu/tiles.h"
 
 namespace bifrons::cpu {
 namespace {
-
-// The 32 rows of a stripe, wherever the parts hold them; null beyond the last.
-template <class T>
-using StripeRows = std::array<const T*, kStripe>;
-
-template <class T>
-StripeRows<T> RowsOfStripe(std::span<const TensorView> parts, int64_t stripe) {
-  StripeRows<T> rows{};
-  int64_t first = 0;  // of the part
-  for (const TensorView& part : parts) {
-    for (int64_t c = 0; c < kStripe; c++) {
-      const int64_t row = stripe * kStripe + c - first;
-      if (row >= 0 && row < part.shape[0]) rows[c] = part.as<T>() + row * part.shape[1];
-    }
-    first += part.shape[0];
-  }
-  return rows;
-}
 
 // A line of every row after the other: of rows a power of two apart no cache keeps 32 lines at once.
 template <class T>
@@ -53,9 +36,26 @@ void PackStripes(ThreadPool& pool, std::span<const TensorView> parts, PackedRows
 }
 
 ProductKind KindOf(Isa isa, const PackedRows& rows) {
-  if (rows.stored == DType::kF32) return ProductKind::kF32;
-  if (rows.stored == DType::kF16) return ProductKind::kF16;
-  return rows.compute == DType::kBF16 && MultipliesBF16(isa) ? ProductKind::kBF16Dot : ProductKind::kBF16;
+  switch (rows.stored) {
+    case DType::kF32:
+      return ProductKind::kF32;
+    case DType::kF16:
+      return ProductKind::kF16;
+    case DType::kQ8_0:
+      return ProductKind::kQ8_0;
+    case DType::kQ4_0:
+      return ProductKind::kQ4_0;
+    case DType::kQ4_K:
+      return ProductKind::kQ4_K;
+    default:
+      return rows.compute == DType::kBF16 && MultipliesBF16(isa) ? ProductKind::kBF16Dot : ProductKind::kBF16;
+  }
+}
+
+// Whole cache lines, so that every stripe starts on one.
+size_t StripeBytes(DType type, int64_t in) {
+  if (IsQuantized(type)) return QuantizedStripeBytes(type, in);
+  return BytesOf(type, (type == DType::kBF16 ? (in + 1) / 2 * 2 : in) * kStripe);
 }
 
 // Neighbouring parts of one type.
@@ -65,9 +65,7 @@ PackedRows PackSameType(ThreadPool& pool, std::span<const TensorView> parts, DTy
   rows.stored = parts[0].dtype;
   rows.compute = compute;
   for (const TensorView& part : parts) rows.out += part.shape[0];
-  const int64_t padded_in = rows.stored == DType::kBF16 ? (rows.in + 1) / 2 * 2 : rows.in;
-  // Whole cache lines, so that every stripe starts on one.
-  rows.stripe_bytes = BytesOf(rows.stored, padded_in * kStripe);
+  rows.stripe_bytes = StripeBytes(rows.stored, rows.in);
   rows.weights = WeightMemory(static_cast<size_t>(rows.stripes()) * rows.stripe_bytes);
   switch (rows.stored) {
     case DType::kF32:
@@ -78,6 +76,11 @@ PackedRows PackSameType(ThreadPool& pool, std::span<const TensorView> parts, DTy
       break;
     case DType::kF16:
       PackStripes<F16>(pool, parts, rows);
+      break;
+    case DType::kQ8_0:
+    case DType::kQ4_0:
+    case DType::kQ4_K:
+      PackQuantized(pool, parts, rows);
       break;
     case DType::kI32:
     case DType::kU8:

@@ -13,8 +13,8 @@ namespace bifrons::cpu {
 
 /// Rows [first, first + out) of a matrix, all of one type. Stripes of 32 output rows, the last one padded
 /// with zeros. Within a stripe, `in` outermost: [in][32] for f32 and f16; [in/2][32][2] for bf16, the operand
-/// order of vdpbf16ps
-/// (`in` padded to even). When `in` is a multiple of 16 these are oneDNN's BA16a32b and BA16a32b2a.
+/// order of vdpbf16ps (`in` padded to even); groups of 32 `in` for types in blocks (row_kernels.h). When `in`
+/// is a multiple of 16 the plain ones are oneDNN's BA16a32b and BA16a32b2a.
 struct PackedRows {
   int64_t first = 0, out = 0, in = 0;
   DType stored = DType::kF32, compute = DType::kF32;

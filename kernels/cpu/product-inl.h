@@ -153,6 +153,17 @@ BIFRONS_INLINE void TileOf(int64_t rows, const uint8_t* w, int64_t steps, const 
 #undef BIFRONS_TILE
 }
 
+void FinishProduct(const StripeProduct& p, const float* sums) {
+  for (int64_t r = 0; r < p.rows; r++) {
+    const float* sum = sums + r * kStripe;
+    float* y = p.y + r * p.y_stride;
+    for (int c = 0; c < p.columns; c++) {
+      const float value = p.bias ? sum[c] + p.bias[c] : sum[c];
+      y[c] = p.accumulate ? y[c] + value : value;
+    }
+  }
+}
+
 template <class Weights>
 void ProductOf(const StripeProduct& p) {
   alignas(64) float sums[kMaxProductRows * kStripe];
@@ -173,31 +184,7 @@ void ProductOf(const StripeProduct& p) {
       TileOf<Weights>(rows, w, block, x, prefetch, sums + row * kStripe);
     }
   }
-  for (int64_t r = 0; r < p.rows; r++) {
-    const float* sum = sums + r * kStripe;
-    float* y = p.y + r * p.y_stride;
-    for (int c = 0; c < p.columns; c++) {
-      const float value = p.bias ? sum[c] + p.bias[c] : sum[c];
-      y[c] = p.accumulate ? y[c] + value : value;
-    }
-  }
-}
-
-void Product(ProductKind kind, const StripeProduct& p) {
-  switch (kind) {
-    case ProductKind::kF32:
-      return ProductOf<F32Weights>(p);
-    case ProductKind::kF16:
-      return ProductOf<F16Weights>(p);
-    case ProductKind::kBF16:
-      return ProductOf<BF16Weights>(p);
-    case ProductKind::kBF16Dot:
-#if defined(__AVX512BF16__)
-      return ProductOf<BF16DotWeights>(p);
-#else
-      __builtin_trap();
-#endif
-  }
+  FinishProduct(p, sums);
 }
 
 // ---- activations --------------------------------------------------------------------------------
@@ -211,7 +198,7 @@ BIFRONS_INLINE uint32_t RoundedBits(float x) {
   return (bits + 0x7FFFu + ((bits >> 16) & 1)) & 0xFFFF0000u;
 }
 
-void PackRows(ProductKind kind, bool round_to_bf16, const float* x, int64_t rows, int64_t in, int64_t begin,
+void PackNumbers(ProductKind kind, bool round_to_bf16, const float* x, int64_t rows, int64_t in, int64_t begin,
               int64_t end, void* packed) {
   const int64_t padded = RoundUpToEven(in);
   const int64_t tiles = TileCount(rows);

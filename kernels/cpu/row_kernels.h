@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cpu/isa.h"
+#include "kernels/quantize_row.h"
 #include "src/base/dtype.h"
 
 namespace bifrons::cpu {
@@ -22,7 +23,19 @@ enum class ProductKind : uint8_t {
   kF16,      // [in][32] f16, widened in registers
   kBF16,     // [in/2][32][2] bf16, widened in registers
   kBF16Dot,  // [in/2][32][2] bf16 times pairs of bf16 activations; kAvx512, kAmx only
+  // In groups of 32 `in`: scales, then bytes [8][32][4] (128 above the weights), or of two such words of `in`
+  // the halves of a byte [4][32][4], the first one's low. Activations in small integers (quantize_row.h).
+  kQ8_0,  // scales f16 [32]
+  kQ4_0,  // scales f16 [32]; 8 above the weights
+  kQ4_K,  // scales u8 [32] and minima u8 [32]; before eight groups f16 [32], [32] that they count in
 };
+
+/// Of one group's or block's scales in a stripe, and of all that is packed of it.
+constexpr int64_t kScaleBytes = 2 * kStripe;
+constexpr int64_t kQ8_0GroupBytes = kScaleBytes + 32 * kStripe;
+constexpr int64_t kQ4GroupBytes = kScaleBytes + 16 * kStripe;
+constexpr int64_t kQ4_KGroups = 8;
+constexpr int64_t kQ4_KBlockBytes = 2 * kScaleBytes + kQ4_KGroups * kQ4GroupBytes;
 
 /// y[rows, columns] = x · stripe + bias, or y += …. Every output is a sum over `in` in ascending order in one
 /// accumulator, whatever the number of rows.
@@ -60,9 +73,9 @@ inline constexpr int64_t kMultiplyRows = 8;
 inline constexpr int64_t kColumnAlign = 16;
 
 struct RowKernels {
-  /// Rearranges columns [begin, end) (both even, or end = in) of x [rows, in] for product(kind): tiles of
-  /// rows, inside a tile column-major, values rounded to bf16 on request. packed holds rows · (in rounded up
-  /// to even) floats.
+  /// Rearranges columns [begin, end) (both even, of blocks whole groups, or end = in) of x [rows, in] for
+  /// product(kind): tiles of rows, inside a tile column-major, values rounded to bf16 on request. packed
+  /// holds rows · (in rounded up to even) floats.
   void (*pack_rows)(ProductKind, bool round_to_bf16, const float* x, int64_t rows, int64_t in, int64_t begin,
                     int64_t end, void* packed);
   void (*product)(ProductKind, const StripeProduct&);

@@ -6,6 +6,42 @@
 #include "kernels/cpu/attention-inl.h"
 #include "kernels/cpu/gelu-inl.h"
 #include "kernels/cpu/product-inl.h"
+#include "kernels/cpu/quantized-inl.h"
+
+void PackRows(ProductKind kind, bool round_to_bf16, const float* x, int64_t rows, int64_t in, int64_t begin,
+              int64_t end, void* packed) {
+  switch (kind) {
+    case ProductKind::kQ8_0:
+    case ProductKind::kQ4_0:
+    case ProductKind::kQ4_K:
+      return PackGroups(x, rows, in, begin, end, packed);
+    default:
+      return PackNumbers(kind, round_to_bf16, x, rows, in, begin, end, packed);
+  }
+}
+
+void Product(ProductKind kind, const StripeProduct& p) {
+  switch (kind) {
+    case ProductKind::kF32:
+      return ProductOf<F32Weights>(p);
+    case ProductKind::kF16:
+      return ProductOf<F16Weights>(p);
+    case ProductKind::kBF16:
+      return ProductOf<BF16Weights>(p);
+    case ProductKind::kBF16Dot:
+#if defined(__AVX512BF16__)
+      return ProductOf<BF16DotWeights>(p);
+#else
+      __builtin_trap();
+#endif
+    case ProductKind::kQ8_0:
+      return GroupProductOf<Q8_0Weights>(p);
+    case ProductKind::kQ4_0:
+      return GroupProductOf<Q4_0Weights>(p);
+    case ProductKind::kQ4_K:
+      return GroupProductOf<Q4_KWeights>(p);
+  }
+}
 
 void RmsNorm(const float* x, const float* weight, float eps, int64_t dim, float* y) {
   F32s squares = {};

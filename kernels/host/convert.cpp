@@ -1,6 +1,9 @@
 #include "kernels/host/convert.h"
 
 #include <algorithm>
+#include <array>
+
+#include "src/base/blocks.h"
 
 namespace bifrons::host {
 namespace {
@@ -15,6 +18,19 @@ void ConvertFrom(const From* from, int64_t n, DType type, void* to) {
   }
 }
 
+void ConvertBlocks(TensorView from, DType type, void* to) {
+  const Block block = BlockOf(from.dtype);
+  const auto* bytes = static_cast<const uint8_t*>(from.data);
+  auto* result = static_cast<uint8_t*>(to);
+  std::array<float, 256> numbers;
+  BIFRONS_CHECK(block.values <= std::ssize(numbers));
+  for (int64_t i = 0; i < from.shape.elements(); i += block.values) {
+    Dequantize(bytes, from.dtype, block.values, numbers.data());
+    ConvertFrom(numbers.data(), block.values, type, result);
+    bytes += block.bytes, result += BytesOf(type, block.values);
+  }
+}
+
 }  // namespace
 
 void Convert(TensorView from, DType type, void* to) {
@@ -26,6 +42,10 @@ void Convert(TensorView from, DType type, void* to) {
       return ConvertFrom(from.as<BF16>(), n, type, to);
     case DType::kF16:
       return ConvertFrom(from.as<F16>(), n, type, to);
+    case DType::kQ8_0:
+    case DType::kQ4_0:
+    case DType::kQ4_K:
+      return ConvertBlocks(from, type, to);
     case DType::kI32:
     case DType::kU8:
       BIFRONS_CHECK(false, "integers are not converted");

@@ -5,8 +5,8 @@
 
 namespace bifrons::host {
 
-/// to [n] of f32 or bf16 = the numbers of `from` (f32, bf16 or f16): widening is exact, bf16 is rounded to
-/// nearest.
+/// to [n] of f32 or bf16 = the numbers of `from` (f32, bf16, f16 or in blocks): widening is exact, bf16 is
+/// rounded to nearest.
 void Convert(TensorView from, DType type, void* to);
 
 }  // namespace bifrons::host

@@ -36,6 +36,7 @@ inline Outcome RunOn(Device& device, const Case& one) {
 void AddCopyCases(Cases& cases);           // Upload, Copy, CopyRows, Fill, LookUp
 void AddMultiplyCases(Cases& cases);       // Multiply with every epilogue, class and type
 void AddExactProductCases(Cases& cases);   // Multiply where every sum is exact; its epilogues at their ends
+void AddBlockProductCases(Cases& cases);   // Multiply with weights in blocks
 void AddOwnLayoutCases(Cases& cases);      // two Multiplies by way of own layout
 void AddNormedProductCases(Cases& cases);  // MultiplyNormed
 void AddNormCases(Cases& cases);           // RmsNorm, LayerNorm, GroupNorm

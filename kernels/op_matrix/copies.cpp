@@ -1,7 +1,9 @@
 // Numbers brought, copied and looked up: exact, whatever the views.
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/op_matrix/case.h"
+#include "src/base/blocks.h"
 
 namespace bifrons::op_matrix {
 namespace {
@@ -136,6 +138,18 @@ struct FillCase : Case {
   }
 };
 
+// Rows [size, width] of a table, in blocks where the type has such.
+Tensor TableRows(DType type, int64_t size, int64_t width) {
+  const Numbers numbers = Weights(IsQuantized(type) ? DType::kF32 : type, {size, width}, 6);
+  Tensor rows(type, {size, width});
+  if (IsQuantized(type)) {
+    Quantize(numbers.view().as<float>(), size * width, type, rows.data());
+  } else {
+    std::memcpy(rows.data(), numbers.view().data, rows.bytes());
+  }
+  return rows;
+}
+
 struct LookUpCase : Case {
   DType stored, type;
   int64_t size, width, rows;
@@ -156,16 +170,24 @@ struct LookUpCase : Case {
             }};
   }
   void Place(Stage& stage) const override {
-    const auto& numbers = stage.Keep(std::make_unique<Numbers>(Weights(stored, {size, width}, 6)));
+    const auto& numbers = stage.Keep(std::make_unique<Tensor>(TableRows(stored, size, width)));
     const auto& table = stage.Keep(stage.device().PackTable(numbers.view()));
     const View ids = stage.In(Ids().view(), margins), y = stage.Out(type, {rows, width});
     stage.op = [&table, ids, y](Queue& queue) { queue.LookUp(table, ids, y); };
   }
   double WorstShare(const std::vector<Tensor>& got, Device&) const override {
-    const Numbers numbers = Weights(stored, {size, width}, 6), ids = Ids();
+    const Tensor table = TableRows(stored, size, width);
+    std::vector<float> numbers;
+    if (IsQuantized(stored)) {
+      numbers.resize(static_cast<size_t>(size * width));
+      Dequantize(table.data(), stored, size * width, numbers.data());
+    } else {
+      numbers = ToFloats(table.view());
+    }
+    const Numbers ids = Ids();
     const Numbers wanted(type, {rows, width}, [&](int64_t i) {
       const auto id = static_cast<int64_t>(std::max(0.0, ids[i / width]));
-      return numbers[id * width + i % width];
+      return numbers[static_cast<size_t>(id * width + i % width)];
     });
     return SameBytes(got[0].view(), wanted.view());
   }
@@ -198,6 +220,10 @@ void AddCopyCases(Cases& cases) {
       cases.push_back(std::make_unique<LookUpCase>(stored, type, 11, 37, 5, kNone));
       cases.push_back(std::make_unique<LookUpCase>(stored, type, 3, 2048, 33, Margins{1, 2}));
     }
+  }
+  for (const DType stored : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_K}) {
+    for (const DType type : {DType::kF32, DType::kBF16})
+      cases.push_back(std::make_unique<LookUpCase>(stored, type, 7, 512, 5, Margins{1, 2}));
   }
   const auto published = [&](std::unique_ptr<Case> one) {
     one->published = true;

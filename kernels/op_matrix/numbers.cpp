@@ -4,16 +4,6 @@
 #include <cstring>
 
 namespace bifrons::op_matrix {
-namespace {
-
-F16 ToF16(float x) {
-  const uint32_t bits = std::bit_cast<uint32_t>(x), sign = bits >> 16 & 0x8000, exponent = bits >> 23 & 255;
-  if (exponent == 0) return {static_cast<uint16_t>(sign)};
-  BIFRONS_CHECK(exponent > 112 && exponent < 143, "%g is no normal number in f16", static_cast<double>(x));
-  return {static_cast<uint16_t>(sign | (exponent - 112) << 10 | (bits >> 13 & 1023))};
-}
-
-}  // namespace
 
 void SetElement(void* data, DType type, int64_t i, float x) {
   switch (type) {
@@ -32,6 +22,8 @@ void SetElement(void* data, DType type, int64_t i, float x) {
     case DType::kU8:
       static_cast<uint8_t*>(data)[i] = static_cast<uint8_t>(x);
       return;
+    default:
+      BIFRONS_CHECK(false, "%s has no single elements", NameOf(type));
   }
 }
 

@@ -49,7 +49,7 @@ class Random {
   uint64_t state_;
 };
 
-/// Sets one element; f16 of numbers that it holds as normal ones, or zero.
+/// Sets one element, rounded to its type.
 void SetElement(void* data, DType type, int64_t i, float x);
 
 /// One element of any type, widened.

@@ -17,6 +17,7 @@ Cases Selected(const OpSelection& selection) {
   op_matrix::AddCopyCases(cases);
   op_matrix::AddMultiplyCases(cases);
   op_matrix::AddExactProductCases(cases);
+  op_matrix::AddBlockProductCases(cases);
   op_matrix::AddOwnLayoutCases(cases);
   op_matrix::AddNormedProductCases(cases);
   op_matrix::AddNormCases(cases);

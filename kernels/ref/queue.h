@@ -8,9 +8,17 @@
 
 namespace bifrons::ref {
 
+/// Rows of a matrix that are stored in one type.
+struct RefRows {
+  int64_t out = 0;
+  Tensor weight;  // f32 [out, in]: widening is exact; of blocks, the steps
+  // Of blocks (kernels/quantize_row.h), f32 [out, in / 32]; else empty.
+  Tensor scales, minima;
+};
+
 struct RefLinear : Linear {
-  Tensor weight;  // f32 [out, in]: widening is exact
-  Tensor bias;    // f32 [out], or empty
+  std::vector<RefRows> parts;  // stacked along out
+  Tensor bias;                 // f32 [out], or empty
 };
 
 struct RefConv : Conv2d {

@@ -4,13 +4,71 @@
 #include <chrono>
 
 #include "kernels/host/device.h"
+#include "kernels/quantize_row.h"
 #include "kernels/ref/queue.h"
+#include "src/base/blocks.h"
 
 namespace bifrons::ref {
 namespace {
 
 double Seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+RefRows Widened(const TensorView& part) {
+  RefRows rows;
+  rows.out = part.shape[0];
+  rows.weight = Tensor(DType::kF32, part.shape);
+  for (int64_t i = 0; i < part.shape.elements(); i++) rows.weight.as<float>()[i] = ElementAt(part, i);
+  return rows;
+}
+
+// Of a matrix in blocks.
+RefRows StepsAndScales(const TensorView& part) {
+  const int64_t n = part.shape.elements();
+  RefRows rows;
+  rows.out = part.shape[0];
+  rows.weight = Tensor(DType::kF32, part.shape);
+  rows.scales = Tensor(DType::kF32, {part.shape[0], part.shape[1] / kQuantizedGroup});
+  float* steps = rows.weight.as<float>();
+  float* scales = rows.scales.as<float>();
+  switch (part.dtype) {
+    case DType::kQ8_0:
+      for (const BlockQ8_0& block : BlocksOf<BlockQ8_0>(part)) {
+        *scales++ = ToFloat(block.scale);
+        steps = std::copy(std::begin(block.q), std::end(block.q), steps);
+      }
+      break;
+    case DType::kQ4_0:
+      for (const BlockQ4_0& block : BlocksOf<BlockQ4_0>(part)) {
+        *scales++ = ToFloat(block.scale);
+        for (const uint8_t pair : block.q) {
+          steps[0] = static_cast<float>((pair & 15) - 8);
+          steps[16] = static_cast<float>((pair >> 4) - 8);
+          steps++;
+        }
+        steps += 16;
+      }
+      break;
+    case DType::kQ4_K: {
+      rows.minima = Tensor(DType::kF32, rows.scales.shape());
+      float* minima = rows.minima.as<float>();
+      for (const BlockQ4_K& block : BlocksOf<BlockQ4_K>(part)) {
+        const GroupScales groups = GroupsOf(block);
+        for (size_t g = 0; g < groups.scale.size(); g++) {
+          *scales++ = ToFloat(block.scale) * static_cast<float>(groups.scale[g]);
+          *minima++ = ToFloat(block.min_scale) * static_cast<float>(groups.min[g]);
+          for (size_t i = 0; i < BlockQ4_K::kGroup; i++)
+            *steps++ = static_cast<float>(block.q[g / 2 * BlockQ4_K::kGroup + i] >> (g % 2 * 4) & 15);
+        }
+      }
+      break;
+    }
+    default:
+      BIFRONS_CHECK(false, "%s has no blocks", NameOf(part.dtype));
+  }
+  BIFRONS_CHECK(steps == rows.weight.as<float>() + n);
+  return rows;
 }
 
 class RefDevice final : public host::HostDevice {
@@ -52,20 +110,21 @@ class RefDevice final : public host::HostDevice {
     BIFRONS_CHECK(!parts.empty());
     auto linear = std::make_unique<RefLinear>();
     linear->in = parts[0].shape[1];
-    for (const TensorView& part : parts) linear->out += part.shape[0];
     linear->compute = compute;
-    linear->weight = Tensor(DType::kF32, {linear->out, linear->in});
-    float* w = linear->weight.as<float>();
     for (const TensorView& part : parts) {
       BIFRONS_CHECK(part.shape.rank() == 2 && part.shape[1] == linear->in);
-      for (int64_t i = 0; i < part.shape.elements(); i++) *w++ = ElementAt(part, i);
+      const RefRows& rows =
+          linear->parts.emplace_back(IsQuantized(part.dtype) ? StepsAndScales(part) : Widened(part));
+      linear->out += rows.out;
+      for (const Tensor* held : {&rows.weight, &rows.scales, &rows.minima})
+        linear->bytes += held->empty() ? 0 : held->bytes();
     }
     if (!bias.empty()) {
       BIFRONS_CHECK(bias.shape.elements() == linear->out);
       linear->bias = Tensor(DType::kF32, {linear->out});
       for (int64_t i = 0; i < linear->out; i++) linear->bias.as<float>()[i] = ElementAt(bias, i);
     }
-    linear->bytes = linear->weight.bytes() + (bias.empty() ? 0 : linear->bias.bytes());
+    linear->bytes += bias.empty() ? 0 : linear->bias.bytes();
     return linear;
   }
 

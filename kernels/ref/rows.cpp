@@ -1,10 +1,12 @@
 // Sums are f32 in the order of the loops: an oracle's error is then of the same size as that of what it
 // judges, and the tests' tolerances count both.
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "kernels/host/convert.h"
 #include "kernels/host/device.h"
+#include "kernels/quantize_row.h"
 #include "kernels/ref/queue.h"
 #include "kernels/sample_row.h"
 
@@ -33,25 +35,73 @@ float Gelu(float x) { return 0.5f * x * std::erfc(x * -0.70710678118654752f); }
 
 float Silu(float x) { return x / (1.0f + std::exp(-x)); }
 
+// Activations as products take them: the row itself, or in groups of small integers.
+struct Activations {
+  std::vector<float> numbers;  // [rows, in], rounded to `compute`
+  std::vector<int8_t> steps;   // [rows, in]
+  std::vector<float> scales;   // [rows, in / 32]
+};
+
+Activations Prepared(const RefLinear& linear, const float* x, int64_t rows) {
+  const auto n = static_cast<size_t>(rows * linear.in);
+  Activations a{{x, x + n}, {}, {}};
+  for (float& value : a.numbers) value = Rounded(value, linear.compute);
+  const auto quantized = [](const RefRows& part) { return !part.scales.empty(); };
+  if (std::any_of(linear.parts.begin(), linear.parts.end(), quantized)) {
+    a.steps.resize(n), a.scales.resize(n / kQuantizedGroup);
+    QuantizeRow(x, rows * linear.in, a.steps.data(), a.scales.data());
+  }
+  return a;
+}
+
+float SumOfNumbers(const float* x, const float* w, int64_t in) {
+  float sum = 0;
+  for (int64_t i = 0; i < in; i++) sum += x[i] * w[i];
+  return sum;
+}
+
+// kernels/quantize_row.h; `o` is the row of the part.
+float SumOfGroups(const Activations& a, int64_t row, const RefRows& part, int64_t o, int64_t in) {
+  const int64_t groups = in / kQuantizedGroup;
+  float total = 0;
+  for (int64_t g = 0; g < groups; g++) {
+    const int8_t* x = a.steps.data() + row * in + g * kQuantizedGroup;
+    const float* w = part.weight.as<float>() + o * in + g * kQuantizedGroup;
+    int32_t products = 0, steps = 0;
+    for (int64_t i = 0; i < kQuantizedGroup; i++) {
+      products += x[i] * static_cast<int32_t>(w[i]);
+      steps += x[i];
+    }
+    const float scale = a.scales[static_cast<size_t>(row * groups + g)];
+    total = std::fma(static_cast<float>(products), part.scales.as<float>()[o * groups + g] * scale, total);
+    if (!part.minima.empty())
+      total = std::fma(static_cast<float>(-steps), part.minima.as<float>()[o * groups + g] * scale, total);
+  }
+  return total;
+}
+
 }  // namespace
 
 void RefQueue::DoMultiply(const Linear& base, View x, RowClass, Epilogue epilogue, View y) {
   const auto& linear = static_cast<const RefLinear&>(base);
   const int64_t in = linear.in, out = linear.out, rows = x.rows();
-  std::vector<float> rounded(At<float>(x), At<float>(x) + rows * in);
-  for (float& value : rounded) value = Rounded(value, linear.compute);
+  const Activations activations = Prepared(linear, At<float>(x), rows);
   std::vector<float> product(static_cast<size_t>(rows * out));
   const float* bias = linear.bias.empty() ? nullptr : linear.bias.as<float>();
-  pool_.ParallelFor(out, [&](int64_t begin, int64_t end, int) {
-    for (int64_t o = begin; o < end; o++) {
-      const float* w = linear.weight.as<float>() + o * in;
-      for (int64_t r = 0; r < rows; r++) {
-        float sum = 0;
-        for (int64_t i = 0; i < in; i++) sum += rounded[r * in + i] * w[i];
-        product[r * out + o] = bias ? sum + bias[o] : sum;
+  int64_t first = 0;  // output of the part
+  for (const RefRows& part : linear.parts) {
+    pool_.ParallelFor(part.out, [&](int64_t begin, int64_t end, int) {
+      for (int64_t o = begin; o < end; o++) {
+        for (int64_t r = 0; r < rows; r++) {
+          const float sum = part.scales.empty() ? SumOfNumbers(activations.numbers.data() + r * in,
+                                                               part.weight.as<float>() + o * in, in)
+                                                : SumOfGroups(activations, r, part, o, in);
+          product[r * out + first + o] = bias ? sum + bias[first + o] : sum;
+        }
       }
-    }
-  });
+    });
+    first += part.out;
+  }
   float* result = At<float>(y);
   const int64_t half = out / 2;
   for (int64_t r = 0; r < rows; r++) {

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <span>
 
 namespace bifrons {
 namespace {
@@ -42,8 +41,7 @@ void QuantizeBlock(const float* x, BlockQ4_0& block) {
     const auto shifted = static_cast<float>(static_cast<double>(value) * static_cast<double>(inverse) + 8.5);
     return static_cast<uint8_t>(std::clamp(std::trunc(shifted), 0.0f, 15.0f));
   };
-  for (int i = 0; i < kHalf; i++)
-    block.q[i] = static_cast<uint8_t>(step(x[i]) | step(x[i + kHalf]) << 4);
+  for (int i = 0; i < kHalf; i++) block.q[i] = static_cast<uint8_t>(step(x[i]) | step(x[i + kHalf]) << 4);
 }
 
 void DequantizeBlock(const BlockQ4_0& block, float* x) {
@@ -55,7 +53,8 @@ void DequantizeBlock(const BlockQ4_0& block, float* x) {
   }
 }
 
-// ---- q4_k: every group is fitted by a line from its steps 0…15 to its numbers ------------------------------
+// ---- q4_k: every group is fitted by a line from its steps 0…15 to its numbers
+// ------------------------------
 
 constexpr int kGroup = BlockQ4_K::kGroup, kMostSteps = 15, kMostScale = 63;
 

@@ -4,8 +4,10 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 #include "src/base/dtype.h"
+#include "src/base/tensor.h"
 
 namespace bifrons {
 
@@ -40,6 +42,13 @@ struct GroupScales {
   std::array<uint8_t, BlockQ4_K::kGroups> scale, min;
 };
 GroupScales GroupsOf(const BlockQ4_K& block);
+
+/// All blocks of a tensor of their type.
+template <class B>
+std::span<const B> BlocksOf(const TensorView& tensor) {
+  BIFRONS_CHECK(tensor.bytes() == static_cast<size_t>(tensor.shape.elements() / B::kValues) * sizeof(B));
+  return {static_cast<const B*>(tensor.data), tensor.bytes() / sizeof(B)};
+}
 
 /// Blocks of `type` from x [n], whole blocks. q8_0 and q4_0 have the bytes that gguf.quantize makes.
 void Quantize(const float* x, int64_t n, DType type, void* blocks);

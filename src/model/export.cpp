@@ -32,8 +32,9 @@ const char* SafetensorsName(DType dtype) {
       return "I32";
     case DType::kU8:
       return "U8";
+    default:
+      return "?";  // no type of safetensors
   }
-  return "?";
 }
 
 // Names are our own (the table's), so they need no escaping.
