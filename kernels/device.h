@@ -61,7 +61,8 @@ class Device {
   virtual Status UseCudnn() {
     return UsageError("device " + backend() + " has no cuDNN; use --device cuda, or leave --conv out");
   }
-  /// rows [n, width] of f32, bf16, f16 or in blocks, which must stay as long as the table: a device may read them there.
+  /// rows [n, width] of f32, bf16, f16 or in blocks, which must stay as long as the table: a device may read
+  /// them there.
   virtual std::unique_ptr<Table> PackTable(TensorView rows) = 0;
   /// Numbers as they are (norms, positions, codebooks); `values` may go away afterwards.
   virtual DeviceTensor PackTensor(TensorView values) = 0;

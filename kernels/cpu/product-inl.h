@@ -198,8 +198,8 @@ BIFRONS_INLINE uint32_t RoundedBits(float x) {
   return (bits + 0x7FFFu + ((bits >> 16) & 1)) & 0xFFFF0000u;
 }
 
-void PackNumbers(ProductKind kind, bool round_to_bf16, const float* x, int64_t rows, int64_t in, int64_t begin,
-              int64_t end, void* packed) {
+void PackNumbers(ProductKind kind, bool round_to_bf16, const float* x, int64_t rows, int64_t in,
+                 int64_t begin, int64_t end, void* packed) {
   const int64_t padded = RoundUpToEven(in);
   const int64_t tiles = TileCount(rows);
   for (int64_t t = 0; t < tiles; t++) {
