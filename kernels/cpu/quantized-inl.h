@@ -162,7 +162,29 @@ struct Sums {
 
 // ---- types: where a stripe (linear.h) has what of a group -----------------------------------------
 
-BIFRONS_INLINE F32s LoadU8(const uint8_t* p) { return __builtin_convertvector(LoadAs<LaneU8s>(p), F32s); }
+// GCC 12 would convert lane by lane.
+BIFRONS_INLINE F32s LoadU8(const uint8_t* p) {
+#if defined(__AVX512F__)
+  const __m512i wide = _mm512_maskz_cvtepu8_epi32(0xFFFF, LoadAs<__m128i>(p));
+#elif defined(__AVX2__)
+  const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+#else
+  const I32s wide = __builtin_convertvector(LoadAs<LaneU8s>(p), I32s);
+#endif
+  return __builtin_convertvector((I32s)wide, F32s);
+}
+BIFRONS_INLINE void StoreLowBytes(uint8_t* p, I32s v) {
+#if defined(__AVX512F__)
+  StoreAs(p, _mm512_maskz_cvtepi32_epi8(0xFFFF, (__m512i)v));
+#elif defined(__AVX2__)
+  const __m256i sorted = _mm256_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,  //
+                                          0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1);
+  const __m256i bytes = _mm256_shuffle_epi8((__m256i)v, sorted);
+  StoreAs(p, _mm256_extract_epi32(bytes, 0)), StoreAs(p + 4, _mm256_extract_epi32(bytes, 4));
+#else
+  StoreAs(p, __builtin_convertvector(v, LaneU8s));
+#endif
+}
 
 struct Q8_0Weights {
   static constexpr int kOffset = 128;
@@ -230,7 +252,7 @@ __attribute__((noinline)) void GroupTile(const uint8_t* stripe, int64_t first, i
                                          const uint32_t* x, Prefetch prefetch, float* sums) {
   using Operand = Bytes<Weights::kOffset>;
   for (int64_t g = first; g < first + groups; g++) {
-    for (int64_t line = 0; line < prefetch.stride; line += 64) __builtin_prefetch(prefetch.next + line);
+    const uint8_t* ahead = prefetch.next;
     prefetch.next += prefetch.stride;
     const uint8_t* group = Weights::Group(stripe, g);
     for (int column = 0; column < kStripe; column += kColumns) {
@@ -242,6 +264,9 @@ __attribute__((noinline)) void GroupTile(const uint8_t* stripe, int64_t first, i
       }
 #pragma GCC unroll 4
       for (int pair = 0; pair < kGroupPairs; pair++) {
+        // A few lines at a time: those of a whole group at once queue up (Zen 4: 15 % of a step of two rows).
+        for (int64_t line = 0; line < prefetch.stride; line += 64 * kGroupPairs * kStripe / kColumns)
+          __builtin_prefetch(ahead), ahead += 64;
         U8s first0, first1, second0, second1;
         Weights::Load(group, pair, column, first0, second0);
         Weights::Load(group, pair, column + kLanes, first1, second1);
@@ -341,22 +366,18 @@ BIFRONS_INLINE void PackGroup(const float* x, int64_t n, uint32_t* to) {
   const bool finite = largest_bits < 0x7F800000, counts = finite && largest >= kLeastQuantized;
   const float scale = !finite ? __builtin_nanf("") : counts ? largest / 127 : 0;
   const F32s inverse = Set(counts ? 127 / largest : 0);
-  int32_t steps[kGroup];
+  uint8_t steps[kGroup];  // in two's complement
   I32s sum = {};
   for (int i = 0; i < kGroup; i += kLanes) {
     // Beside 1.5·2²³ the last place is a one, and the mantissa's low bits are a signed integer's.
     const F32s shifted = (counts ? Load(x + i) * inverse : F32s{}) + 12582912.0f;
     const I32s step = (I32s)shifted - 0x4B400000;
-    StoreAs(steps + i, step);
+    StoreLowBytes(steps + i, step);
     sum += step;
   }
   int32_t total = 0;
   for (int i = 0; i < kLanes; i++) total += sum[i];
-  for (int word = 0; word < kScaleWord; word++) {
-    const int32_t* s = steps + 4 * word;
-    to[word * n] = (static_cast<uint32_t>(s[0]) & 255) | (static_cast<uint32_t>(s[1]) & 255) << 8 |
-                   (static_cast<uint32_t>(s[2]) & 255) << 16 | static_cast<uint32_t>(s[3]) << 24;
-  }
+  for (int word = 0; word < kScaleWord; word++) to[word * n] = LoadAs<uint32_t>(steps + 4 * word);
   to[kScaleWord * n] = __builtin_bit_cast(uint32_t, scale);
   to[kMinusSumWord * n] = static_cast<uint32_t>(-total);
 }
