@@ -87,6 +87,12 @@ TEST_CASE("A1111's lines") {
   CHECK(jobs.picture(5).prompt == "--seed");  // as A1111 takes it
 }
 
+TEST_CASE("a table's columns may be titles, or spelt as on the command line") {
+  const ReadJobs jobs = ReadJobFile("Prompt,Best-Of\na dog,2\n", "jobs.csv");
+  CHECK(jobs.picture(0).prompt == "a dog");
+  CHECK(jobs.picture(0).best_of == 2);
+}
+
 TEST_CASE("A1111's tags may be spelt as on the command line") {
   const ReadJobs jobs = ReadJobFile("--prompt a dog --best-of 2 --cfg-scale 3\n--best_of 3 --prompt a cat\n");
   CHECK(jobs.picture(0).prompt == "a dog");

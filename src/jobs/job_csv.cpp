@@ -111,9 +111,12 @@ char FindSeparator(const std::string& header) {
   return best;
 }
 
+// People write a field's name as a title, and as the program's options are written.
 std::string ColumnName(std::string_view cell) {
   std::string name(StripPythonWhitespace(cell));
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  for (char& c : name) {
+    c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c == '-' || c == ' ' ? '_' : c);
+  }
   return name;
 }
 
