@@ -7,6 +7,7 @@
 
 #include "src/base/printable.h"
 #include "src/model/checkpoint/adapter.h"
+#include "src/model/checkpoint/gguf.h"
 #include "src/model/checkpoint/index_json.h"
 #include "src/model/checkpoint/model_file.h"
 #include "src/model/checkpoint/pytorch_zip.h"
@@ -89,6 +90,9 @@ Result<std::optional<Layout>> FindLayout(const std::string& folder, const FileKi
   return std::optional(layout);
 }
 
+/// What a pointer to elements of that type has to be a multiple of. Blocks begin with an f16.
+size_t AlignmentOf(DType type) { return IsQuantized(type) ? sizeof(F16) : BlockOf(type).bytes; }
+
 /// Copies the elements in row-major order. No dimension is zero, and there is at least one.
 void Gather(const StoredTensor& t, size_t element_size, uint8_t* out) {
   const size_t rank = t.dims.size();
@@ -123,7 +127,7 @@ bool StoredTensor::contiguous() const {
 }
 
 bool StoredTensor::in_place() const {
-  return contiguous() && reinterpret_cast<uintptr_t>(data) % BlockOf(dtype).bytes == 0;
+  return contiguous() && reinterpret_cast<uintptr_t>(data) % AlignmentOf(dtype) == 0;
 }
 
 std::span<const uint8_t> StoredTensor::extent() const {
@@ -211,6 +215,16 @@ Result<Checkpoint> Checkpoint::Open(const std::string& folder, Prefer prefer) {
     BIFRONS_RETURN_IF_ERROR(checkpoint.CheckPromises(folder, *layout->index, layout->index_path));
   }
   BIFRONS_RETURN_IF_ERROR(checkpoint.DropWrappers(folder));
+  return checkpoint;
+}
+
+Result<Checkpoint> Checkpoint::OpenGguf(const std::string& path) {
+  BIFRONS_TRY(MappedFile file, OpenModelFile(path));
+  BIFRONS_TRY(Gguf gguf, ReadGguf(file.bytes(), path));
+  Checkpoint checkpoint;
+  checkpoint.tensors_ = std::move(gguf.tensors);
+  checkpoint.files_.push_back(std::move(file));
+  checkpoint.paths_.push_back(path);
   return checkpoint;
 }
 

@@ -21,7 +21,7 @@ constexpr size_t kMaxStoredRank = 16;
 /// A tensor as a file stores it: its bytes lie in a mapped file and were bounds-checked when it was opened.
 struct StoredTensor {
   std::string type;       // as the file calls it: "BF16", "F32", "I64", "BoolStorage", …
-  bool loadable = false;  // type is one of f32, bf16, f16: `dtype` holds
+  bool loadable = false;  // type is one of f32, bf16, f16, or of a GGUF's blocks: `dtype` holds
   DType dtype = DType::kF32;
   std::vector<int64_t> dims;  // not negative; their product fits
   std::vector<int64_t>
@@ -38,7 +38,7 @@ struct StoredTensor {
   int64_t stride(size_t i) const;
 };
 
-/// What every reader (safetensors.h, pytorch_zip.h) produces. Found by std::string_view too.
+/// What every reader (safetensors.h, pytorch_zip.h, gguf.h) produces. Found by std::string_view too.
 using TensorMap = std::map<std::string, StoredTensor, std::less<>>;
 
 /// `name`'s elements one after another: in place where the file has them so, and aligned; otherwise copied
@@ -49,7 +49,8 @@ Result<TensorView> Materialise(const std::string& name, const StoredTensor& stor
 
 class WeightIndex;
 
-/// All files of a model folder: `*.safetensors` or `pytorch_model*.bin`, single or sharded by `*.index.json`.
+/// All files of a model folder: `*.safetensors` or `pytorch_model*.bin`, single or sharded by `*.index.json`;
+/// or a GGUF.
 /// Names behind one prefix of programs that wrap a model to train it (torch.compile, DistributedDataParallel,
 /// PEFT) are found as if without it.
 class Checkpoint {
@@ -60,6 +61,8 @@ class Checkpoint {
   /// Errors name the file and the tensor. A name that stands in two shards, or a shard of the index that is
   /// missing, or lacks what the index promises, is an error, and so is a folder with an adapter and no model.
   static Result<Checkpoint> Open(const std::string& folder, Prefer prefer = Prefer::kSafetensors);
+  /// Of one file. Errors: OpenModelFile's, ReadGguf's.
+  static Result<Checkpoint> OpenGguf(const std::string& path);
 
   const TensorMap& tensors() const { return tensors_; }
   /// nullptr when there is none.
