@@ -3,6 +3,7 @@
 #include "src/base/mapped_file.h"
 #include "src/base/npy.h"
 #include "src/model/checkpoint/checkpoint.h"
+#include "src/model/checkpoint/gguf.h"
 #include "src/model/checkpoint/index_json.h"
 #include "src/model/checkpoint/safetensors.h"
 #include "src/model/config.h"
@@ -90,6 +91,49 @@ TEST_CASE("a model's folder of many tensors, with their index") {
   CHECK_THAT(cost.problem, Contains("embed_tokens.weight is missing from the model's files"));
   CHECK(cost.bytes <= 8 * bytes + 16 * kMegabyte);
   CHECK(cost.seconds < 10);
+}
+
+// ---- GGUF ----
+
+std::string Number(uint64_t number, size_t bytes) { return {reinterpret_cast<const char*>(&number), bytes}; }
+
+std::string GgufText(const std::string& text) { return Number(text.size(), 8) + text; }
+
+// Of a Janus with `values` more metadata.
+std::string GgufBegin(uint64_t tensors, uint64_t values) {
+  return "GGUF" + Number(3, 4) + Number(tensors, 8) + Number(1 + values, 8) +
+         GgufText("general.architecture") + Number(8, 4) + GgufText("janus");
+}
+
+std::string ReadGgufFile(const MappedFile& file) { return ProblemOf(ReadGguf(file.bytes(), "f")); }
+
+TEST_CASE("GGUF headers") {
+  const auto tensors = [](bool overlapping) {
+    return [=](size_t n, std::string& out) {
+      out = GgufBegin(n, 0);
+      for (size_t i = 0; i < n; i++)
+        out += GgufText(std::to_string(i)) + Number(1, 4) + Number(overlapping ? 8 : 0, 8) + Number(0, 4) +
+               Number(0, 8);
+      out += std::string(64, '\0');
+    };
+  };
+  Check("500,000 tensors", 500'000, tensors(false), ReadGgufFile, {});
+  Check("500,000 tensors in one place", 500'000, tensors(true), ReadGgufFile,
+        {.problem = "overlaps another tensor"});
+  const auto values = [](size_t n, std::string& out) {
+    out = GgufBegin(0, n);
+    for (size_t i = 0; i < n; i++) out += GgufText("k") + Number(0, 4) + 'v';
+  };
+  Check("2,000,000 values", 2'000'000, values, ReadGgufFile, {.factor = 1.2});
+  const auto strings = [](size_t n, std::string& out) {
+    out = GgufBegin(0, 1) + GgufText("l") + Number(9, 4) + Number(8, 4) + Number(n, 8);
+    for (size_t i = 0; i < n; i++) out += GgufText("");
+  };
+  Check("5,000,000 empty strings", 5'000'000, strings, ReadGgufFile, {.factor = 1.2});
+  const auto text = [](size_t n, std::string& out) {
+    out = GgufBegin(0, 1) + GgufText("janus.config_json") + Number(8, 4) + GgufText(std::string(n, '['));
+  };
+  Check("a text", 60'000'000, text, ReadGgufFile, {.factor = 1.2});
 }
 
 // ---- index.json ----

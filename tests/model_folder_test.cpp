@@ -467,7 +467,8 @@ TEST_CASE("what is no Janus model's folder is told with what would be one") {
   const Model model("converted");
   WriteText(model.folder() / "a.gguf", "GGUF");
   model.CheckInfoRefused("nosuch", "hf:ORG/NAME");
-  model.CheckInfoRefused((model.folder() / "a.gguf").string(), "GGUF files are not read");
+  model.CheckInfoRefused((model.folder() / "a.gguf").string(), "a.gguf: the header ends at byte 4");
+  model.CheckInfoRefused((model.folder() / "b.gguf").string(), "b.gguf: there is no such file");
   model.CheckInfoRefused(model.weights().string(), "name the one that it is in: " + model.path().string());
   fs::remove(model.weights());
   model.CheckInfoRefused("fetch the model's weights");

@@ -169,13 +169,13 @@ TEST_CASE("what a file leaves out has its class's defaults") {
 TEST_CASE("a folder's file is read, and may be missing") {
   const auto folder = std::filesystem::temp_directory_path() / "bifrons_preprocess_test";
   std::filesystem::create_directories(folder);
-  const auto missing = LoadImageProcessorConfig(folder, 384);
+  const auto missing = LoadImageProcessorConfig(folder.string(), 384);
   REQUIRE(missing.ok());
   CHECK(missing->image_size == 384);
   CHECK(missing->mean == std::array<float, 3>{0.5f, 0.5f, 0.5f});
   CHECK(missing->background == std::array<uint8_t, 3>{127, 127, 127});
   std::ofstream(folder / "preprocessor_config.json") << R"({"image_size": 512})";
-  const auto other = LoadImageProcessorConfig(folder, 384);
+  const auto other = LoadImageProcessorConfig(folder.string(), 384);
   REQUIRE(!other.ok());
   CHECK(other.error().kind == ErrorKind::kBadData);
   CHECK(other.error().message == (folder / "preprocessor_config.json").string() +

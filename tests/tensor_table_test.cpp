@@ -9,6 +9,8 @@
 #include <sstream>
 #include <string>
 
+#include "src/model/checkpoint/gguf_types.h"
+
 namespace bifrons {
 namespace {
 
@@ -82,6 +84,23 @@ TEST_CASE("the table names every published tensor and no other") {
   }
   for (const char* name : {"", ".", "..", "0", "lm_head", "model.layers.0.self_attn.q_proj.weight"})
     CHECK_FALSE(names.Contains(name));
+}
+
+TEST_CASE("our names fit into a GGUF, each once") {
+  JanusConfig config = PublishedConfig("janus-pro-7b").value();
+  config.llama.layers = config.vision.layers = 2048;  // the most that any config may have
+  std::set<std::string> names;
+  int64_t quantizable = 0, all = 0;
+  for (const TensorSpec& spec : TensorTable(config)) {
+    CHECK(spec.name.size() <= kMaxGgufName);
+    names.insert(spec.name);
+    CHECK(NameIn(Layout::kGguf, spec) == spec.name);
+    CHECK(StoredShape(spec, Layout::kGguf) == spec.shape);
+    all++, quantizable += spec.quantizable;
+  }
+  CHECK(names.size() == static_cast<size_t>(all));
+  // Seven matrices of a transformer's layer, six of the tower's; embedding and head, gen_head, both aligners.
+  CHECK(quantizable == 2048 * (7 + 6) + 2 + 2 + 2 + 2);
 }
 
 TEST_CASE("the geometry read from both layouts is the published one") {

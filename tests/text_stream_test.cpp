@@ -9,7 +9,7 @@ namespace bifrons {
 namespace {
 
 Tokenizer LoadTokenizer() {
-  auto tokenizer = Tokenizer::Load(BIFRONS_TEST_DIR "/../assets/janus-mini");
+  auto tokenizer = Tokenizer::Load(std::string(BIFRONS_TEST_DIR "/../assets/janus-mini"));
   if (!tokenizer.ok()) FAIL(tokenizer.error().message);
   return std::move(*tokenizer);
 }

@@ -119,7 +119,7 @@ TEST_CASE("every behaviour, normalizer and flag is the library's") {
 }
 
 TEST_CASE("the bundled vocabulary's ids are the library's") {
-  const auto tokenizer = Tokenizer::Load(BIFRONS_TEST_DIR "/../assets/janus-mini");
+  const auto tokenizer = Tokenizer::Load(std::string(BIFRONS_TEST_DIR "/../assets/janus-mini"));
   REQUIRE(tokenizer.ok());
   CheckHashes(tokenizer.value(), json::parse(Read(kFolder + "janus_mini.json"))["hashes"]);
 }

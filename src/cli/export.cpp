@@ -10,9 +10,9 @@ namespace bifrons {
 
 Result<int> RunExport(const ExportOptions& options) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
-  BIFRONS_TRY(const std::string tokenizer, TokenizerFolder(model));
+  BIFRONS_TRY(const ModelTexts texts, OpenTokenizerTexts(model));
   BIFRONS_TRY(const auto source, OpenWeights(model));
-  BIFRONS_RETURN_IF_ERROR(ExportModel(*source, tokenizer, options.out));
+  BIFRONS_RETURN_IF_ERROR(ExportModel(*source, texts, options.out));
   std::printf("%s\n", options.out.c_str());
   return 0;
 }

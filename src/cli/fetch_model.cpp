@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "src/hub/pull.h"
+#include "src/model/checkpoint/model_texts.h"
 
 namespace bifrons {
 namespace {
@@ -54,7 +55,7 @@ Status FetchModel(Command& command) {
     return {};
   }
   std::error_code error;
-  if (!std::filesystem::exists(named, error) && LooksLikeRepository(named))
+  if (!std::filesystem::exists(named, error) && !IsGgufPath(named) && LooksLikeRepository(named))
     return DataError(named + ": no such folder; to download it: bifrons pull " + named +
                      ", or -m hf:" + named);
   return {};

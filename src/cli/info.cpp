@@ -24,7 +24,15 @@ constexpr NamedPart kParts[] = {{Part::kLanguage, "language model"},
                                 {Part::kVision, "vision tower"}};
 
 const char* NameOfLayout(Layout layout) {
-  return layout == Layout::kOriginal ? "original (multi_modality)" : "converted (janus)";
+  switch (layout) {
+    case Layout::kOriginal:
+      return "original (multi_modality)";
+    case Layout::kConverted:
+      return "converted (janus)";
+    case Layout::kGguf:
+      break;
+  }
+  return "GGUF";
 }
 
 std::string Join(const std::vector<int64_t>& values) {

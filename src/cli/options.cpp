@@ -19,7 +19,7 @@ CLI::App* InGroup(CLI::App* app, const char* group) {
 
 void AddModel(CLI::App* app, std::string& model) {
   app->add_option("-m,--model", model,
-                  "model folder, hf:ORG/NAME[@REVISION] (downloaded once), random:janus-pro-1b or "
+                  "model folder, GGUF file, hf:ORG/NAME[@REVISION] (downloaded once), random:janus-pro-1b or "
                   "random:janus-pro-7b (default: $BIFRONS_MODEL, else the bundled janus-mini)")
       ->type_name(kModel)
       ->group(kEveryday);

@@ -39,8 +39,8 @@ std::string Joined(const std::vector<std::string>& words, const std::string& bet
 
 Offer OptionRow::offer() const {
   if (!choices.empty()) return Offer::kChoices;
-  if (value == kFile) return Offer::kFiles;
-  return value == kFolder || value == kModel ? Offer::kFolders : Offer::kNothing;
+  if (value == kFile || value == kModel) return Offer::kFiles;
+  return value == kFolder ? Offer::kFolders : Offer::kNothing;
 }
 
 void OfferValues(CLI::Option* option, const std::vector<std::string>& values) {

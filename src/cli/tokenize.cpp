@@ -9,8 +9,8 @@ namespace bifrons {
 
 Result<int> RunTokenize(const TokenizeOptions& options) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.model));
-  BIFRONS_TRY(const std::string folder, TokenizerFolder(model));
-  BIFRONS_TRY(const Tokenizer tokenizer, Tokenizer::Load(folder));
+  BIFRONS_TRY(const ModelTexts texts, OpenTokenizerTexts(model));
+  BIFRONS_TRY(const Tokenizer tokenizer, Tokenizer::Load(texts));
   const auto ids = tokenizer.Encode(options.texts[0]);
   std::printf("[");
   for (size_t i = 0; i < ids.size(); i++) std::printf("%s%d", i ? ", " : "", ids[i]);

@@ -1,47 +1,33 @@
 #include "src/model/config.h"
 
 #include <algorithm>
-#include <filesystem>
+#include <optional>
 
 #include "src/base/json_visitor.h"
-#include "src/base/mapped_file.h"
 #include "src/model/checkpoint/checkpoint.h"
 #include "src/model/checkpoint/hub_snapshot.h"
-#include "src/model/checkpoint/model_file.h"
+#include "src/model/checkpoint/model_texts.h"
 
 namespace bifrons {
-namespace {
-
-std::string_view AsText(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+Status CheckModelType(const ModelTexts& texts) {
+  const auto config = texts.Get("config.json");
+  if (!config.ok()) return {};
+  return ParseModelType(config->text, config->path);
 }
 
-}  // namespace
-
-Status CheckModelType(const std::string& folder) {
-  const std::string path = (std::filesystem::path(folder) / "config.json").string();
-  const auto file = OpenModelFile(path);
-  if (!file.ok()) return {};
-  return ParseModelType(AsText(*file), path);
-}
-
-Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& checkpoint) {
-  namespace fs = std::filesystem;
-  const fs::path path = fs::path(folder) / "config.json";
-  BIFRONS_TRY(const MappedFile file, OpenModelFile(path.string()));
-  BIFRONS_RETURN_IF_ERROR(CheckJsonSize(file.bytes().size(), kMaxConfigBytes, path.string()));
+Result<JanusConfig> LoadConfig(const ModelTexts& texts, const Checkpoint& checkpoint) {
+  BIFRONS_TRY(const ModelText file, texts.Get("config.json"));
+  BIFRONS_RETURN_IF_ERROR(CheckJsonSize(file.text.size(), kMaxConfigBytes, file.path));
   TensorShapes shapes;
   for (const auto& [name, tensor] : checkpoint.tensors()) shapes[name] = tensor.dims;
-  BIFRONS_TRY(JanusConfig config, ParseConfig(AsText(file), shapes, path.string()));
+  const auto parse = texts.is_gguf() ? ParseGgufConfig : ParseConfig;
+  BIFRONS_TRY(JanusConfig config, parse(file.text, shapes, file.path));
 
-  config.name = ModelName(folder);
-  std::error_code error;
-  const fs::path generation = fs::path(folder) / "generation_config.json";
-  if (fs::exists(generation, error)) {
-    BIFRONS_TRY(const MappedFile generation_file, OpenModelFile(generation.string()));
-    BIFRONS_RETURN_IF_ERROR(
-        CheckJsonSize(generation_file.bytes().size(), kMaxConfigBytes, generation.string()));
-    config.guidance_default = ParseGuidance(AsText(generation_file), config.guidance_default);
+  config.name = ModelName(texts.path());
+  BIFRONS_TRY(const std::optional<ModelText> generation, texts.Find("generation_config.json"));
+  if (generation) {
+    BIFRONS_RETURN_IF_ERROR(CheckJsonSize(generation->text.size(), kMaxConfigBytes, generation->path));
+    config.guidance_default = ParseGuidance(generation->text, config.guidance_default);
   }
   return config;
 }

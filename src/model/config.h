@@ -35,10 +35,11 @@ struct ProjectorConfig {
   int64_t depth = 2;
 };
 
-/// The two published forms of the same model.
+/// The two published forms of the same model, and our own.
 enum class Layout {
   kOriginal,   // deepseek-ai: config `multi_modality`, pytorch_model*.bin
   kConverted,  // deepseek-community: config `janus`, *.safetensors
+  kGguf,       // one file: a config as the converted layout's, tensors by the names of our table
 };
 
 struct JanusConfig {
@@ -58,25 +59,30 @@ struct JanusConfig {
 };
 
 class Checkpoint;
+class ModelTexts;
 
-/// Shapes of a checkpoint's tensors by their published names: the original layout's config leaves the vision
-/// and VQ geometry to them.
+/// Shapes of a checkpoint's tensors by their names in its files: the original layout's config leaves the
+/// vision and VQ geometry to them.
 using TensorShapes = std::map<std::string, std::vector<int64_t>>;
 
 /// config.json and generation_config.json of more bytes are refused; published ones have a few thousand.
 constexpr size_t kMaxConfigBytes = size_t{4} << 20;
 
-/// Reads config.json and, where present, generation_config.json of a folder in either layout. Errors
-/// (kBadData) name file and field: a missing or absurd number, a variant of the architecture that is not
-/// Janus', grids that contradict each other.
-Result<JanusConfig> LoadConfig(const std::string& folder, const Checkpoint& checkpoint);
+/// Reads config.json and, where present, generation_config.json of a model in any layout. Errors (kBadData)
+/// name file and field: a missing or absurd number, a variant of the architecture that is not Janus', grids
+/// that contradict each other.
+Result<JanusConfig> LoadConfig(const ModelTexts& texts, const Checkpoint& checkpoint);
 
-/// An error (kBadData) where a folder's config.json names another kind of model than Janus; none where there
+/// An error (kBadData) where a model's config.json names another kind of model than Janus; none where there
 /// is no such file, or one that LoadConfig would refuse for another reason.
-Status CheckModelType(const std::string& folder);
+Status CheckModelType(const ModelTexts& texts);
 
 /// LoadConfig from config.json's text; `path` is for messages. The fuzz target's entry.
 Result<JanusConfig> ParseConfig(std::string_view json, const TensorShapes& shapes, const std::string& path);
+/// The same of a GGUF, whose tensors have the names of our table: widths that the converted layout has no
+/// field for are those of the tensors.
+Result<JanusConfig> ParseGgufConfig(std::string_view json, const TensorShapes& shapes,
+                                    const std::string& path);
 
 /// CheckModelType of config.json's text.
 Status ParseModelType(std::string_view json, const std::string& path);

@@ -61,81 +61,16 @@ LlamaConfig ReadLlama(const Fields& text) {
   return c;
 }
 
-// ---- converted ----------------------------------------------------------------------------------
-
 bool AnyWithPrefix(const TensorShapes& shapes, const std::string& prefix) {
   const auto it = shapes.lower_bound(prefix);
   return it != shapes.end() && it->first.starts_with(prefix);
 }
 
-// transformers/models/janus/configuration_janus.py, with its defaults
-JanusConfig ReadConverted(const Fields& root, const TensorShapes& shapes) {
-  JanusConfig c;
-  c.layout = Layout::kConverted;
-  c.llama = ReadLlama(root.Object("text_config"));
-
-  const Fields vision = root.Object("vision_config");
-  vision.Require("hidden_act", "gelu");
-  vision.Require("use_qk_norm", false);
-  vision.Require("attention_bias", true);
-  vision.Require("num_channels", 3);
-  c.vision.hidden = vision.Int("hidden_size", 1024, 1, kMaxWidth);
-  c.vision.layers = vision.Int("num_hidden_layers", 24, 1, kMaxLayers);
-  c.vision.heads = vision.Int("num_attention_heads", 16, 1, 4096);
-  c.vision.image_size = vision.Side("image_size", 384);
-  c.vision.patch = vision.Side("patch_size", 16);
-  c.vision.norm_eps = static_cast<float>(vision.Number("layer_norm_eps", 1e-6, 0, 1));
-  const double ratio = vision.Number("mlp_ratio", 4, 1e-3, 64);
-  c.vision.mlp = static_cast<int64_t>(static_cast<double>(c.vision.hidden) * ratio);
-  // Written by early versions beside mlp_ratio, which is what their model used as well.
-  if (!vision.Has("mlp_ratio"))
-    c.vision.mlp = vision.Int("intermediate_size", c.vision.mlp, 1, 64 * kMaxWidth);
-  c.aligner = {c.vision.hidden, vision.Int("projection_dim", 2048, 1, kMaxWidth),
-               vision.Int("depth", 2, 1, 64)};
-
-  const Fields vq = root.Object("vq_config");
-  vq.Require("hidden_act", "gelu");
-  vq.Require("double_latent", false);
-  vq.Require("in_channels", 3);
-  vq.Require("out_channels", 3);
-  c.vq.codebook_size = vq.Int("num_embeddings", 16384, 1, kMaxEntries);
-  c.vq.codebook_dim = vq.Int("embed_dim", 8, 1, 4096);
-  c.vq.latent_channels = vq.Int("latent_channels", 256, 1, kMaxWidth);
-  c.vq.base_channels = vq.Int("base_channels", 128, 1, kMaxWidth);
-  c.vq.channel_multiplier = vq.IntList("channel_multiplier", {1, 1, 2, 2, 4}, 1024);
-  c.vq.res_blocks = vq.Int("num_res_blocks", 2, 1, kMaxResBlocks);
-  // JanusConfig overwrites num_patches with the vision tower's grid, so a file that says otherwise is wrong.
-  const int64_t grid = c.vision.image_size / c.vision.patch;
-  c.vq.grid = vq.Int("num_patches", grid, 1, kMaxSide);
-  if (c.vq.grid != grid) {
-    vq.Report("num_patches", "is " + std::to_string(c.vq.grid) +
-                                 ", but vision_config's image_size / patch_size is " + std::to_string(grid) +
-                                 ": the grids do not match");
-  }
-  const int64_t projection = vq.Int("projection_dim", 2048, 1, kMaxWidth);
-  c.gen_embed_dim = c.vq.codebook_dim;
-  c.gen_aligner = {c.gen_embed_dim, projection, vq.Int("num_hidden_layers", 2, 1, 64)};
-  c.gen_head_hidden = projection;
-  const int64_t head_input = vq.Int("image_token_embed_dim", 2048, 1, kMaxWidth);
-  if (head_input != c.llama.hidden) {
-    vq.Report("image_token_embed_dim", "is " + std::to_string(head_input) +
-                                           ", but text_config.hidden_size is " +
-                                           std::to_string(c.llama.hidden));
-  }
-
-  c.has_vision = AnyWithPrefix(shapes, "model.vision_model.") || AnyWithPrefix(shapes, "model.aligner.");
-  c.has_vq_encoder =
-      AnyWithPrefix(shapes, "model.vqmodel.encoder.") || AnyWithPrefix(shapes, "model.vqmodel.quant_conv.");
-  c.tied_lm_head = !shapes.contains("lm_head.weight");
-  return c;
-}
-
-// ---- original -----------------------------------------------------------------------------------
-
-// Geometry from the shapes of the original layout's tensors.
+// Geometry from the shapes of the tensors of a layout's files.
 class Shapes {
  public:
-  Shapes(const TensorShapes& shapes, Problem& problem) : shapes_(shapes), problem_(problem) {}
+  Shapes(const TensorShapes& shapes, Layout layout, Problem& problem)
+      : shapes_(shapes), layout_(layout), problem_(problem) {}
 
   /// Dimension `axis` of a tensor of `rank` dimensions; a missing tensor or an absurd size is reported.
   int64_t Dim(const std::string& name, size_t rank, size_t axis, int64_t high) const {
@@ -172,7 +107,7 @@ class Shapes {
   void ReportMissing(const std::string& name) const {
     if (problem_.error) return;  // the first one counts, and the names take time
     NameSample others;
-    const PublishedNames known(Layout::kOriginal);
+    const PublishedNames known(layout_);
     for (const auto& [other, dims] : shapes_) {
       if (!known.Contains(other) && !IsDropped(other)) others.Add(other);
     }
@@ -183,8 +118,85 @@ class Shapes {
   }
 
   const TensorShapes& shapes_;
+  Layout layout_;
   Problem& problem_;
 };
+
+// ---- converted ----------------------------------------------------------------------------------
+
+// transformers/models/janus/configuration_janus.py, with its defaults; of a GGUF too.
+JanusConfig ReadConverted(const Fields& root, Layout layout, const TensorShapes& tensor_shapes,
+                          Problem& problem) {
+  JanusConfig c;
+  c.layout = layout;
+  c.llama = ReadLlama(root.Object("text_config"));
+
+  const Fields vision = root.Object("vision_config");
+  vision.Require("hidden_act", "gelu");
+  vision.Require("use_qk_norm", false);
+  vision.Require("attention_bias", true);
+  vision.Require("num_channels", 3);
+  c.vision.hidden = vision.Int("hidden_size", 1024, 1, kMaxWidth);
+  c.vision.layers = vision.Int("num_hidden_layers", 24, 1, kMaxLayers);
+  c.vision.heads = vision.Int("num_attention_heads", 16, 1, 4096);
+  c.vision.image_size = vision.Side("image_size", 384);
+  c.vision.patch = vision.Side("patch_size", 16);
+  c.vision.norm_eps = static_cast<float>(vision.Number("layer_norm_eps", 1e-6, 0, 1));
+  const double ratio = vision.Number("mlp_ratio", 4, 1e-3, 64);
+  c.vision.mlp = static_cast<int64_t>(static_cast<double>(c.vision.hidden) * ratio);
+  // Written by early versions beside mlp_ratio, which is what their model used as well.
+  if (!vision.Has("mlp_ratio"))
+    c.vision.mlp = vision.Int("intermediate_size", c.vision.mlp, 1, 64 * kMaxWidth);
+  c.aligner = {c.vision.hidden, vision.Int("projection_dim", 2048, 1, kMaxWidth),
+               vision.Int("depth", 2, 1, 64)};
+
+  const Fields vq = root.Object("vq_config");
+  vq.Require("hidden_act", "gelu");
+  vq.Require("double_latent", false);
+  vq.Require("in_channels", 3);
+  vq.Require("out_channels", 3);
+  c.vq.codebook_size = vq.Int("num_embeddings", 16384, 1, kMaxEntries);
+  c.vq.codebook_dim = vq.Int("embed_dim", 8, 1, 4096);
+  c.vq.latent_channels = vq.Int("latent_channels", 256, 1, kMaxWidth);
+  c.vq.base_channels = vq.Int("base_channels", 128, 1, kMaxWidth);
+  c.vq.channel_multiplier = vq.IntList("channel_multiplier", {1, 1, 2, 2, 4}, 1024);
+  c.vq.res_blocks = vq.Int("num_res_blocks", 2, 1, kMaxResBlocks);
+  // JanusConfig overwrites num_patches with the vision tower's grid, so a file that says otherwise is wrong.
+  const int64_t grid = c.vision.image_size / c.vision.patch;
+  c.vq.grid = vq.Int("num_patches", grid, 1, kMaxSide);
+  if (c.vq.grid != grid && layout == Layout::kConverted) {
+    vq.Report("num_patches", "is " + std::to_string(c.vq.grid) +
+                                 ", but vision_config's image_size / patch_size is " + std::to_string(grid) +
+                                 ": the grids do not match");
+  }
+  const int64_t projection = vq.Int("projection_dim", 2048, 1, kMaxWidth);
+  c.gen_embed_dim = c.vq.codebook_dim;
+  c.gen_aligner = {c.gen_embed_dim, projection, vq.Int("num_hidden_layers", 2, 1, 64)};
+  c.gen_head_hidden = projection;
+  const int64_t head_input = vq.Int("image_token_embed_dim", 2048, 1, kMaxWidth);
+  if (head_input != c.llama.hidden) {
+    vq.Report("image_token_embed_dim", "is " + std::to_string(head_input) +
+                                           ", but text_config.hidden_size is " +
+                                           std::to_string(c.llama.hidden));
+  }
+
+  const bool converted = layout == Layout::kConverted;
+  const auto any = [&](const char* prefix) { return AnyWithPrefix(tensor_shapes, prefix); };
+  if (converted) {
+    c.has_vision = any("model.vision_model.") || any("model.aligner.");
+    c.has_vq_encoder = any("model.vqmodel.encoder.") || any("model.vqmodel.quant_conv.");
+  } else {
+    const Shapes shapes(tensor_shapes, layout, problem);
+    c.gen_head_hidden = shapes.Dim("gen_head.fc.weight", 2, 0, kMaxWidth);
+    c.gen_embed_dim = c.gen_aligner.input = shapes.Dim("gen_embed", 2, 1, 4096);
+    c.has_vision = any("siglip.") || any("aligner.");
+    c.has_vq_encoder = any("vq.encoder.") || any("vq.quant_conv.");
+  }
+  c.tied_lm_head = !tensor_shapes.contains(converted ? "lm_head.weight" : "lm_head");
+  return c;
+}
+
+// ---- original -----------------------------------------------------------------------------------
 
 // janus/models/vq_model.py: Decoder. Level 0 of the files is the lowest resolution.
 VqConfig VqFromShapes(const Shapes& shapes) {
@@ -253,7 +265,7 @@ JanusConfig ReadOriginal(const Fields& root, const TensorShapes& tensor_shapes, 
   root.Object("gen_vision_config").Require("cls", "VQ-16");
   if (problem.error) return c;
 
-  const Shapes shapes(tensor_shapes, problem);
+  const Shapes shapes(tensor_shapes, Layout::kOriginal, problem);
   c.has_vision = AnyWithPrefix(tensor_shapes, "vision_model.") || AnyWithPrefix(tensor_shapes, "aligner.");
   c.has_vq_encoder = AnyWithPrefix(tensor_shapes, "gen_vision_model.encoder.") ||
                      AnyWithPrefix(tensor_shapes, "gen_vision_model.quant_conv.");
@@ -299,6 +311,25 @@ void ReportOtherType(const Fields& root, const std::string& type) {
   root.Report("model_type", "is \"" + Printable(type) + "\"; a Janus has \"janus\" or \"multi_modality\"");
 }
 
+Result<JanusConfig> ParseAny(std::string_view text, const TensorShapes& shapes, const std::string& path,
+                             bool gguf) {
+  BIFRONS_TRY(const Json json, ReadJsonTree(text, kMaxConfigBytes, path));
+  Problem problem{path, std::nullopt};
+  const Fields root(json, "", problem);
+  const std::string type = root.Text("model_type", "");
+  JanusConfig config;
+  if (type == "janus") {
+    config = ReadConverted(root, gguf ? Layout::kGguf : Layout::kConverted, shapes, problem);
+  } else if (type == "multi_modality" && !gguf) {
+    config = ReadOriginal(root, shapes, problem);
+  } else {
+    ReportOtherType(root, type);
+  }
+  if (problem.error) return *problem.error;
+  BIFRONS_RETURN_IF_ERROR(CheckConfig(config, path));
+  return config;
+}
+
 }  // namespace
 
 Status ParseModelType(std::string_view text, const std::string& path) {
@@ -315,21 +346,12 @@ Status ParseModelType(std::string_view text, const std::string& path) {
 }
 
 Result<JanusConfig> ParseConfig(std::string_view text, const TensorShapes& shapes, const std::string& path) {
-  BIFRONS_TRY(const Json json, ReadJsonTree(text, kMaxConfigBytes, path));
-  Problem problem{path, std::nullopt};
-  const Fields root(json, "", problem);
-  const std::string type = root.Text("model_type", "");
-  JanusConfig config;
-  if (type == "janus") {
-    config = ReadConverted(root, shapes);
-  } else if (type == "multi_modality") {
-    config = ReadOriginal(root, shapes, problem);
-  } else {
-    ReportOtherType(root, type);
-  }
-  if (problem.error) return *problem.error;
-  BIFRONS_RETURN_IF_ERROR(CheckConfig(config, path));
-  return config;
+  return ParseAny(text, shapes, path, false);
+}
+
+Result<JanusConfig> ParseGgufConfig(std::string_view text, const TensorShapes& shapes,
+                                    const std::string& path) {
+  return ParseAny(text, shapes, path, true);
 }
 
 float ParseGuidance(std::string_view text, float fallback) {

@@ -2,19 +2,17 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "src/base/atomic_file.h"
-#include "src/base/stop.h"
-#include "src/model/checkpoint/model_file.h"
 #include "src/model/export_files.h"
 #include "src/model/tensor_table.h"
+#include "src/model/write_tensor.h"
 
 namespace bifrons {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr size_t kPiece = 8 << 20;  // bytes, written between two looks at whether to stop
 
 std::span<const uint8_t> Bytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
@@ -32,9 +30,12 @@ const char* SafetensorsName(DType dtype) {
       return "I32";
     case DType::kU8:
       return "U8";
-    default:
-      return "?";  // no type of safetensors
+    case DType::kQ8_0:
+    case DType::kQ4_0:
+    case DType::kQ4_K:
+      break;
   }
+  BIFRONS_CHECK(false, "safetensors has no %s", NameOf(dtype));
 }
 
 // Names are our own (the table's), so they need no escaping.
@@ -67,12 +68,7 @@ Status WriteWeights(WeightSource& source, const std::string& path) {
   BIFRONS_RETURN_IF_ERROR(file.Write(length));
   BIFRONS_RETURN_IF_ERROR(file.Write(Bytes(header)));
   for (const TensorSpec& spec : specs) {
-    const TensorView view = source.Get(spec.name);
-    for (size_t at = 0; at < view.bytes(); at += kPiece) {
-      if (StopRequested()) return Interrupted();
-      BIFRONS_RETURN_IF_ERROR(
-          file.Write({static_cast<const uint8_t*>(view.data) + at, std::min(kPiece, view.bytes() - at)}));
-    }
+    BIFRONS_RETURN_IF_ERROR(WriteTensor(source.Get(spec.name), file));
     source.Release(spec.name);
   }
   return file.Commit();
@@ -80,19 +76,21 @@ Status WriteWeights(WeightSource& source, const std::string& path) {
 
 }  // namespace
 
-Status ExportModel(WeightSource& source, const std::string& tokenizer_folder, const std::string& out_folder) {
-  const fs::path out(out_folder), tokenizer(tokenizer_folder);
+Status ExportModel(WeightSource& source, const ModelTexts& texts, const std::string& out_folder) {
+  const fs::path out(out_folder);
   std::error_code error;
   if (fs::exists(out, error) && !(fs::is_directory(out, error) && fs::is_empty(out, error))) {
     return UsageError(out_folder + ": exists and is not an empty folder; name a new one");
   }
   const JanusConfig& config = source.config();
-  const std::string tokenizer_path = (tokenizer / "tokenizer.json").string();
-  BIFRONS_TRY(const MappedFile tokenizer_file, OpenModelFile(tokenizer_path));
-  const std::string_view tokenizer_text(reinterpret_cast<const char*>(tokenizer_file.bytes().data()),
-                                        tokenizer_file.bytes().size());
+  for (const TensorSpec& spec : TensorTable(config)) {
+    if (const DType type = source.TypeOf(spec.name); IsQuantized(type))
+      return Failure("cannot export " + config.name + ": " + spec.name + " is stored as " + NameOf(type) +
+                     ", which transformers does not load; export the model that it was converted from");
+  }
+  BIFRONS_TRY(const ModelText tokenizer, texts.Get("tokenizer.json"));
   BIFRONS_TRY(const PaddedTokenizer padded,
-              PadTokenizer(tokenizer_text, config.llama.vocabulary, tokenizer_path));
+              PadTokenizer(tokenizer.text, config.llama.vocabulary, tokenizer.path));
   BIFRONS_TRY(const std::string config_json,
               ConvertedConfig(config, padded.tokens, source.TypeOf("llama.embed")));
 
@@ -104,9 +102,8 @@ Status ExportModel(WeightSource& source, const std::string& tokenizer_folder, co
   BIFRONS_RETURN_IF_ERROR(write("tokenizer.json", padded.json));
   for (const char* name :
        {"tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja", "chat_template.json"}) {
-    if (!fs::exists(tokenizer / name, error)) continue;
-    BIFRONS_TRY(const MappedFile file, OpenModelFile((tokenizer / name).string()));
-    BIFRONS_RETURN_IF_ERROR(WriteFileAtomically((out / name).string(), file.bytes()));
+    BIFRONS_TRY(const std::optional<ModelText> file, texts.Find(name));
+    if (file) BIFRONS_RETURN_IF_ERROR(write(name, file->text));
   }
   BIFRONS_RETURN_IF_ERROR(write("generation_config.json", GenerationConfig(config, padded.tokens)));
   BIFRONS_RETURN_IF_ERROR(write("preprocessor_config.json", PreprocessorConfig(config)));

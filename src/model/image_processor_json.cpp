@@ -1,12 +1,11 @@
 #include "src/model/image_processor_json.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "src/base/json_visitor.h"
-#include "src/model/checkpoint/model_file.h"
 #include "src/model/config_fields.h"
 
 namespace bifrons {
@@ -74,19 +73,13 @@ Result<ImageProcessorConfig> ParseImageProcessorConfig(std::string_view text, in
   return config;
 }
 
-Result<ImageProcessorConfig> LoadImageProcessorConfig(const std::string& folder, int64_t vision_image_size) {
-  namespace fs = std::filesystem;
-  const fs::path path = fs::path(folder) / "preprocessor_config.json";
-  std::error_code error;
-  if (!fs::exists(path, error)) {
-    ImageProcessorConfig config;
-    config.image_size = vision_image_size;
-    config.min_size = std::min(config.min_size, vision_image_size);
-    return config;
-  }
-  BIFRONS_TRY(const MappedFile file, OpenModelFile(path.string()));
-  return ParseImageProcessorConfig({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()},
-                                   vision_image_size, path.string());
+Result<ImageProcessorConfig> LoadImageProcessorConfig(const ModelTexts& texts, int64_t vision_image_size) {
+  BIFRONS_TRY(const std::optional<ModelText> file, texts.Find("preprocessor_config.json"));
+  if (file) return ParseImageProcessorConfig(file->text, vision_image_size, file->path);
+  ImageProcessorConfig config;
+  config.image_size = vision_image_size;
+  config.min_size = std::min(config.min_size, vision_image_size);
+  return config;
 }
 
 }  // namespace bifrons

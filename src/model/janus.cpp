@@ -30,14 +30,14 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
 
   BIFRONS_TRY(janus->source_, OpenWeights(model));
   BIFRONS_RETURN_IF_ERROR(janus->CheckParts(model, options.skip_missing_parts));
-  BIFRONS_TRY(const std::string tokenizer_folder, TokenizerFolder(model));
-  BIFRONS_TRY(Tokenizer tokenizer, Tokenizer::Load(tokenizer_folder));
+  BIFRONS_TRY(const ModelTexts tokenizer_texts, OpenTokenizerTexts(model));
+  BIFRONS_TRY(Tokenizer tokenizer, Tokenizer::Load(tokenizer_texts));
   janus->tokenizer_ = std::make_unique<Tokenizer>(std::move(tokenizer));
   BIFRONS_TRY(janus->template_, ChooseTemplate(options.chat_template, *janus->tokenizer_));
   BIFRONS_TRY(janus->special_, FindSpecialTokens(*janus->tokenizer_));
   // Filler entries above the vocabulary would index past the embedding.
   if (janus->tokenizer_->size() > janus->config().llama.vocabulary) {
-    return DataError(tokenizer_folder + "/tokenizer.json: holds " +
+    return DataError(tokenizer_texts.path() + "/tokenizer.json: holds " +
                      std::to_string(janus->tokenizer_->size()) + " tokens, but the model's vocabulary has " +
                      std::to_string(janus->config().llama.vocabulary));
   }
@@ -127,7 +127,8 @@ Status Janus::LoadUnderstanding(const std::string& model) {
   // The VQ encoder reads images through the same processor, at its own size.
   if (!parts_.understanding && !parts_.vq_encoder) return {};
   const int64_t image_size = config().has_vision ? config().vision.image_size : config().vq.image_size();
-  BIFRONS_TRY(image_processor_, LoadImageProcessorConfig(model, image_size));
+  BIFRONS_TRY(const ModelTexts texts, OpenModelTexts(model));
+  BIFRONS_TRY(image_processor_, LoadImageProcessorConfig(texts, image_size));
   if (!parts_.understanding) return {};
   BIFRONS_TRY(image_tokens_, FindImageTokens(*tokenizer_));
   WeightSource& source = *source_;

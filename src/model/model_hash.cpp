@@ -60,6 +60,7 @@ Result<std::string> HashFile(const std::string& path, const std::stop_token& sto
 }  // namespace
 
 Result<std::string> HashFiles(std::vector<std::string> files, const std::stop_token& stop) {
+  if (files.size() == 1) return HashFile(files[0], stop);
   std::vector<std::pair<std::string, std::string>> named;
   for (const std::string& file : files) named.emplace_back(fs::path(file).filename().string(), file);
   std::sort(named.begin(), named.end());

@@ -12,9 +12,10 @@
 
 namespace bifrons {
 
-/// SHA-256 (hex) over the names (without folders) and contents of `files`, in the order of the names. Each
-/// file's hash is remembered under $XDG_CACHE_HOME/bifrons (or ~/.cache/bifrons) by its path, size and time;
-/// a cache that cannot be written costs time, no error. Errors: Sha256OfFile's.
+/// SHA-256 (hex) over the names (without folders) and contents of `files`, in the order of the names; of one
+/// file, which may be called what one likes, over its contents. Each file's hash is remembered under
+/// $XDG_CACHE_HOME/bifrons (or ~/.cache/bifrons) by its path, size and time; a cache that cannot be written
+/// costs time, no error. Errors: Sha256OfFile's.
 Result<std::string> HashFiles(std::vector<std::string> files, const std::stop_token& stop = {});
 
 /// HashFiles beside other work: gigabytes take seconds, and most who need the hash need it late.

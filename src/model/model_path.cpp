@@ -1,9 +1,11 @@
 #include "src/model/model_path.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <vector>
 
+#include "src/base/name_sample.h"
 #include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/hub_snapshot.h"
 
@@ -32,13 +34,34 @@ Result<std::string> BundledModel() {
       "; name a model folder with --model");
 }
 
-Result<std::string> ResolveModel(const std::string& model) {
-  if (!model.empty()) return ResolveSnapshot(model);
-  if (const char* set = std::getenv("BIFRONS_MODEL"); set && *set) return ResolveSnapshot(set);
-  return BundledModel();
+namespace {
+
+// A folder's GGUF, where it has no other weights: those of published models' folders come first, whatever
+// lies beside them.
+Result<std::string> ResolveGguf(const std::string& folder) {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.ends_with(".safetensors") || (name.starts_with("pytorch_model") && name.ends_with(".bin")))
+      return folder;
+    if (IsGgufPath(name)) found.push_back(it->path().string());
+  }
+  if (found.size() == 1) return found[0];
+  if (found.empty()) return folder;
+  std::sort(found.begin(), found.end());
+  NameSample names;
+  for (const std::string& path : found) names.Add(fs::path(path).filename().string());
+  return DataError(folder + ": holds " + names.Counted("GGUF") + " (" + names.ToString() +
+                   "): name one of them");
 }
 
-Error NoModelFolder(const std::string& model) {
+Result<std::string> ResolveNamed(const std::string& model) {
+  BIFRONS_TRY(const std::string resolved, ResolveSnapshot(model));
+  return ResolveGguf(resolved);
+}
+
+Error NoModel(const std::string& model) {
   // The program has downloaded these before; whoever embeds the engine has to.
   if (model.starts_with("hf:")) {
     return DataError(model + ": is not a folder; the model has to be downloaded first, as `bifrons pull " +
@@ -46,30 +69,46 @@ Error NoModelFolder(const std::string& model) {
   }
   const fs::path path = model;
   std::error_code error;
-  if (path.extension() == ".gguf") {
-    return DataError(model +
-                     ": is not a folder; GGUF files are not read: name the model's folder of safetensors, as "
-                     "`bifrons pull ORG/NAME` downloads it");
-  }
+  if (IsGgufPath(model)) return DataError(model + ": there is no such file");
   const fs::path above = fs::absolute(path, error).parent_path();
   if (fs::is_regular_file(path, error) && fs::exists(above / "config.json", error))
     return DataError(model + ": is not a folder; name the one that it is in: " + above.string());
-  return DataError(model +
-                   ": is not a folder; a model is its folder, random:janus-pro-1b or random:janus-pro-7b; "
-                   "`bifrons pull ORG/NAME` downloads one, and so does the program for hf:ORG/NAME");
+  return DataError(
+      model +
+      ": is not a folder; a model is its folder, a GGUF, random:janus-pro-1b or random:janus-pro-7b; "
+      "`bifrons pull ORG/NAME` downloads one, and so does the program for hf:ORG/NAME");
 }
 
-Result<std::string> TokenizerFolder(const std::string& model) {
-  if (model.starts_with("random:")) return BundledModel();
+}  // namespace
+
+Result<std::string> ResolveModel(const std::string& model) {
+  if (!model.empty()) return ResolveNamed(model);
+  if (const char* set = std::getenv("BIFRONS_MODEL"); set && *set) return ResolveNamed(set);
+  return BundledModel();
+}
+
+Result<ModelTexts> OpenModelTexts(const std::string& model) {
+  if (model.starts_with("random:")) return ModelTexts();
+  std::error_code error;
+  if (fs::is_directory(model, error)) return ModelTexts(model);
+  if (IsGgufPath(model) && fs::exists(model, error)) return ModelTexts::OpenGguf(model);
+  return NoModel(model);
+}
+
+Result<ModelTexts> OpenTokenizerTexts(const std::string& model) {
+  if (model.starts_with("random:")) {
+    BIFRONS_TRY(const std::string bundled, BundledModel());
+    return ModelTexts(bundled);
+  }
+  BIFRONS_TRY(ModelTexts texts, OpenModelTexts(model));
   // Those of an adapter often have a tokenizer too, which is as good as its model's.
   std::error_code error;
   const fs::path folder = model;
-  if (!fs::is_directory(folder, error)) return NoModelFolder(model);
-  if (!fs::exists(folder / "tokenizer.json", error) && !fs::exists(folder / "config.json", error) &&
-      HasAdapter(model)) {
+  if (!texts.is_gguf() && !fs::exists(folder / "tokenizer.json", error) &&
+      !fs::exists(folder / "config.json", error) && HasAdapter(model)) {
     return AdapterAlone(model);
   }
-  return model;
+  return texts;
 }
 
 }  // namespace bifrons

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "src/base/result.h"
+#include "src/model/checkpoint/model_texts.h"
 
 namespace bifrons {
 
@@ -11,15 +12,16 @@ namespace bifrons {
 /// above a build folder. An error says where it was looked for.
 Result<std::string> BundledModel();
 
-/// `model`, or $BIFRONS_MODEL, or the bundled model; of a hub cache's folder its snapshot. Errors:
-/// ResolveSnapshot's.
+/// `model`, or $BIFRONS_MODEL, or the bundled model; of a hub cache's folder its snapshot, and of a folder
+/// whose only weights are one GGUF that file. Errors: ResolveSnapshot's; several GGUFs (kBadData).
 Result<std::string> ResolveModel(const std::string& model);
 
-/// Why `model`, which is no folder, is no model either, and what would be one.
-Error NoModelFolder(const std::string& model);
+/// The texts of `model`, a folder, a GGUF or "random:…", which has none. Errors: OpenGguf's, and why what is
+/// none of them is no model, and what would be one.
+Result<ModelTexts> OpenModelTexts(const std::string& model);
 
-/// The folder whose tokenizer belongs to `model`: itself, or the bundled one for "random:…". An adapter's
-/// folder without a tokenizer is an error.
-Result<std::string> TokenizerFolder(const std::string& model);
+/// The texts of the model whose tokenizer belongs to `model`: its own, or the bundled model's for "random:…".
+/// An adapter's folder without a tokenizer is an error.
+Result<ModelTexts> OpenTokenizerTexts(const std::string& model);
 
 }  // namespace bifrons

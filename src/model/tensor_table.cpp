@@ -36,10 +36,16 @@ class TableBuilder {
   void Add(const std::string& name, const std::string& original, const std::string& converted, Shape shape,
            Transform transform = Transform::kNone) {
     table_.push_back({name, original, converted, shape, transform, part_});
+    table_.back().quantizable = shape.rank() == 2;
   }
   // A tensor of ours that the files call module.weight.
   void AddWeightOnly(const Module& m, Shape shape) {
     Add(m.name, m.original + ".weight", m.converted + ".weight", shape);
+  }
+  // Small entries that are looked up and are no products' matrix.
+  void AddCodebook(const Module& m, Shape shape) {
+    AddWeightOnly(m, shape);
+    table_.back().quantizable = false;
   }
 
   // A weight and a bias [shape[0]].
@@ -97,8 +103,8 @@ class TableBuilder {
               {config_.gen_head_hidden, config_.llama.hidden});
     AddBiased(head.At("out", "vision_head", "vision_head"),
               {config_.vq.codebook_size, config_.gen_head_hidden});
-    AddWeightOnly({"gen_embed", "gen_embed", "model.generation_embeddings"},
-                  {config_.vq.codebook_size, config_.gen_embed_dim});
+    AddCodebook({"gen_embed", "gen_embed", "model.generation_embeddings"},
+                {config_.vq.codebook_size, config_.gen_embed_dim});
     AddProjector({"gen_aligner", "gen_aligner", "model.generation_aligner"}, config_.gen_aligner);
   }
 
@@ -138,8 +144,8 @@ class TableBuilder {
     part_ = Part::kVqDecoder;
     const VqConfig& c = config_.vq;
     const Module vq{"vq", "gen_vision_model", "model.vqmodel"};
-    AddWeightOnly(vq.At("codebook", "quantize.embedding", "quantize.embedding"),
-                  {c.codebook_size, c.codebook_dim});
+    AddCodebook(vq.At("codebook", "quantize.embedding", "quantize.embedding"),
+                {c.codebook_size, c.codebook_dim});
     AddBiased(vq.At("post_quant_conv"), {c.latent_channels, c.codebook_dim, 1, 1});
     const Module decoder = vq.At("decoder");
     const int64_t levels = static_cast<int64_t>(c.channel_multiplier.size());
@@ -192,6 +198,7 @@ class TableBuilder {
     Add("siglip.position", tower.original + ".pos_embed",
         tower.converted + ".embeddings.position_embedding.weight", {c.patches(), c.hidden},
         Transform::kDropLeadingOne);
+    table_.back().quantizable = false;
     for (int64_t i = 0; i < c.layers; i++) {
       const std::string index = "." + std::to_string(i);
       const Module layer = tower.At("layers" + index, "blocks" + index, "encoder.layers" + index);
@@ -231,8 +238,20 @@ std::string WithoutIndices(std::string_view name) {
 
 std::vector<TensorSpec> TensorTable(const JanusConfig& config) { return TableBuilder(config).Build(); }
 
+const std::string& NameIn(Layout layout, const TensorSpec& spec) {
+  switch (layout) {
+    case Layout::kOriginal:
+      return spec.original;
+    case Layout::kConverted:
+      return spec.converted;
+    case Layout::kGguf:
+      break;
+  }
+  return spec.name;
+}
+
 Shape StoredShape(const TensorSpec& spec, Layout layout) {
-  if (layout == Layout::kConverted || spec.transform == Transform::kNone) return spec.shape;
+  if (layout != Layout::kOriginal || spec.transform == Transform::kNone) return spec.shape;
   Shape stored;
   if (spec.transform == Transform::kDropLeadingOne) {
     stored.Append(1);
@@ -247,8 +266,7 @@ Shape StoredShape(const TensorSpec& spec, Layout layout) {
 PublishedNames::PublishedNames(Layout layout) {
   JanusConfig config = PublishedConfig("janus-pro-1b").value();
   config.llama.layers = config.vision.layers = 1;  // the others have the same names
-  for (const TensorSpec& spec : TensorTable(config))
-    names_.insert(WithoutIndices(layout == Layout::kOriginal ? spec.original : spec.converted));
+  for (const TensorSpec& spec : TensorTable(config)) names_.insert(WithoutIndices(NameIn(layout, spec)));
 }
 
 bool PublishedNames::Contains(std::string_view name) const { return names_.contains(WithoutIndices(name)); }

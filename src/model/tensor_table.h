@@ -28,13 +28,19 @@ struct TensorSpec {
   std::string original;                    // deepseek-ai's name
   std::string converted;                   // deepseek-community's name
   Shape shape;                             // ours, after the transform
-  Transform transform = Transform::kNone;  // in the original layout; the converted one needs none
+  Transform transform = Transform::kNone;  // in the original layout; the others need none
   Part part = Part::kLanguage;
   bool required = true;  // false: the model works without it (an untied lm_head, the vision tower)
+  /// A matrix that products read, or the text embedding: what may be stored in blocks (blocks.h). All else is
+  /// small, or read number by number.
+  bool quantizable = false;
 };
 
 /// In the order of the forward pass.
 std::vector<TensorSpec> TensorTable(const JanusConfig& config);
+
+/// The name that the files of `layout` have.
+const std::string& NameIn(Layout layout, const TensorSpec& spec);
 
 /// The shape that the files of `layout` store: a merged qkv has three times the rows, the original's position
 /// embedding a leading 1.

@@ -10,6 +10,7 @@
 #include "src/base/printable.h"
 #include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/checkpoint.h"
+#include "src/model/checkpoint/model_texts.h"
 #include "src/model/model_hash.h"
 #include "src/model/model_path.h"
 #include "src/model/random_weights.h"
@@ -33,16 +34,13 @@ bool HasShape(const StoredTensor& tensor, const Shape& shape) {
   return true;
 }
 
-const std::string& PublishedName(const TensorSpec& spec, Layout layout) {
-  return layout == Layout::kOriginal ? spec.original : spec.converted;
-}
-
 class CheckpointWeights : public WeightSource {
  public:
-  CheckpointWeights(JanusConfig config, Checkpoint checkpoint, std::string folder)
+  /// `model` is their folder, or the GGUF.
+  CheckpointWeights(JanusConfig config, Checkpoint checkpoint, std::string model)
       : config_(std::move(config)),
         checkpoint_(std::move(checkpoint)),
-        folder_(std::move(folder)),
+        model_(std::move(model)),
         hash_(HashedFiles()) {}
 
   /// Finds and checks every tensor of the table.
@@ -50,18 +48,19 @@ class CheckpointWeights : public WeightSource {
     std::vector<TensorSpec> table = TensorTable(config_);
     const NameSample extras = Extras(table);
     for (TensorSpec& spec : table) {
-      const std::string& published = PublishedName(spec, config_.layout);
+      const std::string& published = NameIn(config_.layout, spec);
       const StoredTensor* stored = checkpoint_.Find(published);
       if (!stored) {
-        return DataError(folder_ + ": tensor " + published +
+        return DataError(model_ + ": tensor " + published +
                          " is missing from the model's files; expected shape " +
                          StoredShape(spec, config_.layout).ToString() +
                          (extras.count() > 0 ? "; they hold " + Described(extras) : ""));
       }
       const Shape expected = StoredShape(spec, config_.layout);
-      if (!stored->loadable) {
+      if (!stored->loadable || (IsQuantized(stored->dtype) && !spec.quantizable)) {
         return DataError(*stored->file + ": tensor " + published + " has type " + Printable(stored->type) +
-                         ", expected f32, bf16 or f16");
+                         ", expected f32, bf16 or f16" +
+                         (config_.layout == Layout::kGguf && spec.quantizable ? ", Q8_0, Q4_0 or Q4_K" : ""));
       }
       if (!HasShape(*stored, expected)) {
         return DataError(*stored->file + ": tensor " + published + " has shape " + ShownDims(stored->dims) +
@@ -111,8 +110,8 @@ class CheckpointWeights : public WeightSource {
 
   std::vector<std::string> HashedFiles() const {
     std::vector<std::string> files = checkpoint_.files();
-    for (const char* name : {"config.json", "tokenizer.json"}) {
-      const fs::path path = fs::path(folder_) / name;
+    for (const char* name : {"config.json", "tokenizer.json"}) {  // a GGUF has them inside
+      const fs::path path = fs::path(model_) / name;
       if (std::error_code error; fs::exists(path, error)) files.push_back(path.string());
     }
     return files;
@@ -152,7 +151,7 @@ class CheckpointWeights : public WeightSource {
   /// Tensors of the files that are not in the table, those aside that are known to be of no use.
   NameSample Extras(const std::vector<TensorSpec>& table) const {
     std::set<std::string_view> known;
-    for (const TensorSpec& spec : table) known.insert(PublishedName(spec, config_.layout));
+    for (const TensorSpec& spec : table) known.insert(NameIn(config_.layout, spec));
     NameSample extras;
     for (const auto& [name, tensor] : checkpoint_.tensors()) {
       if (!known.contains(name) && !IsDropped(name)) extras.Add(name);
@@ -167,13 +166,13 @@ class CheckpointWeights : public WeightSource {
   /// Of what is in the folder and has no effect.
   void Warn(const NameSample& extras) const {
     const auto warn = [&](const std::string& what) {
-      std::fprintf(stderr, "bifrons: warning: %s: %s\n", folder_.c_str(), what.c_str());
+      std::fprintf(stderr, "bifrons: warning: %s: %s\n", model_.c_str(), what.c_str());
     };
     if (extras.count() > 0) warn("ignored " + Described(extras));
     NameSample empty;
     for (const std::string& name : checkpoint_.empty_files()) empty.Add(name);
     if (empty.count() > 0) warn("passed over " + empty.Counted("empty file") + ": " + empty.ToString());
-    if (const std::string adapter = FindAdapterWeights(folder_); !adapter.empty()) {
+    if (const std::string adapter = FindAdapterWeights(model_); !adapter.empty()) {
       warn("the PEFT adapter beside the model (" + adapter +
            ") is not applied: merge it (PEFT's merge_and_unload, then save_pretrained) and name that folder");
     }
@@ -181,7 +180,7 @@ class CheckpointWeights : public WeightSource {
 
   JanusConfig config_;
   Checkpoint checkpoint_;
-  std::string folder_;
+  std::string model_;
   std::map<std::string, Bound> bound_;
   std::map<std::string, Tensor> made_;  // copies: transposed or misaligned tensors
   ModelHash hash_;
@@ -191,15 +190,14 @@ class CheckpointWeights : public WeightSource {
 
 Result<std::unique_ptr<WeightSource>> OpenWeights(const std::string& model) {
   if (model.starts_with("random:")) return OpenRandomWeights(model);
-  std::error_code error;
-  if (!fs::is_directory(model, error)) return NoModelFolder(model);
-  auto checkpoint = Checkpoint::Open(model);
+  BIFRONS_TRY(const ModelTexts texts, OpenModelTexts(model));
+  auto checkpoint = texts.is_gguf() ? Checkpoint::OpenGguf(model) : Checkpoint::Open(model);
   if (!checkpoint.ok()) {
     // Whoever has another model's folder need not fetch its weights first to learn that.
-    BIFRONS_RETURN_IF_ERROR(CheckModelType(model));
+    BIFRONS_RETURN_IF_ERROR(CheckModelType(texts));
     return checkpoint.error();
   }
-  BIFRONS_TRY(JanusConfig config, LoadConfig(model, *checkpoint));
+  BIFRONS_TRY(JanusConfig config, LoadConfig(texts, *checkpoint));
   auto source = std::make_unique<CheckpointWeights>(std::move(config), std::move(*checkpoint), model);
   BIFRONS_RETURN_IF_ERROR(source->Bind());
   return std::unique_ptr<WeightSource>(std::move(source));

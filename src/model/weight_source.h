@@ -19,7 +19,8 @@ class WeightSource {
   /// ones.
   virtual TensorView Get(const std::string& name) = 0;
   virtual bool Has(const std::string& name) const = 0;
-  /// The type that Get(name) has, without producing the tensor.
+  /// The type that Get(name) has, without producing the tensor: f32, bf16 or f16, or blocks where the table
+  /// has the tensor as quantizable.
   virtual DType TypeOf(const std::string& name) const = 0;
   /// Whether the view that Get(name) makes stands in a mapped file, not in memory of this process.
   virtual bool InFile(const std::string& name) const = 0;
@@ -35,9 +36,9 @@ class WeightSource {
   virtual void DropPages() = 0;
 };
 
-/// `model` is a folder in either layout, or "random:janus-pro-1b" / "random:janus-pro-7b". Every tensor of
-/// the table is checked here: missing, mistyped or of another shape is an error that names file and tensor.
-/// Unknown extra tensors are warned about on stderr once.
+/// `model` is a folder in either layout, a GGUF, or "random:janus-pro-1b" / "random:janus-pro-7b". Every
+/// tensor of the table is checked here: missing, mistyped or of another shape is an error that names file and
+/// tensor. Unknown extra tensors are warned about on stderr once.
 Result<std::unique_ptr<WeightSource>> OpenWeights(const std::string& model);
 
 }  // namespace bifrons

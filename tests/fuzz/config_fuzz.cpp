@@ -14,6 +14,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   (void)bifrons::ParseConfig(text, {}, "fuzz");
   (void)bifrons::ParseConfig(text, kShapes, "fuzz");
+  (void)bifrons::ParseGgufConfig(text, {}, "fuzz");
   (void)bifrons::ParseGuidance(text, 5);
   return 0;
 }

@@ -8,6 +8,7 @@
 #include "src/base/mapped_file.h"
 #include "src/base/name_sample.h"
 #include "src/base/printable.h"
+#include "src/model/checkpoint/model_texts.h"
 
 namespace bifrons {
 namespace fs = std::filesystem;
@@ -72,6 +73,7 @@ std::string ModelName(const std::string& folder) {
   std::error_code error;
   const fs::path absolute = fs::canonical(folder, error);
   const fs::path path = error ? fs::path(folder) : absolute;
+  if (IsGgufPath(path.native()) && !fs::is_directory(path, error)) return path.stem().string();
   const fs::path above = path.parent_path();
   const std::string repository = above.parent_path().filename().string();
   if (above.filename() != "snapshots" || !repository.starts_with("models--")) return path.filename().string();

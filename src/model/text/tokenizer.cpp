@@ -5,8 +5,6 @@
 #include <filesystem>
 #include <vector>
 
-#include "src/base/mapped_file.h"
-#include "src/model/checkpoint/model_file.h"
 #include "src/model/text/tokenizer_json.h"
 #include "src/model/text/utf8.h"
 
@@ -19,10 +17,6 @@ constexpr std::string_view kMarkers[] = {
     "<|User|>",       "<|Assistant|>",           "<image_placeholder>",   "<begin_of_image>",
     "<end_of_image>", "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜▁pad▁｜>"};
 constexpr std::string_view kEosMarker = "<｜end▁of▁sentence｜>", kPadMarker = "<｜▁pad▁｜>";
-
-std::string_view TextOf(const MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
 
 // <0x41> → 0x41, or -1.
 int ByteOfName(std::string_view entry) {
@@ -123,13 +117,10 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
-Result<Tokenizer> Tokenizer::Load(const std::string& folder) {
-  const std::string path = folder + "/tokenizer.json", config_path = folder + "/tokenizer_config.json";
-  BIFRONS_TRY(const MappedFile file, OpenModelFile(path));
-  std::error_code ignored;
-  if (!std::filesystem::exists(config_path, ignored)) return Parse(TextOf(file), {}, path);
-  BIFRONS_TRY(const MappedFile config, OpenModelFile(config_path));
-  return Parse(TextOf(file), TextOf(config), path);
+Result<Tokenizer> Tokenizer::Load(const ModelTexts& texts) {
+  BIFRONS_TRY(const ModelText file, texts.Get("tokenizer.json"));
+  BIFRONS_TRY(const std::optional<ModelText> config, texts.Find("tokenizer_config.json"));
+  return Parse(file.text, config ? config->text : std::string_view(), file.path);
 }
 
 Result<Tokenizer> Tokenizer::Parse(std::string_view tokenizer_json, std::string_view config_json,

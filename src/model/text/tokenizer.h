@@ -10,14 +10,15 @@
 #include <vector>
 
 #include "src/base/result.h"
+#include "src/model/checkpoint/model_texts.h"
 
 namespace bifrons {
 
 /// Immutable once read; one object serves any number of threads.
 class Tokenizer {
  public:
-  /// Reads tokenizer.json and, where present, tokenizer_config.json of a folder. Errors name file and field.
-  static Result<Tokenizer> Load(const std::string& folder);
+  /// Reads tokenizer.json and, where present, tokenizer_config.json of a model. Errors name file and field.
+  static Result<Tokenizer> Load(const ModelTexts& texts);
   /// The same from the files' text (config_json may be empty); `path`, tokenizer.json's, is for messages. The
   /// fuzz target's entry.
   static Result<Tokenizer> Parse(std::string_view tokenizer_json, std::string_view config_json,
