@@ -9,6 +9,7 @@
 #include "src/engine/metadata.h"
 #include "src/engine/scheduler.h"
 #include "src/model/janus.h"
+#include "src/model/quantized_weights.h"
 #include "src/model/text/utf8.h"
 #include "vision/image_file.h"
 
@@ -35,6 +36,10 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
     load.compute = DType::kBF16;
   } else if (!o.dtype.empty()) {
     return UsageError("dtype \"" + o.dtype + "\": f32 and bf16 are known");
+  }
+  if (!o.type.empty()) {
+    load.weights = WeightTypeOf(o.type);
+    if (!load.weights) return UsageError("type \"" + o.type + "\": bf16, q8_0, q4_0 and q4_k are known");
   }
   if (o.threads < 0) return UsageError("threads must not be negative");
   if (!o.drawing && !o.understanding) return UsageError("neither drawing nor understanding is to be loaded");

@@ -20,12 +20,14 @@ namespace bifrons {
 
 /// How to load a model. The defaults are those of the program `bifrons`.
 struct EngineOptions {
-  std::string model;  // folder, "random:janus-pro-1b", or "" for $BIFRONS_MODEL or the bundled model
+  std::string model;  // folder, GGUF, "random:janus-pro-1b", or "" for $BIFRONS_MODEL or the bundled model
   std::string device =
       "auto";  // "cuda" (or "cuda:1", …), "cpu", "ref" (slow scalar reference); auto = cuda or else cpu
   std::string instruction_set;  // "" = the best this processor has
   std::string dtype;            // "f32", "bf16", or "" = bf16 where the processor multiplies it
-  int threads = 0;              // 0 = what affinity and cgroups allow
+  // The weights' matrices and text embedding: "bf16", "q8_0", "q4_0", "q4_k", or "" = as they are stored.
+  std::string type;
+  int threads = 0;  // 0 = what affinity and cgroups allow
   // The halves to load; each takes memory of its own.
   bool drawing = true;
   bool understanding = false;

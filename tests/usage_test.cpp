@@ -576,6 +576,7 @@ TEST_CASE("--json prints every setting of what was drawn") {
                                    {"model", "converted"},
                                    {"model_hash", settings.model_hash},
                                    {"template", "janus-pro"},
+                                   {"weights", "stored"},
                                    {"compute", "f32"},
                                    {"kv", settings.kv_type},
                                    {"device", "ref"},

@@ -9,14 +9,17 @@
 namespace bifrons {
 namespace {
 
+// The type of the matrices that a step reads, as nearly all of them have it.
+const char* WeightsOf(const Janus& janus) { return NameOf(janus.source().TypeOf("llama.layers.0.q")); }
+
 Result<int> BenchPictures(const BenchOptions& options) {
   BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(options.load));
   const double bandwidth = janus->device().MeasureBandwidth();
   nlohmann::json all = nlohmann::json::array();
   if (!options.json) {
-    std::printf("%s; %s, %s, %s, %d threads; %.1f GB/s\n\n", janus->device().name().c_str(),
-                janus->name().c_str(), janus->device().isa().c_str(), NameOf(janus->compute()),
-                janus->device().threads(), bandwidth / 1e9);
+    std::printf("%s; %s in %s, %s, %s, %d threads; %.1f GB/s\n\n", janus->device().name().c_str(),
+                janus->name().c_str(), WeightsOf(*janus), janus->device().isa().c_str(),
+                NameOf(janus->compute()), janus->device().threads(), bandwidth / 1e9);
     std::printf("%9s %10s %11s %9s %8s %9s %12s %11s\n", "pictures", "rows/step", "pictures/s", "tokens/s",
                 "GB/s", "VQ s each", "keys+values", "resident");
   }
@@ -44,13 +47,10 @@ Result<int> BenchPictures(const BenchOptions& options) {
     std::fflush(stdout);
   }
   if (options.json) {
-    const nlohmann::json json = {{"processor", janus->device().name()},
-                                 {"isa", janus->device().isa()},
-                                 {"threads", janus->device().threads()},
-                                 {"model", janus->name()},
-                                 {"dtype", NameOf(janus->compute())},
-                                 {"bandwidth_gbs", bandwidth / 1e9},
-                                 {"drawing", all}};
+    const nlohmann::json json = {{"processor", janus->device().name()},  {"isa", janus->device().isa()},
+                                 {"threads", janus->device().threads()}, {"model", janus->name()},
+                                 {"weights", WeightsOf(*janus)},         {"dtype", NameOf(janus->compute())},
+                                 {"bandwidth_gbs", bandwidth / 1e9},     {"drawing", all}};
     std::printf("%s\n", json.dump(2).c_str());
   }
   return 0;
@@ -80,6 +80,7 @@ Result<int> RunBench(const BenchOptions& options) {
                            {"isa", janus->device().isa()},
                            {"threads", janus->device().threads()},
                            {"model", janus->name()},
+                           {"weights", WeightsOf(*janus)},
                            {"dtype", NameOf(janus->compute())},
                            {"weight_bytes", janus->step_bytes()},
                            {"bandwidth_gbs", r.bandwidth / 1e9},
@@ -110,8 +111,9 @@ Result<int> RunBench(const BenchOptions& options) {
     return 0;
   }
 
-  std::printf("%s; %s, %s, %s, %d threads\n", janus->device().name().c_str(), janus->name().c_str(),
-              janus->device().isa().c_str(), NameOf(janus->compute()), janus->device().threads());
+  std::printf("%s; %s in %s, %s, %s, %d threads\n", janus->device().name().c_str(), janus->name().c_str(),
+              WeightsOf(*janus), janus->device().isa().c_str(), NameOf(janus->compute()),
+              janus->device().threads());
   std::printf("limits measured in this run: %.1f GB/s over %.2f GB, %.0f GMAC/s\n\n", r.bandwidth / 1e9,
               static_cast<double>(janus->step_bytes()) / 1e9, r.mac_rate / 1e9);
   std::printf("%-28s %10s %10s %10s\n", "stage", "ms", "rate", "of limit");

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "src/jobs/picture_file.h"
+#include "src/model/quantized_weights.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
@@ -37,6 +38,11 @@ Status TakeFromPicture(const GenerateOptions& options, DrawingJob* into) {
   }
   if (job.load.device == "cpu" && settings.backend == "cpu" && job.load.isa.empty())
     job.load.isa = settings.isa;
+  if (!job.load.weights && !settings.weights.empty()) {
+    job.load.weights = WeightTypeOf(settings.weights);
+    if (!job.load.weights)
+      return DataError(options.from + ": was drawn with weights of the unknown type " + settings.weights);
+  }
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
   if (job.load.chat_template == "auto") job.load.chat_template = settings.chat_template;

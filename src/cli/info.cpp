@@ -1,12 +1,16 @@
 // bifrons info: what a model is and what it takes.
 #include <cstdio>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <vector>
 
 #include "kernels/device.h"
 #include "src/cli/commands.h"
 #include "src/model/choose_device.h"
 #include "src/model/memory_plan.h"
 #include "src/model/model_path.h"
+#include "src/model/quantized_weights.h"
 #include "src/model/tensor_table.h"
 #include "src/model/weight_source.h"
 
@@ -124,7 +128,39 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
                 Megabytes(plan.part(p.part).bytes));
     parameters += plan.part(p.part).parameters, bytes += plan.part(p.part).bytes;
   }
-  std::printf("%-30s %14lld %12.1f\n\n", "all", n(parameters), Megabytes(bytes));
+  std::printf("%-30s %14lld %12.1f\n", "all", n(parameters), Megabytes(bytes));
+}
+
+// How many tensors have a type; of those that were to have another one, how many have which.
+struct TypeCounts {
+  std::map<DType, int> tensors, instead;
+};
+
+TypeCounts CountTypes(const WeightSource& source, const std::vector<TensorSpec>& table,
+                      std::optional<DType> wanted) {
+  TypeCounts counts;
+  for (const TensorSpec& spec : table) {
+    if (!source.Has(spec.name)) continue;
+    const DType type = source.TypeOf(spec.name);
+    counts.tensors[type]++;
+    if (wanted && spec.quantizable && type != *wanted) counts.instead[type]++;
+  }
+  return counts;
+}
+
+void PrintTypes(const TypeCounts& counts, std::optional<DType> wanted) {
+  const auto list = [](const std::map<DType, int>& by_type) {
+    std::string text;
+    for (const auto& [type, count] : by_type)
+      text += (text.empty() ? "" : ", ") + std::to_string(count) + " " + NameOf(type);
+    return text;
+  };
+  std::printf("tensors: %s\n", list(counts.tensors).c_str());
+  if (!counts.instead.empty()) {
+    std::printf("of those for %s, rows are no whole blocks of it in: %s\n", NameOf(*wanted),
+                list(counts.instead).c_str());
+  }
+  std::printf("\n");
 }
 
 void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images,
@@ -143,7 +179,7 @@ void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DTy
 
 Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const std::string model, ResolveModel(options.load.model));
-  BIFRONS_TRY(const auto source, OpenWeights(model));
+  BIFRONS_TRY(const auto source, OpenWeightsAs(model, options.load.weights, options.load.threads));
   BIFRONS_TRY(const auto device, ChooseDevice(options.load));
   const DType compute = options.load.compute.value_or(device->default_compute());
   const uint64_t available = device->FreeMemory();
@@ -153,10 +189,13 @@ Result<int> RunInfo(const InfoOptions& options) {
   };
   const MemoryPlan plan = memory(ModelParts{}), asking = memory(kUnderstandingParts);
   const auto table = TensorTable(source->config());
+  const TypeCounts types = CountTypes(*source, table, options.load.weights);
 
   if (options.json) {
     nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, *device, available);
     if (source->config().has_vision) json["memory_to_answer"] = MemoryJson(asking);
+    for (const auto& [type, count] : types.tensors) json["types"][NameOf(type)] = count;
+    for (const auto& [type, count] : types.instead) json["types_instead"][NameOf(type)] = count;
     if (options.tensors) {
       for (const TensorSpec& t : table) {
         if (!source->Has(t.name)) continue;
@@ -170,6 +209,7 @@ Result<int> RunInfo(const InfoOptions& options) {
     return 0;
   }
   Print(source->config(), plan, model);
+  PrintTypes(types, options.load.weights);
   PrintMemory("draw", "picture", plan, compute, options.images, *device, available);
   if (source->config().has_vision)
     PrintMemory("answer about", "image", asking, compute, options.images, *device, available);

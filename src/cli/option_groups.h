@@ -27,6 +27,10 @@ inline constexpr const char* kComputing = "Model and device";
 inline constexpr const char* kFile = "FILE";
 inline constexpr const char* kFolder = "FOLDER";
 inline constexpr const char* kModel = "MODEL";
+/// What --type does where a model is loaded.
+inline constexpr const char* kTypeHelp =
+    "weights: matrices and the text embedding as bf16, q8_0, q4_0 or q4_k, made while loading (default: as "
+    "stored)";
 /// Tells completions of an option's values, where no check has them.
 void OfferValues(CLI::Option* option, const std::vector<std::string>& values);
 
@@ -43,9 +47,13 @@ void AddModel(CLI::App* app, std::string& model);
 /// --offline
 void AddOffline(CLI::App* app);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
+/// --type
+void AddType(CLI::App* app, std::optional<DType>& weights, const char* help);
+/// --threads
+void AddThreads(CLI::App* app, int& threads);
 /// Threads, device, convolutions, instruction set: kComputing, as what AddDtype and AddLoad add.
 void AddDevice(CLI::App* app, LoadOptions& load);
-/// Model, arithmetic, those of AddDevice, template, profile.
+/// Model, its weights' type, arithmetic, those of AddDevice, template, profile.
 void AddLoad(CLI::App* app, LoadOptions& load);
 /// How images are read: kReading.
 void AddImage(CLI::App* app, ImageOptions& image);

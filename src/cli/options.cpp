@@ -3,6 +3,7 @@
 
 #include "kernels/device.h"
 #include "src/cli/option_groups.h"
+#include "src/model/quantized_weights.h"
 
 namespace bifrons {
 namespace {
@@ -43,10 +44,21 @@ void AddDtype(CLI::App* app, std::optional<DType>& compute) {
       ->check(CLI::IsMember({"f32", "bf16"}));
 }
 
-void AddDevice(CLI::App* app, LoadOptions& load) {
-  InGroup(app, kComputing);
-  app->add_option("-t,--threads", load.threads, "threads (default: what affinity and cgroups allow)")
+void AddType(CLI::App* app, std::optional<DType>& weights, const char* help) {
+  InGroup(app, kComputing)
+      ->add_option_function<std::string>(
+          "--type", [&weights](const std::string& name) { weights = WeightTypeOf(name); }, help)
+      ->check(CLI::IsMember({"bf16", "q8_0", "q4_0", "q4_k"}));
+}
+
+void AddThreads(CLI::App* app, int& threads) {
+  InGroup(app, kComputing)
+      ->add_option("-t,--threads", threads, "threads (default: what affinity and cgroups allow)")
       ->check(CLI::Range(1, kMaxThreads));
+}
+
+void AddDevice(CLI::App* app, LoadOptions& load) {
+  AddThreads(app, load.threads);
   app->add_option(
          "--device", load.device,
          "auto (default: a GPU where there is one and the model fits it, else cpu), cpu, cuda or cuda:N "
@@ -72,6 +84,7 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
 
 void AddLoad(CLI::App* app, LoadOptions& load) {
   AddModel(app, load.model);
+  AddType(app, load.weights, kTypeHelp);
   AddDtype(app, load.compute);
   AddDevice(app, load);
   OfferValues(app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b"),

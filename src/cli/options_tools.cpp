@@ -10,6 +10,7 @@ void AddInfo(CLI::App& app, InfoOptions& o) {
               "  bifrons info\n  bifrons info -m ~/models/Janus-Pro-7B --images 8 --device cuda\n"
               "  bifrons info --json --tensors");
   AddModel(verb, o.load.model);
+  AddType(verb, o.load.weights, kTypeHelp);
   AddDtype(verb, o.load.compute);
   AddDevice(verb, o.load);
   verb->add_option("-n,--images", o.images, "pictures per batch, for the memory needed")

@@ -32,6 +32,7 @@ nlohmann::json ToJson(const std::string& file, PictureFormat format, const Pictu
                          {"model", s.model},
                          {"model_hash", s.model_hash},
                          {"template", s.chat_template},
+                         {"weights", s.weights.empty() ? "stored" : s.weights},
                          {"compute", s.compute},
                          {"kv", s.kv_type},
                          {"device", s.backend},

@@ -95,6 +95,10 @@ bool ParseScores(std::string_view text, std::vector<float>* scores) {
 
 }  // namespace
 
+std::string IdentityOf(const std::string& model_hash, const std::string& weights) {
+  return weights.empty() ? model_hash : model_hash + " " + weights;
+}
+
 std::string FormatParameters(const PictureSettings& s) {
   std::string text = s.prompt + "\n";
   text += std::string(kFirstField) + ShortestText(s.steps) + ", Sampler: " + std::string(kSampler);
@@ -104,6 +108,7 @@ std::string FormatParameters(const PictureSettings& s) {
   text +=
       ", Temperature: " + ShortestText(s.sampling.temperature) + ", Top-k: " + ShortestText(s.sampling.top_k);
   text += ", Top-p: " + ShortestText(s.sampling.top_p) + ", Min-p: " + ShortestText(s.sampling.min_p);
+  if (!s.weights.empty()) text += ", Weights: " + s.weights;
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
   if (!s.convolutions.empty()) text += ", Convolutions: " + Quoted(s.convolutions);
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);
@@ -168,6 +173,7 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   number("Top-k", &s.sampling.top_k, 0, 1 << 30);
   number("Top-p", &s.sampling.top_p, 0.0f, 1.0f);
   number("Min-p", &s.sampling.min_p, 0.0f, 1.0f);
+  if (fields.contains("Weights")) s.weights = fields["Weights"];
   string("Dtype", &s.compute);
   string("KV", &s.kv_type);
   string("Device", &s.backend);

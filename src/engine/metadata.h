@@ -24,6 +24,7 @@ struct PictureSettings {
   int64_t width = 0, height = 0;  // pixels, as drawn
   int64_t steps = 0;              // image tokens
   std::string model, model_hash;  // folder name or "random:…"; SHA-256 of its files
+  std::string weights;            // "q8_0": the type that they were given; "" = they are as stored
   std::string compute, kv_type;   // "bf16", "f32"
   std::string backend, isa;
   std::string convolutions;   // the library that made them, "cuDNN 9.19.0"; "" = the device itself
@@ -36,6 +37,10 @@ struct PictureSettings {
   int64_t file_width() const { return resized_width > 0 ? resized_width : width * upscale; }
   int64_t file_height() const { return resized_height > 0 ? resized_height : height * upscale; }
 };
+
+/// What tells the weights that draw from all others: the hash of the model's files, and the type that they
+/// were given, if any.
+std::string IdentityOf(const std::string& model_hash, const std::string& weights);
 
 /// What the loaded model decides, but for its hash: that takes a while (WeightSource::Hash), and is needed
 /// when there is a picture.

@@ -123,7 +123,8 @@ Result<ManifestHeader> CommonHeader(const MergeReport& report, const FolderConte
     if (!common) common = header, whose = i;
     const bool same_list =
         by_jobs || header->provisional || common->provisional || header->list == common->list;
-    if (header->model_hash != common->model_hash || header->defaults != common->defaults || !same_list) {
+    if (header->model_hash != common->model_hash || header->weights != common->weights ||
+        header->defaults != common->defaults || !same_list) {
       return UsageError(report.parts[whose].manifest + " and " + report.parts[i].manifest +
                         " are of different lists, models or settings; check them one by one");
     }
@@ -173,7 +174,8 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, FolderCont
   std::ranges::sort(contents.lines, by_key);
   std::vector<MissingJobs> all;
   const ManifestHeader& header = report->header;
-  const PlanModel model{.hash = header.model_hash, .width = header.width, .height = header.height};
+  const PlanModel model{
+      .hash = IdentityOf(header.model_hash, header.weights), .width = header.width, .height = header.height};
   KeyCounter keys;
   int64_t expected = 0, known = 0;  // results; lines about them
   report->jobs = 0;

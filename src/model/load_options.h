@@ -32,10 +32,11 @@ inline constexpr const char* kAutoDevice = "auto";
 enum class Convolutions : uint8_t { kOwn, kCudnn };
 
 struct LoadOptions {
-  std::string model;                 // folder or "random:…"; "" = ResolveModel's default (model_path.h)
-  std::string device = kAutoDevice;  // or one of MakeDevice's
-  std::string isa;                   // of the cpu, and then that is the device; "" = the best it has
-  std::optional<DType> compute;      // none = what the device likes best
+  std::string model;  // folder, GGUF or "random:…"; "" = ResolveModel's default (model_path.h)
+  std::string device = kAutoDevice;          // or one of MakeDevice's
+  std::string isa;                           // of the cpu, and then that is the device; "" = the best it has
+  std::optional<DType> compute;              // none = what the device likes best
+  std::optional<DType> weights;              // of matrices and the text embedding; none = as stored
   std::optional<Convolutions> convolutions;  // none = own
   int threads = 0;                           // 0 = what affinity and cgroups allow
   std::string chat_template = "auto";        // "auto", "janus-pro", "janus-1.3b"
