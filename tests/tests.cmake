@@ -81,6 +81,12 @@ add_test(NAME hub_oracle COMMAND ${WITH_PACKAGE} ${CMAKE_CURRENT_BINARY_DIR}/hub
                                  $<TARGET_FILE:bifrons>)
 set_tests_properties(hub_oracle PROPERTIES LABELS long)
 
+# Files of bifrons convert, with PyPI's gguf as the oracle.
+add_test(NAME gguf_oracle COMMAND ${WITH_PACKAGE} ${CMAKE_CURRENT_BINARY_DIR}/gguf_oracle
+                                  ${CMAKE_CURRENT_SOURCE_DIR}/gguf_oracle.py $<TARGET_FILE:bifrons>
+                                  ${CMAKE_CURRENT_SOURCE_DIR}/goldens/tiny-a/converted ${PROJECT_SOURCE_DIR}/assets/janus-mini)
+set_tests_properties(gguf_oracle PROPERTIES LABELS long)
+
 # Whole builds and runs as tests of the release build, so that one ctest tells of everything (tests/run.sh).
 if(BIFRONS_SANITIZE STREQUAL "")
   add_test(NAME process_device_bundled COMMAND process_device_test [.bundled])

@@ -71,6 +71,7 @@ TEST_CASE("every verb takes what it works on behind --") {
         RunWell({"tokenize", "-m", kModel, "--text", "-5 degrees"}).out);
   run({"info", "-m", kModel}, {});
   run(Join({"export", "-m", kModel, "-o", folder / "exported"}, {}), {});
+  run({"convert", "-o", folder / "model.gguf"}, {kModel});
   RunWell(Join({"chat"}, Join(kWithModel, {"--", picture})), "/quit\n");
   CheckAllRefused({{{"info", "--", "more"}, "unexpected argument more"},
                    {{"render", "-o", "out", "--", "a.txt", "b.txt"}, "b.txt"},
@@ -144,6 +145,7 @@ TEST_CASE("what is missing or in the wrong place is told with an example") {
       {{"vq", "encode", "a.png"}, "give a file to write, as in: bifrons vq encode dog.png -o codes.npy"},
       {{"vq", "decode", "a.npy"}, "give a file to write, as in: bifrons vq decode codes.npy -o dog.png"},
       {{"export"}, "--output is required"},
+      {{"convert"}, "--output is required"},
       {{"generate", "--seed", "abc", "a dog"}, "--seed: abc is no whole number"},
       {{"generate", "--seed", "99999999999999999999", "a dog"}, "must lie between"},
       {{"generate", "--cfg=7,5", "a dog"}, "--cfg: 7,5 is no number"},
@@ -175,7 +177,7 @@ TEST_CASE("help is a verb as well, and tells of every option by its group") {
   CHECK_THAT(help, !Contains("--steps"));
   CHECK_THAT(RunWell({"help", "render"}).out, Contains("--grid [INT] ") && Contains("-h, --help  "));
   for (const std::string verb : {"generate", "render", "merge", "pull", "caption", "ask", "chat", "vq",
-                                 "info", "tokenize", "trace", "bench", "selftest", "export"}) {
+                                 "info", "tokenize", "trace", "bench", "selftest", "export", "convert"}) {
     std::istringstream lines(
         RunWell({"help", verb}).out.substr(0, RunWell({"help", verb}).out.find("\nExamples:")));
     for (std::string line; std::getline(lines, line);) {
@@ -307,6 +309,7 @@ TEST_CASE("the same names everywhere, and the old ones still") {
   RunWell(Generate({"--codes-out", folder / "codes.npy", "-o", folder / "out.png", "a dog"}));
   for (const std::string name : {"-o", "--output", "--out"}) {
     RunWell({"export", "-m", kModel, name, folder / ("model" + name)});
+    RunWell({"convert", kModel, name, folder / ("model" + name + ".gguf")});
     RunWell(Join({"trace", "-p", "a dog", "--codes", folder / "codes.npy", name, folder / ("trace" + name)},
                  kWithModel));
   }

@@ -21,8 +21,8 @@ const std::string kModel = (kTiny / "converted").string();
 // ---- the command line -------------------------------------------------------------------------------------
 
 TEST_CASE("every verb explains itself") {
-  for (const Arguments& verb :
-       std::vector<Arguments>{{}, {"generate"}, {"info"}, {"tokenize"}, {"trace"}, {"bench"}, {"export"}}) {
+  for (const Arguments& verb : std::vector<Arguments>{
+           {}, {"generate"}, {"info"}, {"tokenize"}, {"trace"}, {"bench"}, {"export"}, {"convert"}}) {
     Arguments arguments = verb;
     arguments.push_back("--help");
     const ProgramResult help = RunWell(arguments);
@@ -88,6 +88,10 @@ TEST_CASE("wrong usage") {
            {{"tokenize"}, "give a text"},
            {{"trace", "--model", kModel}, "--help"},
            {{"export", "--model", kModel}, "--out"},
+           {{"convert", kModel, "--out", folder / "m.bin"}, "ends in .gguf"},
+           {{"convert", kModel, "more", "--out", folder / "m.gguf"}, "unexpected argument more"},
+           {{"convert", "--model", kModel, "more", "--out", folder / "m.gguf"}, "unexpected argument more"},
+           {{"info", "--model", kModel, "--type", "q3"}, "--type"},
            {{"bench", "--model", kModel, "--rows", "0"}, "--rows"},
            {{"bench", "--model", kModel, "--rows", "2,x"}, "--rows"},
            {{"bench", "--model", kModel, "--position", "100000"}, "--position"},

@@ -17,6 +17,7 @@ Result<int> RunTrace(const TraceOptions& options);
 Result<int> RunBench(const BenchOptions& options);
 Result<int> RunSelftest(const SelftestOptions& options);
 Result<int> RunExport(const ExportOptions& options);
+Result<int> RunConvert(const ConvertCommand& options);
 Result<int> RunRender(const RenderCommand& options);
 Result<int> RunMerge(const MergeOptions& options);
 Result<int> RunPull(const PullCommand& options);

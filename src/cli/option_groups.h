@@ -162,7 +162,10 @@ void AddTrace(CLI::App& app, TraceOptions& options);
 void AddBench(CLI::App& app, BenchOptions& options);
 void AddSelftest(CLI::App& app, SelftestOptions& options);
 void AddExport(CLI::App& app, ExportOptions& options);
+void AddConvert(CLI::App& app, ConvertCommand& options);
 void AddPull(CLI::App& app, PullCommand& options);
+/// Takes the model, wherever it is named.
+Status Complete(ConvertCommand& options);
 Status Check(const PullCommand& options);
 Status Check(const TokenizeOptions& options);
 Status Check(const TraceOptions& options);

@@ -143,6 +143,15 @@ struct ExportOptions {
   std::string model, out;
 };
 
+struct ConvertCommand {
+  std::vector<std::string> models;  // one, moved to `model`
+  std::string model, output;
+  std::optional<DType> weights;  // none: as stored
+  int threads = 0;               // 0 = what affinity and cgroups allow
+  bool force = false;            // replace a file that bifrons did not write
+  bool quiet = false;
+};
+
 struct PullCommand {
   std::vector<std::string> repositories;  // one: ORG/NAME or ORG/NAME@REVISION
   bool quiet = false;
@@ -170,9 +179,10 @@ struct HelpText {
   std::string text;
 };
 
-using Command = std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions,
-                             InfoOptions, TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions,
-                             ExportOptions, RenderCommand, MergeOptions, PullCommand, ManualFiles>;
+using Command =
+    std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions, InfoOptions,
+                 TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions, ExportOptions, ConvertCommand,
+                 RenderCommand, MergeOptions, PullCommand, ManualFiles>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

@@ -173,6 +173,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   BenchOptions bench;
   SelftestOptions selftest;
   ExportOptions exports;
+  ConvertCommand convert;
   RenderCommand render;
   MergeOptions merge;
   PullCommand pull;
@@ -191,6 +192,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   AddBench(app, bench);
   AddSelftest(app, selftest);
   AddExport(app, exports);
+  AddConvert(app, convert);
   AddPull(app, pull);
   AddCompletion(app, completion);
   AddMan(app, man);
@@ -223,6 +225,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
                                             : verb == "merge"      ? &merge.folders
                                             : verb == "vq"         ? &vq.inputs
                                             : verb == "tokenize"   ? &tokenize.texts
+                                            : verb == "convert"    ? &convert.models
                                             : verb == "pull"       ? &pull.repositories
                                             : verb == "completion" ? &completion.shells
                                             : verb == "man"        ? &man.verbs
@@ -257,6 +260,10 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   if (verb == "trace") return checked(trace);
   if (verb == "bench") return Command(bench);
   if (verb == "selftest") return Command(selftest);
+  if (verb == "convert") {
+    BIFRONS_RETURN_IF_ERROR(Complete(convert));
+    return Command(std::move(convert));
+  }
   if (verb == "pull") return checked(pull);
   if (verb == "completion") return Complete(app, completion);
   if (verb == "man") return Complete(app, man);

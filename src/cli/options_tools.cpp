@@ -1,4 +1,5 @@
-// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest, export; and pull.
+// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest; and of those that
+// make and fetch models: export, convert, pull.
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
 
@@ -123,6 +124,32 @@ void AddExport(CLI::App& app, ExportOptions& o) {
   verb->add_option("-o,--output,--out", o.out, "folder to write (must not exist, or be empty)")
       ->type_name(kFolder)
       ->required();
+}
+
+void AddConvert(CLI::App& app, ConvertCommand& o) {
+  CLI::App* verb =
+      AddVerb(app, "convert", "Write a model as one GGUF file, which every verb takes with -m",
+              "  bifrons convert ~/models/Janus-Pro-1B -o janus-pro-1b-q8_0.gguf --type q8_0\n"
+              "  bifrons generate -m janus-pro-1b-q8_0.gguf \"a lighthouse in a storm\"\n"
+              "Configuration, tokenizer and chat template are inside. What cannot be quantised (norms, "
+              "convolutions,\n"
+              "codebooks) stays as it is stored.");
+  AddOne(verb, "model", o.models, "the model, the same as behind -m")->type_name(kModel);
+  AddModel(verb, o.model);
+  verb->add_option("-o,--output,--out", o.output, "file to write, NAME.gguf")->type_name(kFile)->required();
+  AddForce(verb, o.force);
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
+  AddType(verb, o.weights,
+          "matrices and the text embedding as bf16, q8_0, q4_0 or q4_k (default: as stored)");
+  AddThreads(verb, o.threads);
+}
+
+Status Complete(ConvertCommand& o) {
+  if (!o.models.empty() && !o.model.empty()) o.models.insert(o.models.begin(), o.model);
+  if (o.models.size() > 1) return UsageError("convert: unexpected argument " + o.models[1]);
+  if (!o.models.empty()) o.model = std::move(o.models[0]);
+  if (o.output.ends_with(".gguf")) return {};
+  return UsageError("convert: " + o.output + ": name a file that ends in .gguf, by which it is known again");
 }
 
 void AddPull(CLI::App& app, PullCommand& o) {

@@ -10,6 +10,9 @@
 #include "src/engine/metadata.h"
 #include "src/jobs/manifest.h"
 #include "src/jobs/picture_file.h"
+#include "src/model/checkpoint/gguf.h"
+#include "src/model/checkpoint/gguf_types.h"
+#include "src/model/checkpoint/model_texts.h"
 #include "vision/png.h"
 
 namespace bifrons {
@@ -31,8 +34,13 @@ Status CheckFolder(const std::string& path) {
   return {};
 }
 
-// Pictures and manifests say who wrote them.
+// Pictures, models and manifests say who wrote them.
 bool IsOurs(const std::string& path) {
+  if (IsGgufPath(path)) {
+    const auto file = MappedFile::Open(path);
+    const auto gguf = file.ok() ? ReadGguf(file->bytes(), path) : Result<Gguf>(file.error());
+    return gguf.ok() && gguf->Find(kGgufSoftwareKey).starts_with("bifrons ");
+  }
   const auto parameters = ReadPictureParameters(path);
   if (parameters.ok() && ParseParameters(*parameters).ok()) return true;
   if (const auto texts = ReadPngText(path); texts.ok()) {

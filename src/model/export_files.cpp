@@ -61,6 +61,20 @@ std::optional<size_t> EndOfVocabulary(std::string_view text) {
 
 }  // namespace
 
+Result<ExportTokens> FindExportTokens(const TokenizerFile& file, const std::string& path) {
+  ExportTokens tokens;
+  for (const auto& [token, id] :
+       {std::pair("<｜begin▁of▁sentence｜>", &tokens.bos), std::pair("<｜end▁of▁sentence｜>", &tokens.eos),
+        std::pair("<｜▁pad▁｜>", &tokens.pad), std::pair("<begin_of_image>", &tokens.begin_of_image),
+        std::pair("<image_placeholder>", &tokens.image_placeholder)}) {
+    const AddedToken* found = file.added_tokens.Find(token);
+    const std::optional<int32_t> plain = file.vocabulary.IdOf(token);
+    if (!found && !plain) return DataError(path + ": lacks the token " + token);
+    *id = found ? found->id : *plain;
+  }
+  return tokens;
+}
+
 Result<PaddedTokenizer> PadTokenizer(std::string_view text, int64_t vocabulary, const std::string& path) {
   const auto wrong = [&](const std::string& what) { return DataError(path + ": " + what); };
   PaddedTokenizer padded;
@@ -93,16 +107,7 @@ Result<PaddedTokenizer> PadTokenizer(std::string_view text, int64_t vocabulary, 
       return wrong("has the id " + std::to_string(too_large) + ", but the model's vocabulary has only " +
                    std::to_string(vocabulary) + " entries");
     }
-    for (const auto& [token, id] : {std::pair("<｜begin▁of▁sentence｜>", &padded.tokens.bos),
-                                    std::pair("<｜end▁of▁sentence｜>", &padded.tokens.eos),
-                                    std::pair("<｜▁pad▁｜>", &padded.tokens.pad),
-                                    std::pair("<begin_of_image>", &padded.tokens.begin_of_image),
-                                    std::pair("<image_placeholder>", &padded.tokens.image_placeholder)}) {
-      const AddedToken* found = file.added_tokens.Find(token);
-      const std::optional<int32_t> plain = file.vocabulary.IdOf(token);
-      if (!found && !plain) return wrong(std::string("lacks the token ") + token);
-      *id = found ? found->id : *plain;
-    }
+    BIFRONS_TRY(padded.tokens, FindExportTokens(file, path));
     for (size_t id = 0; id < taken.size(); id++) {
       if (!taken[id]) add("<filler_" + std::to_string(id) + ">", id);
     }
@@ -127,6 +132,11 @@ Result<std::string> ConvertedConfig(const JanusConfig& c, const ExportTokens& to
     return cannot("generation embeddings of another width than the codebook's");
   if (vision.image_size / vision.patch != c.vq.grid)
     return cannot("a vision grid that differs from the picture's");
+  return GgufConfig(c, tokens, dtype);
+}
+
+std::string GgufConfig(const JanusConfig& c, const ExportTokens& tokens, DType dtype) {
+  const SiglipConfig vision = VisionOf(c);
   const LlamaConfig& llama = c.llama;
   const OrderedJson text = {
       {"model_type", "llama"},
