@@ -120,7 +120,9 @@ TEST_CASE("typing mistakes are told with what was meant") {
       {{"generate", "-seed", "7", "a dog"}, "unknown option -seed (did you mean --seed?)"},
       {{"generate", "-prompt", "a dog"}, "unknown option -prompt (did you mean --prompt?)"},
       {{"generate", "--nonsense", "a dog"}, "goes after --"},
-      {{"paint", "a dog"}, "no verb \"paint\"; see bifrons --help"},
+      {{"paint", "a dog"}, "no verb \"paint\" (did you mean generate?)"},
+      {{"download", "org/name"}, "no verb \"download\" (did you mean pull?)"},
+      {{"serve"}, "no verb \"serve\"; see bifrons --help"},
       {{}, "give a verb"},
       {{"vq"}, "give a verb, as in: bifrons vq encode"},
   });

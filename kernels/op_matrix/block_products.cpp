@@ -9,8 +9,6 @@
 namespace bifrons::op_matrix {
 namespace {
 
-constexpr Epilogue kEpilogues[] = {Epilogue::kNone, Epilogue::kAdd, Epilogue::kGelu, Epilogue::kSiluMul};
-
 // A matrix of any type: the blocks of random numbers, with their ends where that says something: the largest
 // steps, blocks of zeros, scales that f16 holds as subnormals.
 Tensor BlockWeights(DType type, Shape shape, uint64_t seed) {

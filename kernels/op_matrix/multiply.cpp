@@ -7,8 +7,6 @@
 namespace bifrons::op_matrix {
 namespace {
 
-constexpr Epilogue kEpilogues[] = {Epilogue::kNone, Epilogue::kAdd, Epilogue::kGelu, Epilogue::kSiluMul};
-
 // Weights of decode products are read from memory once per step: as many copies take turns as no cache holds.
 constexpr double kBeyondCaches = 192e6;
 

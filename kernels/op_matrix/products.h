@@ -7,6 +7,9 @@
 
 namespace bifrons::op_matrix {
 
+inline constexpr Epilogue kEpilogues[] = {Epilogue::kNone, Epilogue::kAdd, Epilogue::kGelu,
+                                          Epilogue::kSiluMul};
+
 /// Stacked matrices, made on the host.
 struct Stack {
   std::vector<Numbers> parts;

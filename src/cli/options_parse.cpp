@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <sstream>
 #include <string_view>
+#include <utility>
 
 #include "src/cli/nearest.h"
 #include "src/cli/option_groups.h"
@@ -88,11 +89,31 @@ Error UnknownOption(const Verbs& verbs, const std::string& argument) {
   return Wrong(verbs, "unknown option " + option + " (what begins with a dash goes after --)");
 }
 
+// Our verb for what other programs, and people, call it; "" where none does.
+std::string OurVerb(const std::string& other) {
+  constexpr std::pair<const char*, const char*> kVerbs[] = {
+      {"draw", "generate"},   {"paint", "generate"}, {"create", "generate"},  {"txt2img", "generate"},
+      {"batch", "render"},    {"list", "render"},    {"describe", "caption"}, {"see", "caption"},
+      {"look", "caption"},    {"vqa", "ask"},        {"question", "ask"},     {"talk", "chat"},
+      {"download", "pull"},   {"fetch", "pull"},     {"quantize", "convert"}, {"quantise", "convert"},
+      {"benchmark", "bench"}, {"test", "selftest"},
+  };
+  for (const auto& [name, ours] : kVerbs) {
+    if (other == name) return ours;
+  }
+  return {};
+}
+
 Error UnknownVerb(const Verbs& verbs, const std::string& argument) {
   std::vector<std::string> names;
   for (const CLI::App* verb : SubverbsOf(*verbs.back())) names.push_back(verb->get_name());
-  if (verbs.size() == 1) names.push_back("help");
-  return Wrong(verbs, "no verb \"" + argument + "\"" + Meant(Nearest(argument, names)));
+  std::string meant;
+  if (verbs.size() == 1) {
+    names.push_back("help");
+    meant = OurVerb(argument);
+  }
+  return Wrong(verbs,
+               "no verb \"" + argument + "\"" + Meant(meant.empty() ? Nearest(argument, names) : meant));
 }
 
 // CLI11 takes -seed for -s with the value "eed".
