@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/cuda/block_linear.h"
 #include "kernels/cuda/decode_tiles.cuh"
 #include "kernels/cuda/prefill_tiles.cuh"
 #include "kernels/cuda/products.cuh"
@@ -12,7 +13,7 @@ namespace bifrons::cuda {
 namespace {
 
 // A part to its rows of the matrix. As it is where it can be, for weights are large; else row by row.
-void BringPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& linear, uint8_t* to) {
+void BringPart(DeviceMemory& memory, const TensorView& part, const CudaRows& linear, uint8_t* to) {
   if (part.dtype == linear.stored && linear.stride == linear.in) {
     return memory.Bring(part.data, part.bytes(), to);
   }
@@ -39,7 +40,7 @@ void BringPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& l
 }
 
 // Rows of a part to its tiles, by way of the GPU.
-void RepackPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& linear, uint8_t* to) {
+void RepackPart(DeviceMemory& memory, const TensorView& part, const CudaRows& linear, uint8_t* to) {
   constexpr int64_t kBytesAtOnce = int64_t{32} << 20;
   const int64_t row_bytes = linear.in * static_cast<int64_t>(sizeof(BF16)), depth = linear.stride / kTileSide;
   const int64_t rows_at_once = std::max<int64_t>(1, kBytesAtOnce / row_bytes / kTileSide) * kTileSide;
@@ -57,18 +58,19 @@ void RepackPart(DeviceMemory& memory, const TensorView& part, const CudaLinear& 
   }
 }
 
-Results ResultsOf(const CudaLinear& linear, int64_t rows, Epilogue epilogue, const View& y) {
-  return {.bias = linear.bias ? reinterpret_cast<const float*>(linear.bias->data()) : nullptr,
-          .out = linear.out,
+// Of a part of the matrix: whole rows of results, `width` apart.
+Results ResultsOf(const CudaRows& part, int64_t rows, Epilogue epilogue, float* y, int64_t width) {
+  return {.bias = part.bias,
+          .out = part.out,
           .rows = rows,
           .epilogue = epilogue,
-          .y = At<float>(y)};
+          .y = y + part.first,
+          .stride = width};
 }
 
 template <class W>
-void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
-                    RowClass row_class, Epilogue epilogue, const View& y) {
-  const bool silu_mul = epilogue == Epilogue::kSiluMul;
+void MultiplyStored(cudaStream_t stream, const CudaRows& linear, const View& x, const RowNorm& norm,
+                    RowClass row_class, const Results& results) {
   const Product<W> product{.weights = reinterpret_cast<const W*>(linear.numbers->data()),
                            .stride = linear.stride,
                            .in = linear.in,
@@ -76,8 +78,8 @@ void MultiplyStored(cudaStream_t stream, const CudaLinear& linear, const View& x
                            .x_aligned = Aligned16(x),
                            .round_x = linear.compute == DType::kBF16,
                            .norm = norm,
-                           .results = ResultsOf(linear, x.rows(), epilogue, y)};
-  const int64_t columns = silu_mul ? (linear.out / 2 + 1) / 2 * 4 : linear.out;
+                           .results = results};
+  const int64_t columns = results.is_gated() ? (linear.out / 2 + 1) / 2 * 4 : linear.out;
   const auto blocks = [&](int64_t rows_each, int64_t columns_each) {
     return Blocks(columns, columns_each) * Blocks(x.rows(), rows_each);
   };
@@ -175,13 +177,13 @@ void AllowBlocks() {
   AllowShared(PrefillTiles<ThinPrefillBlock>, ThinPrefillBlock::kShared);
 }
 
-void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
-                   RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y) {
+void MultiplyTiles(cudaStream_t stream, const CudaRows& linear, const View& x, const RowNorm& norm,
+                   RowClass row_class, uint8_t* scratch, const Results& results) {
   TileProduct product{.weights = reinterpret_cast<const uint4*>(linear.numbers->data()),
                       .depth = linear.in / kTileSide,
                       .in = linear.in,
                       .norm = norm,
-                      .results = ResultsOf(linear, x.rows(), epilogue, y)};
+                      .results = results};
   if (row_class == RowClass::kPrefill) {
     MultiplyManyRows(stream, product, x, reinterpret_cast<uint4*>(scratch));
   } else if (IsDirect(x, norm)) {
@@ -195,6 +197,71 @@ void MultiplyTiles(cudaStream_t stream, const CudaLinear& linear, const View& x,
   }
 }
 
+// What MultiplyTiles needs for itself.
+size_t TilesScratch(const CudaRows& linear, const View& x, const RowNorm& norm, RowClass row_class) {
+  if (row_class == RowClass::kPrefill) {
+    const int64_t rows = (x.rows() + kRowsOfTiles - 1) / kRowsOfTiles * kRowsOfTiles;
+    return static_cast<size_t>(rows * linear.in) * sizeof(BF16);
+  }
+  return IsDirect(x, norm) ? 0 : static_cast<size_t>(x.shape.elements() + linear.in) * sizeof(float);
+}
+
+// Parts that are all of one type, or all plain; `may_be_tiles` if they are the whole matrix.
+CudaRows PackRows(DeviceMemory& memory, bool may_be_tiles, std::span<const TensorView> parts, DType compute) {
+  CudaRows rows;
+  rows.in = parts[0].shape[1];
+  rows.compute = compute;
+  rows.stored = parts[0].dtype;
+  bool whole_tiles = true;
+  for (const TensorView& part : parts) {
+    rows.out += part.shape[0];
+    whole_tiles &= part.shape[0] % kTileSide == 0;
+    if (part.dtype != rows.stored) rows.stored = DType::kF32;
+  }
+  if (IsQuantized(rows.stored)) {
+    PackBlocks(memory, parts, rows);
+    return rows;
+  }
+  rows.is_tiles = may_be_tiles && compute == DType::kBF16 && rows.stored == DType::kBF16 && whole_tiles &&
+                  rows.out % (2 * kTileSide) == 0 && rows.in % kTileSide == 0;
+  rows.stride = (rows.in + 7) / 8 * 8;
+  if (rows.is_tiles) AllowBlocks();
+  const size_t row_bytes = static_cast<size_t>(rows.stride) * BytesOf(rows.stored, 1);
+  rows.bytes = static_cast<size_t>(rows.out) * row_bytes;
+  rows.numbers = std::make_unique<CudaBuffer>(memory, rows.bytes, "weights");
+  uint8_t* to = rows.numbers->data();
+  for (const TensorView& part : parts) {
+    (rows.is_tiles ? RepackPart : BringPart)(memory, part, rows, to);
+    to += static_cast<size_t>(part.shape[0]) * row_bytes;
+  }
+  return rows;
+}
+
+void MultiplyPlain(cudaStream_t stream, const CudaRows& part, const View& x, const RowNorm& norm,
+                   RowClass row_class, uint8_t* scratch, const Results& results) {
+  if (part.is_tiles) return MultiplyTiles(stream, part, x, norm, row_class, scratch, results);
+  switch (part.stored) {
+    case DType::kF32:
+      return MultiplyStored<float>(stream, part, x, norm, row_class, results);
+    case DType::kBF16:
+      return MultiplyStored<BF16>(stream, part, x, norm, row_class, results);
+    case DType::kF16:
+      return MultiplyStored<F16>(stream, part, x, norm, row_class, results);
+    default:
+      BIFRONS_CHECK(false, "a matrix of integers");
+  }
+}
+
+bool HasBlocks(const CudaLinear& linear) {
+  return std::any_of(linear.parts.begin(), linear.parts.end(),
+                     [](const CudaRows& part) { return IsQuantized(part.stored); });
+}
+
+// Of kSiluMul gates and what they gate are results of one part; several parts' products are gated after them.
+bool GatesAfter(const CudaLinear& linear, Epilogue epilogue) {
+  return epilogue == Epilogue::kSiluMul && linear.parts.size() > 1;
+}
+
 }  // namespace
 
 std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::span<const TensorView> parts,
@@ -203,25 +270,20 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
   auto linear = std::make_unique<CudaLinear>();
   linear->in = parts[0].shape[1];
   linear->compute = compute;
-  linear->stored = parts[0].dtype;
-  bool whole_tiles = true;
+  bool all_plain = true;
   for (const TensorView& part : parts) {
     BIFRONS_CHECK(part.shape.rank() == 2 && part.shape[1] == linear->in);
-    linear->out += part.shape[0];
-    whole_tiles &= part.shape[0] % kTileSide == 0;
-    if (part.dtype != linear->stored) linear->stored = DType::kF32;
+    all_plain &= !IsQuantized(part.dtype);
   }
-  linear->is_tiles = has_tiles && compute == DType::kBF16 && linear->stored == DType::kBF16 && whole_tiles &&
-                     linear->out % (2 * kTileSide) == 0 && linear->in % kTileSide == 0;
-  linear->stride = (linear->in + 7) / 8 * 8;
-  if (linear->is_tiles) AllowBlocks();
-  const size_t row_bytes = static_cast<size_t>(linear->stride) * BytesOf(linear->stored, 1);
-  linear->bytes = static_cast<size_t>(linear->out) * row_bytes;
-  linear->numbers = std::make_unique<CudaBuffer>(memory, linear->bytes, "weights");
-  uint8_t* to = linear->numbers->data();
-  for (const TensorView& part : parts) {
-    (linear->is_tiles ? RepackPart : BringPart)(memory, part, *linear, to);
-    to += static_cast<size_t>(part.shape[0]) * row_bytes;
+  for (size_t i = 0; i < parts.size();) {
+    size_t same = 1;
+    while (i + same < parts.size() && (all_plain || parts[i + same].dtype == parts[i].dtype)) same++;
+    CudaRows rows = PackRows(memory, has_tiles && all_plain, parts.subspan(i, same), compute);
+    rows.first = linear->out;
+    linear->out += rows.out;
+    linear->bytes += rows.bytes;
+    linear->parts.push_back(std::move(rows));
+    i += same;
   }
   if (!bias.empty()) {
     BIFRONS_CHECK(bias.shape.elements() == linear->out);
@@ -230,32 +292,46 @@ std::unique_ptr<Linear> PackLinear(DeviceMemory& memory, bool has_tiles, std::sp
     linear->bias = std::make_unique<CudaBuffer>(memory, bytes, "weights");
     memory.Bring(values.data(), bytes, linear->bias->data());
     linear->bytes += bytes;
+    for (CudaRows& rows : linear->parts)
+      rows.bias = reinterpret_cast<const float*>(linear->bias->data()) + rows.first;
   }
   return linear;
 }
 
-int64_t MultiplyScratch(const CudaLinear& linear, const View& x, const RowNorm& norm, RowClass row_class) {
-  if (!linear.is_tiles) return 0;
-  if (row_class == RowClass::kPrefill)
-    return (x.rows() + kRowsOfTiles - 1) / kRowsOfTiles * kRowsOfTiles * linear.in;
-  return IsDirect(x, norm) ? 0 : (x.shape.elements() + linear.in) * 2;
+bool NormsRows(const CudaLinear& linear, RowClass row_class) {
+  return row_class == RowClass::kDecode ||
+         std::all_of(linear.parts.begin(), linear.parts.end(),
+                     [](const CudaRows& part) { return IsQuantized(part.stored); });
+}
+
+size_t MultiplyScratch(const CudaLinear& linear, const View& x, const RowNorm& norm, RowClass row_class,
+                       Epilogue epilogue) {
+  if (linear.parts[0].is_tiles) return TilesScratch(linear.parts[0], x, norm, row_class);
+  const size_t products =
+      GatesAfter(linear, epilogue) ? static_cast<size_t>(x.rows() * linear.out) * sizeof(float) : 0;
+  return (HasBlocks(linear) ? QuantizedBytes(x.rows(), linear.in) : 0) + products;
 }
 
 void Multiply(cudaStream_t stream, const CudaLinear& linear, const View& x, const RowNorm& norm,
-              RowClass row_class, Epilogue epilogue, BF16* scratch, const View& y) {
-  BIFRONS_CHECK(norm.weight == nullptr || row_class == RowClass::kDecode);
-  if (linear.is_tiles) return MultiplyTiles(stream, linear, x, norm, row_class, epilogue, scratch, y);
-  switch (linear.stored) {
-    case DType::kF32:
-      return MultiplyStored<float>(stream, linear, x, norm, row_class, epilogue, y);
-    case DType::kBF16:
-      return MultiplyStored<BF16>(stream, linear, x, norm, row_class, epilogue, y);
-    case DType::kF16:
-      return MultiplyStored<F16>(stream, linear, x, norm, row_class, epilogue, y);
-    case DType::kI32:
-    case DType::kU8:
-      BIFRONS_CHECK(false, "a matrix of integers");
+              RowClass row_class, Epilogue epilogue, uint8_t* scratch, const View& y) {
+  BIFRONS_CHECK(!norm.exists() || NormsRows(linear, row_class));
+  const int64_t rows = x.rows();
+  const bool gates_after = GatesAfter(linear, epilogue);
+  float* products = At<float>(y);
+  if (HasBlocks(linear)) {
+    Quantize(stream, x, norm, scratch);
+    if (gates_after) products = reinterpret_cast<float*>(scratch + QuantizedBytes(rows, linear.in));
   }
+  for (const CudaRows& part : linear.parts) {
+    const Results results = ResultsOf(part, rows, gates_after ? Epilogue::kNone : epilogue, products,
+                                      gates_after ? linear.out : y.width());
+    if (IsQuantized(part.stored)) {
+      MultiplyInBlocks(stream, part, scratch, results);
+    } else {
+      MultiplyPlain(stream, part, x, norm, row_class, scratch, results);
+    }
+  }
+  if (gates_after) Gate(stream, products, rows, y.width(), At<float>(y));
 }
 
 }  // namespace bifrons::cuda

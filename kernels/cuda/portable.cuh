@@ -58,6 +58,11 @@ __device__ __forceinline__ T ShuffleDown(T v, int delta) {
   return __shfl_down_sync(kAllLanes, v, delta);
 }
 
+/// sum + a · b of the four int8 in each of a and b.
+__device__ __forceinline__ int DotBytes(uint32_t a, uint32_t b, int sum) {
+  return __dp4a(static_cast<int>(a), static_cast<int>(b), sum);
+}
+
 /// Bit i is lane i's `v`.
 __device__ __forceinline__ uint32_t Ballot(bool v) { return __ballot_sync(kAllLanes, v); }
 

@@ -1,4 +1,5 @@
 // Products, look-ups and norms as launches.
+#include "kernels/cuda/blocks.cuh"
 #include "kernels/cuda/linear.h"
 #include "kernels/cuda/norms.cuh"
 #include "kernels/cuda/queue.h"
@@ -14,6 +15,13 @@ void LookUpAs(cudaStream_t stream, const CudaTable& table, const View& ids, cons
          table.width, At<To>(y));
 }
 
+template <class B, class To>
+void LookUpInBlocks(cudaStream_t stream, const CudaTable& table, const View& ids, const View& y) {
+  Launch(LookUpBlocks<B, To>, static_cast<unsigned>(y.rows()), kCopyThreads, 0, stream,
+         reinterpret_cast<const B*>(table.numbers.data()), table.rows, RowsOf<const int32_t>(ids),
+         table.width, At<To>(y));
+}
+
 template <class To>
 void LookUpIn(cudaStream_t stream, const CudaTable& table, const View& ids, const View& y) {
   switch (table.stored) {
@@ -23,6 +31,12 @@ void LookUpIn(cudaStream_t stream, const CudaTable& table, const View& ids, cons
       return LookUpAs<BF16, To>(stream, table, ids, y);
     case DType::kF16:
       return LookUpAs<F16, To>(stream, table, ids, y);
+    case DType::kQ8_0:
+      return LookUpInBlocks<BlockQ8_0, To>(stream, table, ids, y);
+    case DType::kQ4_0:
+      return LookUpInBlocks<BlockQ4_0, To>(stream, table, ids, y);
+    case DType::kQ4_K:
+      return LookUpInBlocks<BlockQ4_K, To>(stream, table, ids, y);
     case DType::kI32:
     case DType::kU8:
       BIFRONS_CHECK(false, "a table of integers");
@@ -37,26 +51,23 @@ RowNorm NormOf(const View& weight, float eps) {
 
 void CudaQueue::DoMultiply(const Linear& weight, View x, RowClass row_class, Epilogue epilogue, View y) {
   const auto& linear = static_cast<const CudaLinear&>(weight);
-  auto* scratch = Scratch<BF16>(MultiplyScratch(linear, x, {}, row_class));
+  uint8_t* scratch = ScratchBytes(MultiplyScratch(linear, x, {}, row_class, epilogue));
   cuda::Multiply(stream(), linear, x, {}, row_class, epilogue, scratch, y);
 }
 
-// Few rows are normed by every block that multiplies them, which costs less than a launch; many once.
+// Few rows are normed by every block that multiplies them, which costs less than a launch; many once; those
+// that become small integers as they do.
 void CudaQueue::DoMultiplyNormed(const Linear& weight, View x, View norm, float eps, RowClass row_class,
                                  Epilogue epilogue, View y) {
   const auto& linear = static_cast<const CudaLinear&>(weight);
   const RowNorm row_norm = NormOf(norm, eps);
-  const int64_t room = MultiplyScratch(linear, x, row_norm, row_class);
-  if (row_class == RowClass::kDecode) {
-    return cuda::Multiply(stream(), linear, x, row_norm, row_class, epilogue, Scratch<BF16>(room), y);
-  }
-  const int64_t rounded = (room + 7) / 8 * 8;
-  auto* scratch = Scratch<BF16>(rounded + 2 * x.shape.elements());
-  const View normed{.buffer = scratch_.get(),
-                    .offset = BytesOf(DType::kBF16, rounded),
-                    .type = x.type,
-                    .shape = x.shape,
-                    .stride = x.width()};
+  const size_t room = MultiplyScratch(linear, x, row_norm, row_class, epilogue);
+  if (NormsRows(linear, row_class))
+    return cuda::Multiply(stream(), linear, x, row_norm, row_class, epilogue, ScratchBytes(room), y);
+  const size_t before = (room + 15) / 16 * 16;
+  uint8_t* scratch = ScratchBytes(before + BytesOf(x.type, x.shape.elements()));
+  const View normed{
+      .buffer = scratch_.get(), .offset = before, .type = x.type, .shape = x.shape, .stride = x.width()};
   DoRmsNorm(x, norm, eps, normed);
   cuda::Multiply(stream(), linear, normed, {}, row_class, epilogue, scratch, y);
 }

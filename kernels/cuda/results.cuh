@@ -11,6 +11,8 @@ struct Results {
   int64_t out, rows;
   Epilogue epilogue;
   float* y;  // [rows, width]
+  int64_t
+      stride;  // from a row of y to the next: of a part of a matrix more than width; PrefillTiles has none
 
   __host__ __device__ bool is_gated() const { return epilogue == Epilogue::kSiluMul; }
   /// Of y: of kSiluMul half of `out`, the gates.
@@ -38,7 +40,7 @@ struct Results {
   /// width + column of the matrix.
   __device__ __forceinline__ void Finish(int64_t row, int64_t column, float sum, float gated) const {
     if (row >= rows || column >= width()) return;
-    float* result = y + row * width() + column;
+    float* result = y + row * stride + column;
     *result = Of(sum + BiasOf(column), gated + BiasOf(width() + column),
                  epilogue == Epilogue::kAdd ? *result : 0.0f);
   }

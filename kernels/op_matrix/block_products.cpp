@@ -121,6 +121,32 @@ struct BlockProductCase : Case {
   }
 };
 
+// MultiplyNormed of blocks is bit by bit what RmsNorm and Multiply make one after the other.
+struct BlockNormedCase : BlockProductCase {
+  BlockNormedCase(std::vector<DType> t, int64_t o, int64_t i, int64_t n, RowClass r, Epilogue e)
+      : BlockProductCase(std::move(t), o, i, n, DType::kF32, r, e) {
+    op = "MultiplyNormed";
+  }
+
+  void Place(Stage& stage) const override {
+    const Linear& linear = stage.Keep(Pack(stage.device()));
+    const View norm = stage.In(Normals(DType::kF32, {in}, 2, 0.1f, 1).view());
+    const View x = stage.In(Normals(DType::kF32, {rows, in}, 3, 5).view());
+    const View y = stage.InOut(Start().view()), z = stage.InOut(Start().view());
+    const View normed = stage.Between(DType::kF32, {rows, in});
+    stage.op = [this, &linear, norm, x, y](Queue& queue) {
+      queue.MultiplyNormed(linear, x, norm, kEps, row_class, epilogue, y);
+    };
+    stage.look = [this, &linear, norm, x, z, normed](Queue& queue) {
+      queue.RmsNorm(x, norm, kEps, normed);
+      queue.Multiply(linear, normed, row_class, epilogue, z);
+    };
+  }
+  double WorstShare(const std::vector<Tensor>& got, Device&) const override {
+    return SameBytes(got[0].view(), got[1].view());
+  }
+};
+
 }  // namespace
 
 void AddBlockProductCases(Cases& cases) {
@@ -147,7 +173,18 @@ void AddBlockProductCases(Cases& cases) {
   }
   const std::vector<DType> mixed[] = {{kQ4_K, kQ8}, {kQ8, kQ4, kQ4_K}};
   for (const std::vector<DType>& types : mixed) {
-    for (const int64_t rows : {2, 17}) add(types, 70, 256, rows, kF32, RowClass::kDecode, Epilogue::kNone);
+    for (const int64_t rows : {2, 17}) {
+      for (const Epilogue epilogue : kEpilogues) add(types, 70, 256, rows, kF32, RowClass::kDecode, epilogue);
+    }
+  }
+  const std::vector<DType> normed[] = {{kQ8}, {kQ4}, {kQ4_K}, {kQ8, kQ4, kQ4_K}};
+  for (const std::vector<DType>& types : normed) {
+    for (const RowClass row_class : {RowClass::kDecode, RowClass::kPrefill}) {
+      for (const Epilogue epilogue : {Epilogue::kNone, Epilogue::kSiluMul}) {
+        for (const int64_t rows : {2, 9})
+          cases.push_back(std::make_unique<BlockNormedCase>(types, 70, 768, rows, row_class, epilogue));
+      }
+    }
   }
   // Janus-Pro 1B: q, k and v; gates and what they gate; down; the image head.
   for (const std::vector<DType>& types : alone) {

@@ -5,9 +5,12 @@
 #include <catch2/catch.hpp>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "kernels/cuda/device.h"
+#include "kernels/op_matrix/numbers.h"
+#include "src/base/blocks.h"
 #include "tests/cuda_on_cpu/emulator.h"
 
 namespace bifrons {
@@ -17,6 +20,7 @@ constexpr int64_t kPositions = 512;
 
 struct Sizes {
   int64_t heads = 2, dim = 32, inner = 96;
+  DType stored = DType::kBF16;  // of weights
   int64_t width() const { return heads * dim; }
 };
 
@@ -36,9 +40,14 @@ class Layer {
     const int64_t half = sizes.dim / 2;
     const auto pack = [&](int64_t out, int64_t in) {
       const std::vector<float> values = Values(out * in, out);
-      std::vector<BF16> rounded;
-      for (const float value : values) rounded.push_back(ToBF16(value));
-      const TensorView part{rounded.data(), DType::kBF16, {out, in}};
+      Tensor weight(sizes.stored, {out, in});
+      if (IsQuantized(sizes.stored)) {
+        Quantize(values.data(), out * in, sizes.stored, weight.data());
+      } else {
+        for (int64_t i = 0; i < out * in; i++)
+          op_matrix::SetElement(weight.data(), sizes.stored, i, values[static_cast<size_t>(i)]);
+      }
+      const TensorView part = weight.view();
       auto linear = device.PackLinear({&part, 1}, {}, compute);
       weight_bytes += linear->bytes;
       return linear;
@@ -149,11 +158,12 @@ class Layer {
 };
 
 TEST_CASE("what is kept of a step's ops does what giving them does") {
-  for (const DType compute : {DType::kF32, DType::kBF16}) {
+  for (const auto& [compute, stored] :
+       {std::pair{DType::kF32, DType::kBF16}, {DType::kBF16, DType::kBF16}, {DType::kBF16, DType::kQ8_0}}) {
     for (uint64_t seed = 0; seed < 4; seed++) {
       cuda_emulator::Set({.order = static_cast<cuda_emulator::Order>(seed), .seed = seed});
       const auto device = cuda::MakeCudaDevice(0);
-      Layer kept(*device, compute, 3), told(*device, compute, 3);
+      Layer kept(*device, compute, 3, {.stored = stored}), told(*device, compute, 3, {.stored = stored});
       int64_t position = 120;
       const auto step = [&](int given) {
         INFO("position " << position);
@@ -208,17 +218,31 @@ TEST_CASE("a layer is six kernels, whatever the rows and the arithmetic") {
   }
 }
 
+// Rows become small integers before each product.
+TEST_CASE("a layer with weights in blocks is ten kernels") {
+  const auto device = cuda::MakeCudaDevice(0);
+  for (const DType stored : {DType::kQ8_0, DType::kQ4_0}) {
+    for (const int64_t rows : {1, 2, 9}) {
+      Layer layer(*device, DType::kBF16, rows, {.stored = stored});
+      layer.Step(200, false);
+      CHECK(layer.launches == 10);
+    }
+  }
+}
+
 // A layer of Janus-Pro 1B for a guidance pair, in whole pages of 4 KB: which is why the more rows end within
 // one, the more is counted.
 TEST_CASE("a step moves its weights and its cache, and hardly anything else") {
   cuda_emulator::Set({.counts_bytes = true});
   const auto device = cuda::MakeCudaDevice(0);
-  Layer layer(*device, DType::kBF16, 2, {.heads = 16, .dim = 128, .inner = 5632});
-  for (const bool again : {false, true, true, true}) {
-    layer.Step(300, again);
-    const double must = static_cast<double>(layer.weight_bytes + layer.cache_bytes);
-    CHECK(static_cast<double>(layer.bytes) >= must);
-    CHECK(static_cast<double>(layer.bytes) <= 1.03 * must);
+  for (const DType stored : {DType::kBF16, DType::kQ4_0}) {
+    Layer layer(*device, DType::kBF16, 2, {.heads = 16, .dim = 128, .inner = 5632, .stored = stored});
+    for (const bool again : {false, true, true, true}) {
+      layer.Step(300, again);
+      const double must = static_cast<double>(layer.weight_bytes + layer.cache_bytes);
+      CHECK(static_cast<double>(layer.bytes) >= must);
+      CHECK(static_cast<double>(layer.bytes) <= (stored == DType::kBF16 ? 1.03 : 1.06) * must);
+    }
   }
   cuda_emulator::Set({});
 }

@@ -23,9 +23,9 @@ OrderedDevice InOrder(Order order, uint64_t seed) {
 }
 
 // Every op; of the many hundred products those of an odd shape and of one that has tiles, with all types,
-// classes, epilogues and numbers of rows.
+// classes, epilogues and numbers of rows, and all of weights in blocks.
 std::vector<const char*> OpsOfFewShapes() {
-  std::vector<const char*> ops = {"Multiply 97×130", "Multiply 96×112", "MultiplyNormed 96×64"};
+  std::vector<const char*> ops = {"Multiply 97×130", "Multiply 96×112", "MultiplyNormed 96×64", "blocks"};
   std::copy_if(std::begin(kOps), std::end(kOps), std::back_inserter(ops),
                [](const char* op) { return op != std::string_view("Multiply"); });
   return ops;

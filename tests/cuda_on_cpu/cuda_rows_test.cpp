@@ -7,6 +7,7 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/op_matrix/numbers.h"
+#include "src/base/blocks.h"
 
 namespace bifrons {
 namespace {
@@ -58,6 +59,59 @@ TEST_CASE("a row of a product has the same bits alone, in any batch and between 
         }
         const Numbers crowd(DType::kF32, {5, m.in}, [&](int64_t i) { return i / m.in == 3 ? x[i] : NAN; });
         CHECK(SameRows(product(crowd.view()), 3, 1, all, 3));
+      }
+    }
+  }
+}
+
+// The op matrix judges parts in blocks and plain ones, but no stack of both.
+TEST_CASE("parts in blocks and plain ones that are stacked have the bits that they have alone") {
+  const auto device = cuda::MakeCudaDevice(0);
+  const auto queue = device->MakeQueue();
+  constexpr int64_t kIn = 256, kPart = 32;
+  std::vector<Tensor> parts;
+  std::vector<TensorView> views;
+  for (const DType type : {DType::kBF16, DType::kQ8_0, DType::kF32, DType::kQ4_0}) {
+    const Numbers numbers = Normals(DType::kF32, {kPart, kIn}, parts.size() + 1);
+    Tensor& part = parts.emplace_back(type, Shape{kPart, kIn});
+    if (IsQuantized(type)) {
+      Quantize(numbers.view().as<float>(), kPart * kIn, type, part.data());
+    } else {
+      for (int64_t i = 0; i < kPart * kIn; i++)
+        op_matrix::SetElement(part.data(), type, i, numbers.view().as<float>()[i]);
+    }
+  }
+  for (const Tensor& part : parts) views.push_back(part.view());
+  const auto count = std::ssize(parts), out = count * kPart;
+  const DeviceTensor norm = device->PackTensor(Normals(DType::kF32, {kIn}, 8, 0.1f, 1).view());
+  for (const RowClass row_class : {RowClass::kDecode, RowClass::kPrefill}) {
+    for (const int64_t rows : {2, 11}) {
+      const DeviceTensor x = device->PackTensor(Normals(DType::kF32, {rows, kIn}, 9).view());
+      const auto product = [&](const Linear& linear, Epilogue epilogue) {
+        const int64_t width = epilogue == Epilogue::kSiluMul ? linear.out / 2 : linear.out;
+        const DeviceTensor y = device->NewTensor(DType::kF32, {rows, width});
+        queue->MultiplyNormed(linear, x.view(), norm.view(), 1e-6f, row_class, epilogue, y.view());
+        return queue->Fetch(y.view());
+      };
+      const auto stack = device->PackLinear(views, {}, DType::kF32);
+      const Tensor all = product(*stack, Epilogue::kNone), gelu = product(*stack, Epilogue::kGelu);
+      for (int64_t i = 0; i < count; i++) {
+        const auto alone = device->PackLinear({&views[static_cast<size_t>(i)], 1}, {}, DType::kF32);
+        const Tensor own = product(*alone, Epilogue::kNone), own_gelu = product(*alone, Epilogue::kGelu);
+        for (int64_t r = 0; r < rows; r++) {
+          const auto same = [&](const Tensor& a, const Tensor& b) {
+            return std::memcmp(a.as<float>() + r * out + i * kPart, b.as<float>() + r * kPart,
+                               kPart * sizeof(float)) == 0;
+          };
+          CHECK(same(all, own));
+          CHECK(same(gelu, own_gelu));
+        }
+      }
+      const Tensor gated = product(*stack, Epilogue::kSiluMul);
+      for (int64_t i = 0; i < rows * out / 2; i++) {
+        const float* row = all.as<float>() + i / (out / 2) * out;
+        const double gate = row[i % (out / 2)], up = row[out / 2 + i % (out / 2)];
+        CHECK(gated.as<float>()[i] == Approx(gate / (1 + std::exp(-gate)) * up).epsilon(1e-5));
       }
     }
   }

@@ -376,6 +376,10 @@ inline unsigned long long atomicCAS(unsigned long long* p, unsigned long long ex
 
 inline unsigned __float_as_uint(float x) { return cuda_emulator::Of<unsigned>(cuda_emulator::BitsOf(x)); }
 inline float __uint_as_float(unsigned x) { return cuda_emulator::Of<float>(x); }
+inline int __dp4a(int a, int b, int sum) {
+  for (int i = 0; i < 4; i++) sum += static_cast<int8_t>(a >> 8 * i) * static_cast<int8_t>(b >> 8 * i);
+  return sum;
+}
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(uint64_t{a} * b >> 32); }
 inline long long __double_as_longlong(double x) {
   return cuda_emulator::Of<long long>(cuda_emulator::BitsOf(x));
