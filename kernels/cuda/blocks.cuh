@@ -12,15 +12,15 @@
 namespace bifrons::cuda {
 
 // ---- what is in a block -----------------------------------------------------------------------------------
-// Read byte by byte or by what the blocks' own alignment allows: 2 bytes, of q4_k 16.
+// As files have it. Blocks are aligned to 2 bytes, those of q4_k to 16.
 
 constexpr int kGroupOf = static_cast<int>(kQuantizedGroup);  // values of a group
 
-/// x of BlockQ4_K's group `group`: s and m, 0…63.
+/// s and m of a group of BlockQ4_K, 0…63.
 struct SixBits {
   uint32_t scale, min;
 };
-/// `head`: the first 16 bytes of a block.
+/// GroupsOf of src/base/blocks.cpp; `head`: the first 16 bytes of a block.
 __device__ __forceinline__ SixBits SixBitsOf(uint4 head, int group) {
   const int shift = group % 4 * 8;
   const uint32_t first = head.y >> shift & 255u, second = head.z >> shift & 255u,
@@ -91,7 +91,7 @@ constexpr bool kHasMinima = std::is_same_v<B, BlockQ4_K>;
 template <class B>
 using ScaleOfGroup = std::conditional_t<kHasMinima<B>, uint4, F16>;
 
-/// Where that stands.
+/// Where all that stands.
 template <class B>
 struct BlockMatrix {
   static constexpr int kVectors = kVectorsOfGroup<B>;

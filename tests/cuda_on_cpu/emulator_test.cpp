@@ -102,6 +102,16 @@ __global__ void Atomics(unsigned long long* out, uint32_t* words, int32_t* integ
   if (atomicCAS(&words[2], 0u, i + 1) == 0u) atomicAdd(&words[3], 1u);
 }
 
+__global__ void Dots(int* out, uint32_t a, uint32_t b) {
+  out[threadIdx.x] = DotBytes(a + threadIdx.x, b, 1000 * static_cast<int>(threadIdx.x));
+}
+
+TEST_CASE("products of bytes are of signed ones, and all are added") {
+  const std::vector<int> dots = Run(Dots, 64, 0x80FF7F10u, 0x80027F03u);  // -128 -1 127 16; -128 2 127 3
+  for (int i = 0; i < 64; i++)
+    CHECK(dots[static_cast<size_t>(i)] == 128 * 128 - 2 + 127 * 127 + 3 * (16 + i) + 1000 * i);
+}
+
 TEST_CASE("atomics of all threads are all done") {
   for (const Order order : kOrders) {
     cuda_emulator::Set({.order = order});
