@@ -30,8 +30,6 @@ std::vector<float> Dequantized(const std::vector<uint8_t>& blocks, DType type) {
   return x;
 }
 
-uint32_t Bits(float x) { return std::bit_cast<uint32_t>(x); }
-
 TEST_CASE("blocks have the bytes of PyPI's gguf") {
   const DType type = GENERATE(DType::kQ8_0, DType::kQ4_0);
   const std::vector<uint8_t> ours = Quantized(Floats(kFolder / "x.npy"), type), theirs = Bytes(NameOf(type));
