@@ -11,8 +11,8 @@ struct Results {
   int64_t out, rows;
   Epilogue epilogue;
   float* y;  // [rows, width]
-  int64_t
-      stride;  // from a row of y to the next: of a part of a matrix more than width; PrefillTiles has none
+  /// From a row of y to the next, of a part of a matrix more than its width. PrefillTiles has no parts.
+  int64_t stride;
 
   __host__ __device__ bool is_gated() const { return epilogue == Epilogue::kSiluMul; }
   /// Of y: of kSiluMul half of `out`, the gates.

@@ -44,7 +44,8 @@ std::vector<float> Made(const Product& p, int64_t first_row) {
                                         .out = p.out,
                                         .rows = rows,
                                         .epilogue = p.epilogue,
-                                        .y = y.data()}};
+                                        .y = y.data(),
+                                        .stride = p.out}};
   AllowShared(PrefillTiles<Block>, Block::kShared);
   const dim3 blocks(Blocks(rows, Block::kRows), Blocks(p.out / (2 * kTileSide), Block::kPairs));
   Launch(PrefillTiles<Block>, blocks, Block::kThreads, Block::kShared, stream, product, packed.data());
