@@ -31,7 +31,7 @@ void DequantizeBlock(const BlockQ8_0& block, float* x) {
 // gguf/quants.py: Q4_0.quantize_blocks. The number of the largest magnitude becomes −8, whatever its sign.
 void QuantizeBlock(const float* x, BlockQ4_0& block) {
   constexpr int kHalf = BlockQ4_0::kValues / 2;
-  float largest = 0;
+  float largest = x[0];
   for (int i = 0; i < BlockQ4_0::kValues; i++) {
     if (std::fabs(x[i]) > std::fabs(largest)) largest = x[i];
   }
