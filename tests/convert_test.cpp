@@ -145,7 +145,7 @@ struct Drawn {
 
 Drawn Draw(const TemporaryFolder& folder, const Arguments& how) {
   const std::string picture = folder / "drawn.png", codes = folder / "drawn.npy";
-  RunWell(Join({"generate", "--codes-out", codes, "-o", picture}, how));
+  RunWell(Join({"generate", "--force", "--codes-out", codes, "-o", picture}, how));
   return {ReadText(codes), LoadImage(picture).value().rgb,
           ParseParameters(ReadPictureParameters(picture).value()).value()};
 }
