@@ -42,7 +42,6 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
                      std::to_string(janus->tokenizer_->size()) + " tokens, but the model's vocabulary has " +
                      std::to_string(janus->config().llama.vocabulary));
   }
-  BIFRONS_RETURN_IF_ERROR(janus->CheckTypes(options));
   BIFRONS_RETURN_IF_ERROR(janus->CheckFits(options));
   if (options.hash) janus->source_->BeginHash();
 
@@ -67,20 +66,6 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
   if (StopRequested()) return Interrupted();
   janus->source_->DropPages();  // headers, and what a fault brought in around a tensor
   return janus;
-}
-
-Status Janus::CheckTypes(const LoadOptions& options) {
-  if (device_->backend() != "cuda") return {};
-  for (const TensorSpec& spec : TensorTable(config())) {
-    if (!source_->Has(spec.name) || !IsQuantized(source_->TypeOf(spec.name))) continue;
-    const std::string why = "the model's weights are " + std::string(NameOf(source_->TypeOf(spec.name))) +
-                            ", which its kernels lack";
-    if (options.device != kAutoDevice || options.convolutions == Convolutions::kCudnn)
-      return Failure(why + "; use --device cpu, or weights of f32, f16 or bf16");
-    BIFRONS_TRY(device_, FallBackToCpu(options, Failure(why)));
-    return {};
-  }
-  return {};
 }
 
 Status Janus::CheckFits(const LoadOptions& options) {

@@ -104,9 +104,6 @@ class Janus {
  private:
   Janus() = default;
   Status CheckParts(const std::string& model, bool skip_missing);
-  /// Chooses another device where this one cannot multiply weights of some type and the options leave the
-  /// choice.
-  Status CheckTypes(const LoadOptions& options);
   /// Chooses the arithmetic, and another device where the model does not fit and the options leave the
   /// choice.
   Status CheckFits(const LoadOptions& options);
