@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
 #include <utility>
 #include <vector>
@@ -50,9 +51,9 @@ std::vector<int64_t> TakeOutNonNumbers(int64_t n, int64_t block, float* x) {
 }
 
 // n values from x, which are overwritten, to `to`.
-void Narrow(float* x, int64_t n, DType type, uint8_t* to) {
+void Narrow(float* x, int64_t n, DType type, void* to) {
   if (type == DType::kBF16) {
-    std::transform(x, x + n, reinterpret_cast<BF16*>(to), ToBF16);
+    std::transform(x, x + n, static_cast<BF16*>(to), ToBF16);
     return;
   }
   const Block block = BlockOf(type);
@@ -61,7 +62,8 @@ void Narrow(float* x, int64_t n, DType type, uint8_t* to) {
   // Damage shows in what is computed, as it does where weights are not quantised. A block begins with its
   // scale.
   const F16 none = ToF16(std::nanf(""));
-  for (const int64_t i : damaged) std::memcpy(to + static_cast<size_t>(i) * block.bytes, &none, sizeof none);
+  for (const int64_t i : damaged)
+    std::memcpy(static_cast<uint8_t*>(to) + static_cast<size_t>(i) * block.bytes, &none, sizeof none);
 }
 
 class QuantizedWeights : public WeightSource {
