@@ -1,4 +1,7 @@
-"""Prints the gallery's sixteen prompts, one a line: captions the training never saw, of every kind the world knows."""
+"""Prints the gallery's sixteen prompts, one a line: captions the training never saw, of every kind the
+world knows.
+"""
+
 import random
 
 import scenes

@@ -1,4 +1,5 @@
 """The model's shape, in transformers' terms, and the two parts of it that are trained apart."""
+
 import torch
 from transformers import JanusConfig, JanusForConditionalGeneration
 from transformers.models.janus.modeling_janus import JanusVisionEncoderLayer
@@ -8,43 +9,87 @@ import codebook
 import scenes
 import tokenizer as words
 
-HIDDEN = 256
+HEAD = 64  # width of an attention head
 
 
-def config(vocabulary):
-    """`vocabulary` is the tokenizer. Everything that a quantised file cuts into blocks is a multiple of 256 wide."""
-    ids = {name: vocabulary.token_to_id(token) for name, token in
-           dict(bos_token_id=words.BOS, eos_token_id=words.EOS, pad_token_id=words.PAD).items()}
-    tokens = scenes.GRID ** 2
+def config(vocabulary, sizes):
+    """`vocabulary` is the tokenizer, sizes the [model] section of the configuration. Everything that a
+    quantised file cuts into blocks is a multiple of 256 wide."""
+    ids = {
+        name: vocabulary.token_to_id(token)
+        for name, token in dict(
+            bos_token_id=words.BOS, eos_token_id=words.EOS, pad_token_id=words.PAD
+        ).items()
+    }
+    tokens, hidden, seeing = scenes.GRID**2, sizes['hidden'], sizes['vision_hidden']
+    text = dict(
+        model_type='llama',
+        hidden_size=hidden,
+        intermediate_size=sizes['intermediate'],
+        num_hidden_layers=sizes['layers'],
+        num_attention_heads=hidden // HEAD,
+        num_key_value_heads=hidden // HEAD,
+        vocab_size=vocabulary.get_vocab_size(),
+        max_position_embeddings=1024,
+        rms_norm_eps=1e-6,
+        tie_word_embeddings=False,
+        **ids
+    )
+    vision = dict(
+        hidden_size=seeing,
+        num_hidden_layers=sizes['vision_layers'],
+        num_attention_heads=seeing // HEAD,
+        mlp_ratio=sizes['vision_intermediate'] / seeing,
+        image_size=scenes.SIDE,
+        patch_size=scenes.PATCH,
+        projection_dim=hidden,
+        num_image_tokens=tokens,
+        depth=2,
+        use_qk_norm=False,
+        hidden_dropout_rate=0.0,
+        projection_dropout=0.0,
+    )
+    vq = dict(
+        embed_dim=codebook.DIMENSIONS,
+        num_embeddings=codebook.size(),
+        double_latent=False,
+        latent_channels=128,
+        num_patches=scenes.GRID,
+        base_channels=sizes['vq_base'],
+        channel_multiplier=[1, 1, 2, 2],
+        num_res_blocks=1,
+        dropout=0.0,
+        in_channels=3,
+        out_channels=3,
+        projection_dim=hidden,
+        image_token_embed_dim=hidden,
+        num_hidden_layers=2,
+    )
     return JanusConfig(
-        text_config=dict(model_type='llama', hidden_size=HIDDEN, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=4,
-                         vocab_size=words.VOCABULARY, max_position_embeddings=1024, rms_norm_eps=1e-6, tie_word_embeddings=False, **ids),
-        vision_config=dict(hidden_size=192, num_hidden_layers=4, num_attention_heads=3, mlp_ratio=4.0, image_size=scenes.SIDE, patch_size=scenes.PATCH,
-                           projection_dim=HIDDEN, num_image_tokens=tokens, depth=2, use_qk_norm=False, hidden_dropout_rate=0.0, projection_dropout=0.0),
-        vq_config=dict(embed_dim=codebook.DIMENSIONS, num_embeddings=codebook.CODES, double_latent=False, latent_channels=128, num_patches=scenes.GRID,
-                       base_channels=64, channel_multiplier=[1, 1, 2, 2], num_res_blocks=1, dropout=0.0, in_channels=3, out_channels=3,
-                       projection_dim=HIDDEN, image_token_embed_dim=HIDDEN, num_hidden_layers=2),
-        image_token_id=vocabulary.token_to_id(words.PLACEHOLDER), tie_word_embeddings=False, **ids)
+        text_config=text,
+        vision_config=vision,
+        vq_config=vq,
+        image_token_id=vocabulary.token_to_id(words.PLACEHOLDER),
+        tie_word_embeddings=False,
+        **ids
+    )
 
 
-def build(vocabulary):
-    """The whole model as initialised. Convolutions start as PyTorch starts them: transformers' own start trains slowly."""
-    torch.manual_seed(0)
-    janus = JanusForConditionalGeneration._from_config(config(vocabulary), attn_implementation='eager').float()
+def build(vocabulary, sizes):
+    """The whole model as initialised. Convolutions start as PyTorch starts them: transformers' own start
+    trains slowly."""
+    torch.manual_seed(sizes['seed'])
+    settings = config(vocabulary, sizes)
+    janus = JanusForConditionalGeneration._from_config(settings, attn_implementation='eager').float()
     for module in janus.model.vqmodel.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
             module.reset_parameters()
     return janus
 
 
-def load(path):
-    """The whole model from a model directory, to be trained further."""
-    return JanusForConditionalGeneration.from_pretrained(path, dtype=torch.float32, attn_implementation='eager')
-
-
 def fuse(module):
-    """Compiles the transformer layers within: most of a step on a CPU went into casts and elementwise work, which fuse to a third of it. The
-    first steps take a minute longer, and a C++ compiler."""
+    """Compiles the transformer layers within: most of a step on a CPU went into casts and elementwise work,
+    which fuse to a third of it. The first steps take a minute longer, and a C++ compiler."""
     for layer in module.modules():
         if isinstance(layer, (LlamaDecoderLayer, JanusVisionEncoderLayer)):
             layer.compile(dynamic=True)
@@ -53,15 +98,14 @@ def fuse(module):
 class Drawer(torch.nn.Module):
     """The part that turns a prompt into image tokens."""
 
-    def __init__(self, janus, trained=False):
+    def __init__(self, janus):
         super().__init__()
         inner = janus.model
         self.language_model, self.generation_embeddings = inner.language_model, inner.generation_embeddings
         self.generation_aligner, self.generation_head = inner.generation_aligner, inner.generation_head
-        if not trained:
-            self._start()
 
-    def _start(self):
+    def start(self):
+        """Gives it weights to be trained from."""
         for module in self.modules():
             if isinstance(module, torch.nn.Linear):
                 module.reset_parameters()
@@ -73,15 +117,24 @@ class Drawer(torch.nn.Module):
             torch.nn.init.zeros_(layer.mlp.down_proj.weight)
 
     def forward(self, prompt, codes):
-        """Logits of each image token, given the prompt [b, p] and the tokens before it [b, n]."""
-        inputs = torch.cat([self.language_model.embed_tokens(prompt), self.generation_aligner(self.generation_embeddings(codes))], 1)
+        """Hidden states from which each image token is read, given the prompt [b, p] and the tokens before
+        it [b, n]."""
+        drawn = self.generation_aligner(self.generation_embeddings(codes))
+        inputs = torch.cat([self.language_model.embed_tokens(prompt), drawn], 1)
         hidden = self.language_model(inputs_embeds=inputs, use_cache=False).last_hidden_state
-        return self.generation_head(hidden[:, prompt.shape[1] - 1:])
+        return hidden[:, prompt.shape[1] - 1 :]
+
+    def logits(self, hidden):
+        """The head is a fifth of the work: only tokens that are asked for go through it."""
+        return self.generation_head(hidden)
 
     def matrices(self):
         """What Muon trains."""
-        linear = [m for part in (self.language_model.layers, self.generation_aligner) for m in part.modules() if isinstance(m, torch.nn.Linear)]
-        return [m.weight for m in linear if m.weight.shape[1] > codebook.DIMENSIONS] + [self.generation_head.proj_out.weight]
+        parts = self.language_model.layers, self.generation_aligner
+        linear = [m.weight for part in parts for m in part.modules() if isinstance(m, torch.nn.Linear)]
+        return [w for w in linear if w.shape[1] > codebook.DIMENSIONS] + [
+            self.generation_head.proj_out.weight
+        ]
 
 
 class Painter(torch.nn.Module):

@@ -1,14 +1,19 @@
-"""Muon: momentum whose update is orthogonalised, for weight matrices (and convolutions as matrices [out, in * kh * kw]).
+"""Muon: momentum whose update is orthogonalised, for weight matrices (and convolutions as matrices [out, in
+* kh * kw]).
 
-Every direction of a matrix moves at the same speed, which learns many rare things (a sprite is seen a few hundred times) in far
-fewer pictures than AdamW does. Matrices of one shape are orthogonalised together: single small products are slow on a CPU."""
+Every direction of a matrix moves at the same speed, which learns many rare things (a sprite is seen a few
+hundred times) in far fewer pictures than AdamW does. Matrices of one shape are orthogonalised together:
+single small products are slow on a CPU.
+"""
+
 import collections
 
 import torch
 
 
 def _orthogonalise(stack, steps=5):
-    """Newton-Schulz iteration (quintic) towards the nearest orthogonal matrix, for a stack [n, rows, columns]."""
+    """Newton-Schulz iteration (quintic) towards the nearest orthogonal matrix, for a stack [n, rows,
+    columns]."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = stack.bfloat16()
     transposed = x.shape[-2] > x.shape[-1]

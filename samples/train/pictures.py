@@ -1,4 +1,7 @@
-"""Pictures to look at, for whatever is trained to see: rendered ones, and ones that do not look exactly like this program's rendering."""
+"""Pictures to look at, for whatever is trained to see: rendered ones, and ones that do not look exactly
+like this program's rendering.
+"""
+
 import dataclasses
 import io
 
@@ -7,7 +10,7 @@ from PIL import Image
 
 import scenes
 
-THINGS = {thing: i + 1 for i, thing in enumerate(scenes.EMOJI + scenes.SHAPE_THINGS)}  # 0 is the background
+THINGS = {thing: i + 1 for i, thing in enumerate([*scenes.THINGS, scenes.UNKNOWN])}  # 0 is the background
 VISIBLE = 0.08  # mean opacity from which a patch belongs to a sprite
 _PLACES = {}  # (size, row, column) of a patch within its sprite -> class; 0 is the background
 for _size in scenes.SIZES:
@@ -35,17 +38,20 @@ def labels(scene):
     places = np.zeros((scenes.GRID, scenes.GRID), np.int64)
     for thing, x, y, size in scene.sprites:
         canvas = np.zeros((scenes.SIDE, scenes.SIDE), np.float32)
-        canvas[y:y + size, x:x + size] = scenes.sprite(thing, size)[..., 3]
+        canvas[y : y + size, x : x + size] = scenes.sprite(thing, size)[..., 3]
         shown = canvas.reshape(scenes.GRID, scenes.PATCH, scenes.GRID, scenes.PATCH).mean((1, 3)) > VISIBLE
         things[shown] = THINGS[thing]
         snapped = size in scenes.SIZES and x % scenes.PATCH == 0 and y % scenes.PATCH == 0
         for row, column in np.argwhere(shown):
-            places[row, column] = _PLACES[size, row - y // scenes.PATCH, column - x // scenes.PATCH] if snapped else UNKNOWN
+            places[row, column] = (
+                _PLACES[size, row - y // scenes.PATCH, column - x // scenes.PATCH] if snapped else UNKNOWN
+            )
     return things.reshape(-1), places.reshape(-1)
 
 
 def vary(picture, r):
-    """The picture, uint8, as it might look after other programs: a little noise, another brightness, saved as JPEG."""
+    """The picture, uint8, as it might look after other programs: a little noise, another brightness, saved
+    as JPEG."""
     kind = r.randrange(4)
     if kind in (0, 3):
         noise = np.random.default_rng(r.randrange(1 << 30)).normal(0, r.uniform(1, 10), picture.shape)

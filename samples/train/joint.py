@@ -1,0 +1,207 @@
+"""Trains drawing and understanding together, in the same transformer: every step is a batch of pictures to
+draw and one to talk about.
+
+Talking about a picture costs a prefix of two hundred tokens (system prompt and image) for an answer of one
+to fifteen. So several conversations share a prefix: each sees the prefix and itself, at the positions it
+would have alone, which makes the gradients those of separate sequences at a third of the cost.
+"""
+
+import random
+
+import torch
+import torch.nn.functional as F
+
+import draw
+import judged
+import model
+import painted
+import pictures
+import questions
+import scenes
+import see
+import tokenizer as words
+import training
+
+JUDGEMENTS, SHORT_ANSWERS = (
+    4,
+    2,
+)  # conversations about a picture, besides its caption; half of the judgements are Yes
+SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
+SHORT_WEIGHT, VERDICT_WEIGHT = (
+    2.0,
+    4.0,
+)  # of the tokens of a short answer and of Yes or No against a caption's
+JUDGED = 0.3  # of the pictures are failed drawings, about which only "Does this picture show ...?" is asked
+TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
+HIDE = -30000.0  # what the mask adds to a logit
+
+
+class Joint(torch.nn.Module):
+    def __init__(self, janus, tower):
+        super().__init__()
+        self.drawer, self.tower = model.Drawer(janus), tower
+        self.aligner, self.lm_head = janus.model.aligner, janus.lm_head
+
+    def forward(self, pixels, before, after, rows, segments, positions):
+        """Hidden states [b, n] of rows of conversations [b, n] about pictures, and the tower's answers.
+        Segments number a row's conversations."""
+        seen = self.tower.vision(pixels).last_hidden_state
+        transformer = self.drawer.language_model
+        embed = transformer.embed_tokens
+        count = len(pixels)
+        around = [embed(ids).expand(count, -1, -1) for ids in (before, after)]
+        inputs = torch.cat([around[0], self.aligner(seen), around[1], embed(rows)], 1)
+        prefix, total = inputs.shape[1] - rows.shape[1], inputs.shape[1]
+        allowed = torch.ones(count, total, total, dtype=torch.bool, device=rows.device).tril()
+        allowed[:, prefix:, prefix:] &= segments[:, :, None] == segments[:, None]
+        mask = torch.where(allowed, 0.0, HIDE)[:, None]
+        positions = torch.cat(
+            [torch.arange(prefix, device=rows.device).expand(count, -1), prefix + positions], 1
+        )
+        hidden = transformer(
+            inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
+        return hidden[:, prefix:], self.tower.answer(seen)
+
+    def matrices(self):
+        """What Muon trains."""
+        aligner = [p for p in self.aligner.parameters() if p.ndim == 2]
+        return [*self.drawer.matrices(), *self.tower.matrices(), *aligner]
+
+
+def conversation(vocabulary, turns):
+    """Ids, and for every id the one to predict after it (UNKNOWN outside answers)."""
+    ids, wanted = [], []
+    for i, (question, answer) in enumerate(turns):
+        asked = vocabulary.encode(words.turn(question, first=i == 0), add_special_tokens=False).ids
+        answered = vocabulary.encode(f' {answer}', add_special_tokens=False).ids + [
+            vocabulary.token_to_id(words.EOS)
+        ]
+        ids += asked + answered
+        wanted += [pictures.UNKNOWN] * (len(asked) - 1) + answered + [pictures.UNKNOWN]
+    return ids, wanted
+
+
+def talks(scene, r):
+    """Conversations about a scene: lists of (question, answer)."""
+    asked = [questions.describe(scene, r)]
+    asked += [questions.judge(scene, r, answer=i % 2 == 0) for i in range(JUDGEMENTS)]
+    asked += [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
+    result = []
+    while asked:
+        turns = 2 if len(asked) > 1 and r.random() < SEVERAL_TURNS else 1
+        result.append([asked.pop(r.randrange(len(asked))) for _ in range(turns)])
+    return result
+
+
+def example(r, paintings, drawings, mix):
+    """A picture, its scene or None where there is none, and conversations."""
+    if drawings and r.random() < JUDGED:
+        scene, picture, found = r.choice(drawings)
+        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(JUDGEMENTS)]
+    scene, picture = see.look(r, paintings, mix)
+    snapped = all(size in scenes.SIZES for *_, size in scene.sprites)
+    if len(scene.sprites) == 1 and not snapped:  # neither small nor big nor what lies between
+        scene = scenes.training_scene(r, mix)
+        picture = scenes.render(scene)
+    return picture, scene, talks(scene, r)
+
+
+def batch(r, vocabulary, paintings, drawings, mix, count):
+    return collate([example(r, paintings, drawings, mix) for _ in range(count)], vocabulary)
+
+
+def collate(examples, vocabulary):
+    """Pictures, scenes and padded rows: ids, segments, positions, wanted ids and their weights [b, n]."""
+    rows = []
+    for _, _, conversations in examples:
+        row = []
+        for number, turns in enumerate(conversations):
+            ids, wanted = conversation(vocabulary, turns)
+            answers, long = {answer for _, answer in turns}, sum(w >= 0 for w in wanted) > 6
+            weight = VERDICT_WEIGHT if answers <= {'Yes', 'No'} else 1.0 if long else SHORT_WEIGHT
+            row += [(i, number, at, w, weight) for at, (i, w) in enumerate(zip(ids, wanted))]
+        rows.append(row)
+    length, nothing = max(map(len, rows)), (vocabulary.token_to_id(words.PAD), -1, 0, pictures.UNKNOWN, 0.0)
+    padded = [zip(*(row + [nothing] * (length - len(row)))) for row in rows]
+    columns = [torch.tensor([list(column) for column in same]) for same in zip(*padded)]
+    looks, shown, _ = zip(*examples)
+    return torch.from_numpy(pictures.normalised(looks)), shown, *columns
+
+
+class Stage(training.Stage):
+    columns = 'draw_loss', 'choice_loss', 'caption_loss', 'answer_loss', 'tower'
+    checks = (
+        'sprite_loss',
+        'choice_loss',
+        'choices_right',
+        'worst_thing',
+        'caption_loss',
+        'answer_loss',
+        'tower',
+    )
+
+    def __init__(self, settings, world):
+        super().__init__(settings, world.device)
+        self.vocabulary, self.work = world.vocabulary, world.work
+        self.mix = scenes.Mix(**settings['talk_mix'])
+        janus = world.build()
+        self.module = Joint(janus, see.Tower(janus)).to(self.device)
+        for name, part in (('draw', self.module.drawer), ('see', self.module.tower)):
+            world.load(part, name)
+        if settings['fuse']:
+            model.fuse(self.module)
+        self.drawing = draw.Drawing(self.module.drawer, world.vocabulary, settings, self.device)
+        self.paintings = painted.paintings(world, settings['paintings'], self.mix)
+        self.drawings = judged.pictures(world, settings['judged'], scenes.Mix(**settings['mix']))
+
+    def slow(self):
+        return self.module.tower.parameters()
+
+    def loss(self, progress):
+        with self.autocast():
+            draw_loss, drawn, (_, sprite_loss, choice_loss, _) = self.drawing.loss(self.random, progress)
+        examples = batch(
+            self.random, self.vocabulary, self.paintings, self.drawings, self.mix, self.settings['talks']
+        )
+        talk_loss, figures = self._talk(examples)
+        return draw_loss + talk_loss, drawn, (sprite_loss, choice_loss, *figures)
+
+    def _talk(self, examples):
+        """The loss of the answers and of the tower's own task; and for the log the losses of long and short
+        answers' tokens, and the tower's hits."""
+        pixels, shown, *columns = examples
+        ids, segments, positions, wanted, weights = (column.to(self.device) for column in columns)
+        before, after = (
+            torch.tensor(
+                self.vocabulary.encode(text, add_special_tokens=text == words.BEFORE_IMAGE).ids,
+                device=self.device,
+            )
+            for text in (words.BEFORE_IMAGE, words.AFTER_IMAGE)
+        )
+        chosen = wanted >= 0
+        with self.autocast():
+            hidden, answers = self.module(pixels.to(self.device), before, after, ids, segments, positions)
+            logits = self.module.lm_head(hidden[chosen])
+        losses, weights = F.cross_entropy(logits.float(), wanted[chosen], reduction='none'), weights[chosen]
+        known = [i for i, scene in enumerate(shown) if scene]
+        targets = (part.to(self.device) for part in see.targets([shown[i] for i in known]))
+        tower_loss, (hits, *_) = see.loss([head[known] for head in answers], *targets)
+        long, total = weights == 1, (losses * weights).sum() / weights.sum() + TOWER_WEIGHT * tower_loss
+        return total, (losses[long].mean(), losses[~long].mean(), hits)
+
+    def validate(self):
+        r, shown = random.Random(8), []
+        while len(shown) < self.settings['talks']:
+            shown.append(scenes.unseen_scene(r, self.mix))
+        rows = [(scenes.render(scene), scene, talks(scene, r)) for scene in shown]
+        _, figures = self._talk(collate(rows, self.vocabulary))
+        with self.autocast():
+            return *self.drawing.validate(self.work), *figures
+
+    def state(self):
+        return dict(super().state(), drawing=self.drawing.state())
+
+    def restore(self, state):
+        super().restore(state)
+        self.drawing.restore(state['drawing'])
