@@ -48,6 +48,7 @@ def keep(work, name):
     }
     kept(name).parent.mkdir(exist_ok=True)
     save_file(weights, kept(name), {key: str(round(state[key])) for key in ('step', 'seen', 'seconds')})
+    kept(name).chmod(0o644)
     for log in ('', '-validation'):
         if (work / f'{name}{log}.csv').exists():
             kept(name + log).with_suffix('.csv').write_bytes((work / f'{name}{log}.csv').read_bytes())
