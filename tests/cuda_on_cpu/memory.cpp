@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <memory>
 #include <utility>
 
 #ifdef __SANITIZE_ADDRESS__
@@ -30,6 +31,7 @@ size_t Rounded(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kA
 // The pages that are closed but for who touches them, for the signal's handler.
 uint8_t* touching_begin = nullptr;
 size_t touching_bytes = 0;
+std::unique_ptr<std::atomic<bool>[]> touched;  // of every page
 std::atomic<uint64_t> touched_pages{0};
 struct sigaction handled_before;
 
@@ -39,10 +41,9 @@ void OpenTouched(int signal, siginfo_t* info, void*) {
     sigaction(signal, &handled_before, nullptr);  // which the access meets next
     return;
   }
-  // Of two threads at once both count: there are few.
-  uint8_t* page = touching_begin + static_cast<size_t>(at - touching_begin) / kPage * kPage;
-  mprotect(page, kPage, PROT_READ | PROT_WRITE);
-  touched_pages++;
+  const size_t page = static_cast<size_t>(at - touching_begin) / kPage;
+  mprotect(touching_begin + page * kPage, kPage, PROT_READ | PROT_WRITE);
+  if (!touched[page].exchange(true)) touched_pages++;  // two threads may meet it at once
 }
 
 }  // namespace
@@ -75,6 +76,7 @@ void Arena::Close() {
 void Arena::BeginTouching() {
   Close();
   touching_begin = begin_, touching_bytes = (used_ + kPage - 1) / kPage * kPage;
+  touched = std::make_unique<std::atomic<bool>[]>(touching_bytes / kPage);
   touched_pages = 0;
   struct sigaction action = {};
   action.sa_sigaction = OpenTouched;
