@@ -13,7 +13,7 @@ python=$work/venv/bin/python
 
 # One thread each, side by side: two multi-threaded trainings slow each other down fourfold. The large allocation
 # thresholds keep memory between steps instead of returning it to the system.
-export OMP_NUM_THREADS=1 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184
+export OMP_NUM_THREADS=1 TORCHINDUCTOR_COMPILE_THREADS=1 MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184
 stage() { exec "$python" "$here/train.py" "$1" --work "$work" ${CONFIG:+--config "$CONFIG"} "${@:2}"; }
 trap 'kill $(jobs -p) 2>/dev/null; wait; exit 143' INT TERM
 
