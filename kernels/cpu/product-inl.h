@@ -21,8 +21,41 @@ constexpr int64_t kBlockSteps = 64;
 constexpr int64_t kPrefetchBytes = 8192;
 
 // Tiles share the rows evenly: 13 rows are 7 + 6, not 12 + 1.
-BIFRONS_INLINE int64_t TileCount(int64_t rows) { return (rows + kMaxTile - 1) / kMaxTile; }
-BIFRONS_INLINE int64_t TileBegin(int64_t tile, int64_t rows) { return tile * rows / TileCount(rows); }
+template <int kMost = kMaxTile>
+BIFRONS_INLINE int64_t TileCount(int64_t rows) {
+  return (rows + kMost - 1) / kMost;
+}
+template <int kMost = kMaxTile>
+BIFRONS_INLINE int64_t TileBegin(int64_t tile, int64_t rows) {
+  return tile * rows / TileCount<kMost>(rows);
+}
+
+// f(RowCount<rows>{}): a tile's rows, at most kMost and 12, as the compiler has to know them.
+template <int kRows>
+struct RowCount {
+  static constexpr int value = kRows;
+};
+template <int kMost, class F>
+BIFRONS_INLINE void WithRowCount(int64_t rows, const F& f) {
+#define BIFRONS_TILE(n) \
+  case n:               \
+    return f(RowCount < (n) <= kMost ? (n) : 1 > {});
+  switch (rows) {
+    BIFRONS_TILE(1)
+    BIFRONS_TILE(2)
+    BIFRONS_TILE(3)
+    BIFRONS_TILE(4)
+    BIFRONS_TILE(5)
+    BIFRONS_TILE(6)
+    BIFRONS_TILE(7)
+    BIFRONS_TILE(8)
+    BIFRONS_TILE(9)
+    BIFRONS_TILE(10)
+    BIFRONS_TILE(11)
+    BIFRONS_TILE(12)
+  }
+#undef BIFRONS_TILE
+}
 BIFRONS_INLINE int64_t RoundUpToEven(int64_t n) { return (n + 1) & ~int64_t{1}; }
 
 // ---- how one step (one or two `in`) of a stripe is multiplied -----------------------------------
@@ -130,29 +163,6 @@ __attribute__((noinline)) void Tile(const uint8_t* w, int64_t steps, const float
   }
 }
 
-template <class Weights>
-BIFRONS_INLINE void TileOf(int64_t rows, const uint8_t* w, int64_t steps, const float* x, Prefetch prefetch,
-                           float* sums) {
-#define BIFRONS_TILE(n) \
-  case n:               \
-    return Tile < Weights, (n) <= kMaxTile ? (n) : 1 > (w, steps, x, prefetch, sums);
-  switch (rows) {
-    BIFRONS_TILE(1)
-    BIFRONS_TILE(2)
-    BIFRONS_TILE(3)
-    BIFRONS_TILE(4)
-    BIFRONS_TILE(5)
-    BIFRONS_TILE(6)
-    BIFRONS_TILE(7)
-    BIFRONS_TILE(8)
-    BIFRONS_TILE(9)
-    BIFRONS_TILE(10)
-    BIFRONS_TILE(11)
-    BIFRONS_TILE(12)
-  }
-#undef BIFRONS_TILE
-}
-
 void FinishProduct(const StripeProduct& p, const float* sums) {
   for (int64_t r = 0; r < p.rows; r++) {
     const float* sum = sums + r * kStripe;
@@ -181,7 +191,9 @@ void ProductOf(const StripeProduct& p) {
       const float* x = static_cast<const float*>(p.x) + row * x_per_row + step * Weights::kXPerStep * rows;
       // Every tile fetches its share of what lies ahead, so that memory is busy all the time.
       const Prefetch prefetch = {w + kPrefetchBytes + t * block * kStepBytes / tiles, kStepBytes / tiles};
-      TileOf<Weights>(rows, w, block, x, prefetch, sums + row * kStripe);
+      WithRowCount<kMaxTile>(rows, [&](auto count) BIFRONS_LAMBDA_INLINE {
+        Tile<Weights, decltype(count)::value>(w, block, x, prefetch, sums + row * kStripe);
+      });
     }
   }
   FinishProduct(p, sums);

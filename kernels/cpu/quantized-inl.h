@@ -3,10 +3,10 @@
 // step. An output's sum rests in memory between groups: the registers are the integers'.
 // Included like vec-inl.h, after product-inl.h.
 
-constexpr int kGroup = 32;               // `in`
+constexpr int kGroup = kQuantizedGroup;  // `in`
 constexpr int kGroupPairs = kGroup / 8;  // of words: four `in` of a row each
-constexpr int kScaleWord =
-    2 * kGroupPairs;  // of a row's activations: the words, their scale, minus their sum
+// Of a row's activations: the words, their scale, minus their sum.
+constexpr int kScaleWord = 2 * kGroupPairs;
 constexpr int kMinusSumWord = kScaleWord + 1;
 constexpr int kGroupWords = kMinusSumWord + 1;
 
@@ -20,11 +20,6 @@ constexpr int kMaxGroupTile = 2;
 
 // Groups of one visit to a stripe: 4–9 KB of weights, which stay in L1 while all tiles pass over them.
 constexpr int64_t kVisitGroups = 8;
-
-BIFRONS_INLINE int64_t GroupTileCount(int64_t rows) { return (rows + kMaxGroupTile - 1) / kMaxGroupTile; }
-BIFRONS_INLINE int64_t GroupTileBegin(int64_t tile, int64_t rows) {
-  return tile * rows / GroupTileCount(rows);
-}
 
 typedef uint8_t U8s __attribute__((vector_size(kLanes * 4)));
 typedef uint8_t LaneU8s __attribute__((vector_size(kLanes)));
@@ -186,19 +181,24 @@ BIFRONS_INLINE void StoreLowBytes(uint8_t* p, I32s v) {
 #endif
 }
 
-struct Q8_0Weights {
-  static constexpr int kOffset = 128;
+// Groups that each begin with their own scales, and have no minima.
+template <int64_t kBytes>
+struct ScaledGroups {
   static constexpr bool kHasMinima = false;
-  static constexpr int64_t kGroupBytes = kQ8_0GroupBytes;
+  static constexpr int64_t kGroupBytes = kBytes;
   static BIFRONS_INLINE const uint8_t* Group(const uint8_t* stripe, int64_t g) {
     return stripe + g * kGroupBytes;
   }
+  static BIFRONS_INLINE F32s Scale(const uint8_t*, int64_t, const uint8_t* group, int column) {
+    return LoadF16(reinterpret_cast<const uint16_t*>(group) + column);
+  }
+};
+
+struct Q8_0Weights : ScaledGroups<kQ8_0GroupBytes> {
+  static constexpr int kOffset = 128;
   static BIFRONS_INLINE void Load(const uint8_t* group, int pair, int column, U8s& first, U8s& second) {
     const uint8_t* at = group + kScaleBytes + (2 * pair * kStripe + column) * 4;
     first = LoadAs<U8s>(at), second = LoadAs<U8s>(at + kStripe * 4);
-  }
-  static BIFRONS_INLINE F32s Scale(const uint8_t*, int64_t, const uint8_t* group, int column) {
-    return LoadF16(reinterpret_cast<const uint16_t*>(group) + column);
   }
 };
 
@@ -208,18 +208,10 @@ BIFRONS_INLINE void LoadNibbles(const uint8_t* nibbles, int pair, int column, U8
   first = both & 15, second = both >> 4;
 }
 
-struct Q4_0Weights {
+struct Q4_0Weights : ScaledGroups<kQ4GroupBytes> {
   static constexpr int kOffset = 8;
-  static constexpr bool kHasMinima = false;
-  static constexpr int64_t kGroupBytes = kQ4GroupBytes;
-  static BIFRONS_INLINE const uint8_t* Group(const uint8_t* stripe, int64_t g) {
-    return stripe + g * kGroupBytes;
-  }
   static BIFRONS_INLINE void Load(const uint8_t* group, int pair, int column, U8s& first, U8s& second) {
     LoadNibbles(group + kScaleBytes, pair, column, first, second);
-  }
-  static BIFRONS_INLINE F32s Scale(const uint8_t*, int64_t, const uint8_t* group, int column) {
-    return LoadF16(reinterpret_cast<const uint16_t*>(group) + column);
   }
 };
 
@@ -305,42 +297,22 @@ __attribute__((noinline)) void GroupTile(const uint8_t* stripe, int64_t first, i
 }
 
 template <class Weights>
-BIFRONS_INLINE void GroupTileOf(int64_t rows, const uint8_t* stripe, int64_t first, int64_t groups,
-                                const uint32_t* x, Prefetch prefetch, float* sums) {
-#define BIFRONS_TILE(n) \
-  case n:               \
-    return GroupTile < Weights, (n) <= kMaxGroupTile ? (n) : 1 > (stripe, first, groups, x, prefetch, sums);
-  switch (rows) {
-    BIFRONS_TILE(1)
-    BIFRONS_TILE(2)
-    BIFRONS_TILE(3)
-    BIFRONS_TILE(4)
-    BIFRONS_TILE(5)
-    BIFRONS_TILE(6)
-    BIFRONS_TILE(7)
-    BIFRONS_TILE(8)
-    BIFRONS_TILE(9)
-    BIFRONS_TILE(10)
-    BIFRONS_TILE(11)
-    BIFRONS_TILE(12)
-  }
-#undef BIFRONS_TILE
-}
-
-template <class Weights>
 void GroupProductOf(const StripeProduct& p) {
   alignas(64) float sums[kMaxProductRows * kStripe];
   for (int64_t i = 0; i < p.rows * kStripe; i++) sums[i] = 0;
   const auto* stripe = static_cast<const uint8_t*>(p.weights);
-  const int64_t groups = p.in / kGroup, tiles = GroupTileCount(p.rows);
+  const int64_t groups = p.in / kGroup, tiles = TileCount<kMaxGroupTile>(p.rows);
   const int64_t share = (Weights::kGroupBytes / tiles + 63) / 64 * 64;
   for (int64_t g = 0; g < groups; g += kVisitGroups) {
     const int64_t visit = groups - g < kVisitGroups ? groups - g : kVisitGroups;
     for (int64_t t = 0; t < tiles; t++) {
-      const int64_t row = GroupTileBegin(t, p.rows), rows = GroupTileBegin(t + 1, p.rows) - row;
+      const int64_t row = TileBegin<kMaxGroupTile>(t, p.rows),
+                    rows = TileBegin<kMaxGroupTile>(t + 1, p.rows) - row;
       const uint32_t* x = static_cast<const uint32_t*>(p.x) + (row * groups + g * rows) * kGroupWords;
       const Prefetch prefetch = {Weights::Group(stripe, g) + kPrefetchBytes + t * visit * share, share};
-      GroupTileOf<Weights>(rows, stripe, g, visit, x, prefetch, sums + row * kStripe);
+      WithRowCount<kMaxGroupTile>(rows, [&](auto count) BIFRONS_LAMBDA_INLINE {
+        GroupTile<Weights, decltype(count)::value>(stripe, g, visit, x, prefetch, sums + row * kStripe);
+      });
     }
   }
   FinishProduct(p, sums);
@@ -384,9 +356,9 @@ BIFRONS_INLINE void PackGroup(const float* x, int64_t n, uint32_t* to) {
 
 // Of columns [begin, end), whole groups: by tiles of rows, in a tile by group, in a group by word.
 void PackGroups(const float* x, int64_t rows, int64_t in, int64_t begin, int64_t end, void* packed) {
-  const int64_t groups = in / kGroup, tiles = GroupTileCount(rows);
+  const int64_t groups = in / kGroup, tiles = TileCount<kMaxGroupTile>(rows);
   for (int64_t t = 0; t < tiles; t++) {
-    const int64_t row = GroupTileBegin(t, rows), n = GroupTileBegin(t + 1, rows) - row;
+    const int64_t row = TileBegin<kMaxGroupTile>(t, rows), n = TileBegin<kMaxGroupTile>(t + 1, rows) - row;
     auto* tile = static_cast<uint32_t*>(packed) + row * groups * kGroupWords;
     for (int64_t m = 0; m < n; m++) {
       for (int64_t g = begin / kGroup; g < end / kGroup; g++)

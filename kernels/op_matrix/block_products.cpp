@@ -9,8 +9,8 @@
 namespace bifrons::op_matrix {
 namespace {
 
-// A matrix of any type: the blocks of random numbers, with their ends where that says something: the largest
-// steps, blocks of zeros, scales that f16 holds as subnormals.
+// The blocks of random numbers, with their ends where that says something: the largest steps, blocks of
+// zeros, scales that f16 holds as subnormals.
 Tensor BlockWeights(DType type, Shape shape, uint64_t seed) {
   Random random(seed);
   const int64_t n = shape.elements();
@@ -23,11 +23,7 @@ Tensor BlockWeights(DType type, Shape shape, uint64_t seed) {
       numbers.as<float>()[i] = size * random.Normal() + shift;
   }
   Tensor blocks(type, shape);
-  if (IsQuantized(type)) {
-    Quantize(numbers.as<float>(), n, type, blocks.data());
-  } else {
-    for (int64_t i = 0; i < n; i++) SetElement(blocks.data(), type, i, numbers.as<float>()[i]);
-  }
+  Quantize(numbers.as<float>(), n, type, blocks.data());
   // What no quantiser makes and a file may hold.
   if (type == DType::kQ8_0) static_cast<BlockQ8_0*>(blocks.data())->q[5] = -128;
   return blocks;
