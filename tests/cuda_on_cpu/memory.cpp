@@ -126,6 +126,17 @@ void Arena::GiveBack(const Allocation& allocation) {
   taken_ -= bytes;
   live_.erase(begin_ + at);
   free_.GiveBack(at, size);
+  ForgetTheEnd();
+}
+
+// Opening and closing take as long as there is memory: what lies behind all that is taken is closed once.
+void Arena::ForgetTheEnd() {
+  const size_t used = used_, open = open_;
+  used_ = live_.empty() ? 0 : static_cast<size_t>(live_.rbegin()->first - begin_) + Rounded(live_.rbegin()->second.bytes);
+  ASAN_UNPOISON_MEMORY_REGION(begin_ + used_, used - used_);
+  open_ = std::min(open, (used_ + kPage - 1) / kPage * kPage);
+  if (open_ < open && mprotect(begin_ + open_, open - open_, PROT_NONE) != 0)
+    Die("the device's memory cannot be closed");
 }
 
 Allocation* Arena::Find(const void* p) {

@@ -58,9 +58,10 @@ class Arena {
 
   void BeginTouching();
   uint64_t EndTouching();
+  void ForgetTheEnd();
 
   uint8_t* begin_;
-  size_t used_ = 0;   // bytes from the beginning that were ever taken
+  size_t used_ = 0;   // bytes from the beginning to the end of the last that is taken
   size_t open_ = 0;   // and of these, open
   size_t taken_ = 0;  // bytes
   uint64_t last_id_ = 0;
