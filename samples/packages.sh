@@ -6,7 +6,7 @@ build_packages=(g++ cmake ninja-build pkg-config nlohmann-json3-dev libcli11-dev
 runtime_packages=(ca-certificates libcairo2 libchafa0 libcurl4 libdnnl2 libedit2 libgcc-s1 libglib2.0-0 libgomp1 libheif1
   libjpeg62-turbo libopencv-core406 libpango-1.0-0 libpangocairo-1.0-0 libpcre2-8-0 libpng16-16 libssl3 libstdc++6 libtiff6
   libutf8proc2 libwebp7 libwebpdemux2 libwebpmux3 zlib1g fonts-dejavu-core)
-test_packages=(catch2 python3 clang llvm libclang-rt-14-dev clang-format-14
+test_packages=(catch2 python3 clang lld llvm libclang-rt-14-dev clang-format-14
   g++-aarch64-linux-gnu mmdebstrap zsh fish mandoc)
 
 # install_packages PACKAGE…: those that are missing, as root or through sudo.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What nvcc makes of kernels/cuda, without a GPU: gates.py [--all] [--write] [--build FOLDER]
 
-Compiles every source for sm_80 and sm_120 (--all: for all that the product is built for) and fails on a warning, a
+Compiles every source for sm_80 (--all: for all that the product is built for) and fails on a warning, a
 spill, a stack (numbers that were to stand in registers), a kernel whose registers, shared memory or occupancy are not
 those of kernels.txt beside this file (--write makes it anew, for all), or one that lost its 16-byte loads, its products
 of tiles or its copies beside the work: kernels.txt says how many of these are in a kernel's PTX. Exit code 77 where there is no nvcc, unless
@@ -18,7 +18,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 TABLE = os.path.join(HERE, "kernels.txt")
 CUDA = os.path.join(ROOT, "kernels", "cuda")
-USUALLY = ["80", "120"]
+USUALLY = ["80"]
 COUNTED = [r"\b(?:ld|st)\.global\S*\.v[24]\.", r"\bmma\.sync\.", r"\bldmatrix\.sync\.", r"\bcp\.async\.c[ag]\."]
 
 # Of a multiprocessor: warps, blocks and bytes of shared memory (docs.nvidia.com/cuda/cuda-c-programming-guide, "Technical
