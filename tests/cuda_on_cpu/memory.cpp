@@ -132,7 +132,9 @@ void Arena::GiveBack(const Allocation& allocation) {
 // Opening and closing take as long as there is memory: what lies behind all that is taken is closed once.
 void Arena::ForgetTheEnd() {
   const size_t used = used_, open = open_;
-  used_ = live_.empty() ? 0 : static_cast<size_t>(live_.rbegin()->first - begin_) + Rounded(live_.rbegin()->second.bytes);
+  used_ = live_.empty()
+              ? 0
+              : static_cast<size_t>(live_.rbegin()->first - begin_) + Rounded(live_.rbegin()->second.bytes);
   ASAN_UNPOISON_MEMORY_REGION(begin_ + used_, used - used_);
   open_ = std::min(open, (used_ + kPage - 1) / kPage * kPage);
   if (open_ < open && mprotect(begin_ + open_, open - open_, PROT_NONE) != 0)
