@@ -268,6 +268,42 @@ TEST_CASE("signals end the hashing of a large model") {
   }
 }
 
+TEST_CASE("a model that is cut short while it is hashed is refused") {
+  const TemporaryFolder folder;
+  MakeLargeModel(folder.path());
+  Program program({"generate", "--model", folder.path().string(), "a dog", "-o", folder / "x.png"});
+  REQUIRE(Soon(program, [&] { return program.HasOpen(folder / "model.safetensors"); }));
+  Sleep(0.2);
+  fs::resize_file(folder / "model.safetensors", 1000);
+  const ProgramResult result = program.Wait();
+  INFO(result.err);
+  CHECK(result.exit_code == 3);
+  CHECK(result.err.ends_with("model.safetensors: changed while it was read; try again when it is whole\n"));
+  CHECK(!fs::exists(folder / "x.png"));
+}
+
+TEST_CASE("a model that is cut short while it is loaded ends the program with a line") {
+  const fs::path bundled = fs::path(BIFRONS_TEST_DIR).parent_path() / "assets/janus-mini";
+  const std::string says = "bifrons: a file became shorter while it was read";
+  bool met = false;
+  for (int i = 0; i < 60 && !met; i++) {  // until it happens between two pages
+    const TemporaryFolder folder;
+    fs::copy(bundled, folder.path(), fs::copy_options::recursive);
+    const std::string weights = folder / "model.safetensors";
+    Program program({"generate", "-q", "-m", folder.path().string(), "a dog", "-o", folder / "x.png"});
+    if (!Soon(program, [&] { return program.HasOpen(weights); })) continue;
+    Sleep(0.002 * (i % 20));
+    fs::resize_file(weights, fs::file_size(weights) / 2);
+    const ProgramResult result = program.Wait();
+    INFO(result.err);
+    REQUIRE(result.signal == 0);
+    REQUIRE((result.exit_code == 0 || result.exit_code == 3));
+    met = result.exit_code == 3 && result.err.starts_with(says);
+    CHECK((!met || !fs::exists(folder / "x.png")));
+  }
+  CHECK(met);
+}
+
 TEST_CASE("signals end the loading of a model") {
   for (const int signal : {SIGTERM, SIGINT}) {
     Program program(kRandom);

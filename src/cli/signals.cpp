@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <string_view>
 
+#include "src/base/result.h"
 #include "src/base/stop.h"
 
 namespace bifrons {
@@ -17,15 +19,29 @@ std::atomic<int> exit_code{0};  // the last signal's
 std::atomic<bool> last_line_claimed{false};
 
 // Runs in handlers: everything in it may be called there.
-[[noreturn]] void EndNow() {
-  // Whoever is asked for a line of input has the prompt on this one.
-  static constexpr char kLine[] = "\nbifrons: interrupted\n";
-  const size_t skipped = waiting_for_input && interrupt_ends_turn ? 0 : 1;
+[[noreturn]] void EndWith(std::string_view line, int code) {
   struct pollfd error = {STDERR_FILENO, POLLOUT, 0};  // a pipe that nobody reads would keep us
   if (ClaimLastLine() && ::poll(&error, 1, 0) == 1) {
-    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, kLine + skipped, sizeof kLine - 1 - skipped);
+    [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
   }
-  ::_exit(exit_code);
+  ::_exit(code);
+}
+
+[[noreturn]] void EndNow() {
+  // Whoever is asked for a line of input has the prompt on this one.
+  const bool asked = waiting_for_input && interrupt_ends_turn;
+  EndWith(asked ? "\nbifrons: interrupted\n" : "bifrons: interrupted\n", exit_code);
+}
+
+// Models and lists are read where they are mapped, and what is missing there cannot be told to who reads.
+void OnMissingPage(int, siginfo_t* info, void*) {
+  if (info->si_code == BUS_ADRERR) {
+    EndWith(
+        "bifrons: a file became shorter while it was read, or its disk failed; try again when the file is "
+        "whole\n",
+        static_cast<int>(ErrorKind::kBadData));
+  }
+  ::signal(SIGBUS, SIG_DFL);  // which the next try meets
 }
 
 void OnSignal(int signal) {
@@ -49,6 +65,10 @@ void Handle(int signal, void (*handler)(int)) {
 }  // namespace
 
 void InstallSignalHandlers() {
+  struct sigaction missing {};
+  missing.sa_sigaction = OnMissingPage;
+  missing.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGBUS, &missing, nullptr);
   Handle(SIGALRM, OnAlarm);
   Handle(SIGINT, OnSignal);
   Handle(SIGTERM, OnSignal);

@@ -7,6 +7,7 @@ namespace bifrons {
 
 /// From now on SIGINT and SIGTERM request a stop (src/base/stop.h). A second later the program is ended
 /// wherever it stands, and by a second signal at once: unfinished files have no name yet, or a temporary one.
+/// A file that ends before it did when it was opened (SIGBUS) ends the program with a line and exit code 3.
 void InstallSignalHandlers();
 
 /// As shells say it: 130 after SIGINT, 143 after SIGTERM, 0 before any.

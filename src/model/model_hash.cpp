@@ -48,6 +48,8 @@ Result<std::string> HashFile(const std::string& path, const std::stop_token& sto
     }
   }
   BIFRONS_TRY(const std::string hash, Sha256OfFile(path, stop));
+  if (CacheEntry(path) != entry)
+    return DataError(path + ": changed while it was read; try again when it is whole");
   if (!entry.empty()) {
     fs::create_directories(entry.parent_path(), error);
     const Status written =
@@ -78,7 +80,11 @@ void ModelHash::Begin() {
   if (thread_.joinable() || hash_) return;
   const auto hash = [this](const std::stop_token& stop) {
     auto hash = Guarded([&] { return HashFiles(files_, stop); });
-    if (hash.ok()) hash_ = std::move(*hash);
+    if (hash.ok()) {
+      hash_ = std::move(*hash);
+    } else if (hash.error().kind == ErrorKind::kBadData) {
+      changed_ = std::move(hash).error();
+    }
   };
   try {
     thread_ = std::jthread(hash);
@@ -89,6 +95,7 @@ void ModelHash::Begin() {
 Result<std::string> ModelHash::Get() {
   const std::lock_guard lock(mutex_);
   if (thread_.joinable()) thread_.join();
+  if (changed_) return *changed_;
   if (!hash_) {
     BIFRONS_TRY(hash_, HashFiles(files_));
   }

@@ -15,7 +15,7 @@ namespace bifrons {
 /// SHA-256 (hex) over the names (without folders) and contents of `files`, in the order of the names; of one
 /// file, which may be called what one likes, over its contents. Each file's hash is remembered under
 /// $XDG_CACHE_HOME/bifrons (or ~/.cache/bifrons) by its path, size and time; a cache that cannot be written
-/// costs time, no error. Errors: Sha256OfFile's.
+/// costs time, no error. Errors: Sha256OfFile's; a file that changed meanwhile (kBadData).
 Result<std::string> HashFiles(std::vector<std::string> files, const std::stop_token& stop = {});
 
 /// HashFiles beside other work: gigabytes take seconds, and most who need the hash need it late.
@@ -25,13 +25,15 @@ class ModelHash {
 
   /// Begins on a thread of its own, which ends with this object. Where there can be none, Get does all.
   void Begin();
-  /// Waits for what has begun. May be called from any thread, again after an error.
+  /// Waits for what has begun. May be called from any thread, again after an error; a file that changed stays
+  /// one (kBadData), as nobody knows what of it was loaded.
   Result<std::string> Get();
 
  private:
   const std::vector<std::string> files_;
   std::mutex mutex_;  // for who waits, and what there is then
   std::optional<std::string> hash_;
+  std::optional<Error> changed_;
   std::jthread thread_;  // last: it uses the others
 };
 
