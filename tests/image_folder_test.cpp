@@ -188,7 +188,7 @@ TEST_CASE("no folder: no files") {
   for (const char* name : {"missing", "in/a.png", "in/loop.png", ""}) {
     const auto folder = ImageFolder::Open(*name ? tree.At(name) : "");
     REQUIRE_FALSE(folder.ok());
-    CHECK(folder.error().kind == ErrorKind::kUsage);
+    CHECK(folder.error().kind == ErrorKind::kBadData);
   }
 }
 
@@ -266,7 +266,7 @@ TEST_CASE("a batch shows images below its own folder, or below --image-root") {
   for (const char* id : {"secret", "missing", "dots", "other"}) CHECK(answers[id].first == 400);
 
   run = RunProgram(Render("-", tree.At("none"), {"--image-root", tree.At("missing")}), list);
-  CHECK(run.exit_code == 2);
+  CHECK(run.exit_code == 3);
   CHECK_THAT(run.err, Catch::Contains("missing"));
   CHECK_FALSE(fs::exists(tree.At("none")));
 }

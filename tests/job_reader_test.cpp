@@ -55,7 +55,7 @@ TEST_CASE("files that are no job files") {
   for (const std::string& path : {folder.path().string(), folder / "missing"}) {
     const auto reader = JobReader::Open(path);
     REQUIRE(!reader.ok());
-    CHECK(reader.error().kind == ErrorKind::kUsage);
+    CHECK(reader.error().kind == ErrorKind::kBadData);
     CHECK_THAT(reader.error().message, Catch::StartsWith(path));
   }
 }

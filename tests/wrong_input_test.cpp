@@ -22,7 +22,7 @@ const std::string kModel = (kTiny / "converted").string();
 
 TEST_CASE("every verb explains itself") {
   for (const Arguments& verb : std::vector<Arguments>{
-           {}, {"generate"}, {"info"}, {"tokenize"}, {"trace"}, {"bench"}, {"export"}, {"convert"}}) {
+           {}, {"generate"}, {"info"}, {"tokenize"}, {"trace"}, {"bench"}, {"kl"}, {"export"}, {"convert"}}) {
     Arguments arguments = verb;
     arguments.push_back("--help");
     const ProgramResult help = RunWell(arguments);
@@ -31,6 +31,31 @@ TEST_CASE("every verb explains itself") {
     CHECK_THAT(help.out, Contains("bifrons " + (verb.empty() ? "" : verb[0])));
   }
   CHECK_THAT(RunWell({"--version"}).out, Contains("bifrons "));
+}
+
+TEST_CASE("what is named and not there is bad data, to every verb") {
+  const TemporaryFolder folder;
+  const std::string none = folder / "none";
+  for (const Arguments& arguments :
+       std::vector<Arguments>{{"generate", "-m", none, "a dog"},
+                              {"generate", "--from", none},
+                              {"caption", "-m", kModel, none},
+                              {"ask", "-m", kModel, none, "what?"},
+                              {"chat", "-m", none},
+                              {"render", "-m", kModel, none, "-o", folder / "out"},
+                              {"merge", none},
+                              {"vq", "encode", "-m", kModel, none, "-o", folder / "c.npy"},
+                              {"vq", "decode", "-m", kModel, none, "-o", folder / "c.png"},
+                              {"info", "-m", none},
+                              {"tokenize", "-m", none, "a dog"},
+                              {"trace", "-m", kModel, "--codes", none, "-o", folder / "out"},
+                              {"bench", "-m", none},
+                              {"bench", "-m", kModel, "--compare", none},
+                              {"kl", none},
+                              {"kl", kModel, "--against", none},
+                              {"export", "-m", none, "-o", folder / "out"},
+                              {"convert", none, "-o", folder / "m.gguf"}})
+    CheckRefused(arguments, kBadDataExit, none, folder.path());
 }
 
 TEST_CASE("wrong usage") {

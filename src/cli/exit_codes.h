@@ -13,7 +13,8 @@ inline constexpr ExitCode kExitCodes[] = {
     {1, "failure"},
     {2, "wrong usage"},
     {3,
-     "bad model or data file, jobs or images that failed while the rest was done, or a self-test that found "
+     "a model or data file that is bad or not there, jobs or images that failed while the rest was done, or "
+     "a self-test that found "
      "something wrong"},
     {130, "interrupted (SIGINT)"},
     {143, "ended (SIGTERM)"},

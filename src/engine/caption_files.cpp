@@ -72,7 +72,7 @@ Status Search(const std::string& top, bool recursive, FoundImages* found) {
     }
     if (!error) continue;
     const std::string reason = folder.string() + ": cannot read this folder: " + error.message();
-    if (folder == top) return Failure(reason);
+    if (folder == top) return DataError(reason);
     found->unseen.push_back(reason);
   }
   return {};

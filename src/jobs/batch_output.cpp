@@ -109,7 +109,7 @@ Result<BatchOutput> BatchOutput::Open(const std::string& folder, const std::stri
           return {};
         }));
   }
-  if (error) return Failure(folder + ": cannot read this folder: " + error.message());
+  if (error) return DataError(folder + ": cannot read this folder: " + error.message());
 
   const LineKind kind{"{\"id\":\"batch_req_", [](std::string_view text, int64_t) -> Status {
                         BIFRONS_TRY(const BatchLine line, ParseLine(text, "", true));

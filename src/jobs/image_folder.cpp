@@ -37,10 +37,10 @@ Result<ImageFolder> ImageFolder::Open(const std::string& path) {
   ImageFolder folder;
   folder.fd_ = ::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (folder.fd_ < 0)
-    return UsageError(path + ": cannot be opened as the folder of images: " + std::strerror(errno));
+    return DataError(path + ": cannot be opened as the folder of images: " + std::strerror(errno));
   std::error_code error;
   folder.path_ = fs::canonical(path, error).string();
-  if (error) return UsageError(path + ": cannot be opened as the folder of images: " + error.message());
+  if (error) return DataError(path + ": cannot be opened as the folder of images: " + error.message());
   return folder;
 }
 

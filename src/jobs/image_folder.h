@@ -13,7 +13,7 @@ class ImageFolder {
  public:
   /// None: only data: URIs are read.
   ImageFolder() = default;
-  /// Errors (kUsage): no folder, or one that cannot be opened.
+  /// Errors (kBadData): no folder, or one that cannot be opened.
   static Result<ImageFolder> Open(const std::string& path);
   ImageFolder(ImageFolder&& o) noexcept;
   ImageFolder& operator=(ImageFolder&& o) noexcept;

@@ -264,7 +264,7 @@ Result<std::unique_ptr<JobReader>> JobReader::Open(const std::string& path, cons
   BIFRONS_TRY(LineReader lines, LineReader::Open(path));
   const std::string name = path == "-" ? "standard input" : path;
   int64_t passed_over = 0;
-  const auto usage = [](const Error& error) { return UsageError(error.message); };
+  const auto unreadable = [](const Error& error) { return DataError(error.message); };
   // The next line that is neither empty nor a comment; of one that may be JSON, only where `json` says so.
   std::optional<LineReader::Line> first;
   const auto find_line = [&](bool* json) -> Status {
@@ -283,11 +283,11 @@ Result<std::unique_ptr<JobReader>> JobReader::Open(const std::string& path, cons
   };
 
   bool is_json = false;
-  if (const Status found = find_line(&is_json); !found.ok()) return usage(found.error());
+  if (const Status found = find_line(&is_json); !found.ok()) return unreadable(found.error());
   if (is_json) {
     JsonValues values(std::move(lines), comments);
     auto value = values.Next();
-    if (!value.ok()) return usage(value.error());
+    if (!value.ok()) return unreadable(value.error());
     const JobFormat format = *value ? FormatOfValue(**value) : JobFormat::kJson;
     return std::unique_ptr<JobReader>(
         std::make_unique<JsonJobReader>(name, format, std::move(values), std::move(*value), passed_over));
@@ -296,7 +296,7 @@ Result<std::unique_ptr<JobReader>> JobReader::Open(const std::string& path, cons
   BIFRONS_RETURN_IF_ERROR(CheckIsText(name, text()));
   const std::optional<char> separator = CsvSeparator(text());
   if (separator) {
-    if (const Status found = find_line(nullptr); !found.ok()) return usage(found.error());
+    if (const Status found = find_line(nullptr); !found.ok()) return unreadable(found.error());
   }
   const bool whole = first && first->problem.empty();
   if (!separator && !(whole && IsCsvHeader(text())) && !(first && IsNamedCsv(path))) {

@@ -52,8 +52,8 @@ class JobReader {
   using Entry = std::variant<Job, BadJob>;
 
   /// Opens a job file, or standard input for "-". Lines that begin with `comments` are passed over, except
-  /// among the lines of one entry and in an array; "" = none. Errors: cannot be read (kUsage); a CSV header
-  /// without a prompt, a file that is no text (kBadData).
+  /// among the lines of one entry and in an array; "" = none. Errors (kBadData): cannot be opened, a CSV
+  /// header without a prompt, a file that is no text.
   static Result<std::unique_ptr<JobReader>> Open(const std::string& path, const std::string& comments = "");
   virtual ~JobReader() = default;
 

@@ -63,9 +63,8 @@ std::string BoundedText::Problem(const std::string& what) const {
 }
 
 Result<LineReader> LineReader::Open(const std::string& path, size_t max_bytes) {
-  auto stream = InputStream::Open(path);
-  if (!stream.ok()) return UsageError(stream.error().message);
-  return LineReader(std::move(*stream), max_bytes);
+  BIFRONS_TRY(InputStream stream, InputStream::Open(path));
+  return LineReader(std::move(stream), max_bytes);
 }
 
 // Adds what one read gives to what is unread.

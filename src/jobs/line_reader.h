@@ -56,7 +56,7 @@ class LineReader {
     std::string problem;  // why it is only that: longer than the limit, or than memory reaches
   };
 
-  /// `path` may lead to a pipe, and be "-" for standard input. Errors (kUsage): InputStream::Open's.
+  /// `path` may lead to a pipe, and be "-" for standard input. Errors: InputStream::Open's.
   static Result<LineReader> Open(const std::string& path, size_t max_bytes = kMaxLineBytes);
 
   // A byte order mark at the beginning is never part of what is read. Errors: InputStream::Read's.

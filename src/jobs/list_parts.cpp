@@ -53,7 +53,7 @@ struct Mentioned {
 
 Result<Mentioned> Read(const std::string& jobs, Mentioned mentioned) {
   const int fd = ::open(jobs.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return UsageError(jobs + ": cannot read: " + std::strerror(errno));
+  if (fd < 0) return DataError(jobs + ": cannot read: " + std::strerror(errno));
   // Small pieces: glibc, given a large one back, takes its successors from the heap, where memory is short.
   constexpr size_t kChunk = size_t{1} << 16, kOverlap = 32;  // longer than what is looked for
   std::string text;
@@ -70,7 +70,7 @@ Result<Mentioned> Read(const std::string& jobs, Mentioned mentioned) {
     mentioned.candidates |= MentionsCandidates(text);
   }
   ::close(fd);
-  if (n < 0) return UsageError(jobs + ": cannot read: " + std::strerror(errno));
+  if (n < 0) return DataError(jobs + ": cannot read: " + std::strerror(errno));
   return mentioned;
 }
 

@@ -13,7 +13,7 @@ namespace bifrons {
 /// Read from a file's text: the understanding half where it has a request for an answer in it, or for the
 /// best of several candidates, and that half alone where it has none for pictures. Who mentions such a
 /// request in a prompt gets more than needed. Of a stream nothing but its format is known: `best_of`, the
-/// command line's, asks for the half with any value. Errors (kUsage): cannot be read.
+/// command line's, asks for the half with any value. Errors (kBadData): cannot be read.
 Result<ModelParts> PartsForJobs(const std::string& jobs, JobFormat format, std::optional<int> best_of = {});
 
 }  // namespace bifrons

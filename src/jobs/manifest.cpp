@@ -254,7 +254,7 @@ Result<std::vector<std::string>> FindManifests(const std::string& folder) {
     const std::string name = it->path().filename().string();
     if (name.starts_with("manifest") && name.ends_with(".jsonl")) found.push_back(it->path().string());
   }
-  if (error) return Failure(folder + ": cannot read this folder: " + error.message());
+  if (error) return DataError(folder + ": cannot read this folder: " + error.message());
   std::sort(found.begin(), found.end());
   return found;
 }

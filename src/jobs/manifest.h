@@ -81,7 +81,7 @@ LineVisitor ManifestLines(const std::string& path, const ManifestVisitor& visito
 /// One line about a picture or an answer. Errors (kBadData): what is wrong with it, without a place.
 Result<ManifestRecord> ParseManifestRecord(std::string_view line);
 
-/// The folder's manifest*.jsonl, sorted. Errors: the folder cannot be read.
+/// The folder's manifest*.jsonl, sorted. Errors (kBadData): the folder cannot be read.
 Result<std::vector<std::string>> FindManifests(const std::string& folder);
 
 /// Which seeds the jobs without one get in this folder: what its manifests say. Where they say nothing, it is

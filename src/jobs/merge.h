@@ -63,8 +63,8 @@ struct MergeReport {
   std::vector<std::string> lines;  // right ones, by index and number, where they are to be kept
 };
 
-/// Reads no file outside of the folders. Errors: a folder without a manifest, files that are no manifests
-/// (kBadData), a list that cannot be read, manifests of several lists or models (kUsage).
+/// Reads no file outside of the folders. Errors: a folder that cannot be read or has no manifest, files that
+/// are no manifests, a list that cannot be read (kBadData), manifests of several lists or models (kUsage).
 Result<MergeReport> CheckFolders(const MergeRequest& request);
 
 /// One manifest of all the report's lines, written to `file` and committed.
