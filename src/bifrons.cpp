@@ -39,7 +39,7 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
   }
   if (!o.type.empty()) {
     load.weights = WeightTypeOf(o.type);
-    if (!load.weights) return UsageError("type \"" + o.type + "\": bf16, q8_0, q4_0 and q4_k are known");
+    if (!load.weights) return UsageError("type \"" + o.type + "\": use " + WeightTypeNames());
   }
   if (o.threads < 0) return UsageError("threads must not be negative");
   if (!o.drawing && !o.understanding) return UsageError("neither drawing nor understanding is to be loaded");

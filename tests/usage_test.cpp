@@ -178,8 +178,9 @@ TEST_CASE("help is a verb as well, and tells of every option by its group") {
   }
   CHECK_THAT(help, !Contains("--steps"));
   CHECK_THAT(RunWell({"help", "render"}).out, Contains("--grid [INT] ") && Contains("-h, --help  "));
-  for (const std::string verb : {"generate", "render", "merge", "pull", "caption", "ask", "chat", "vq",
-                                 "info", "tokenize", "trace", "bench", "selftest", "export", "convert"}) {
+  for (const std::string verb :
+       {"generate", "render", "merge", "pull", "caption", "ask", "chat", "vq", "info", "tokenize", "trace",
+        "bench", "selftest", "kl", "export", "convert"}) {
     std::istringstream lines(
         RunWell({"help", verb}).out.substr(0, RunWell({"help", verb}).out.find("\nExamples:")));
     for (std::string line; std::getline(lines, line);) {

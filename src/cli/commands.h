@@ -16,6 +16,7 @@ Result<int> RunTokenize(const TokenizeOptions& options);
 Result<int> RunTrace(const TraceOptions& options);
 Result<int> RunBench(const BenchOptions& options);
 Result<int> RunSelftest(const SelftestOptions& options);
+Result<int> RunKl(const KlOptions& options);
 Result<int> RunExport(const ExportOptions& options);
 Result<int> RunConvert(const ConvertCommand& options);
 Result<int> RunRender(const RenderCommand& options);

@@ -24,27 +24,14 @@ std::string* ModelOf(Command& command) {
       command);
 }
 
-}  // namespace
-
-bool IsQuiet(const Command& command) {
-  return std::visit(
-      [](const auto& options) {
-        if constexpr (requires { options.quiet; }) return options.quiet;
-        return false;
-      },
-      command);
-}
-
-Status FetchModel(Command& command) {
-  std::string* const model = ModelOf(command);
-  if (!model) return {};
+// Fetches the model at `model`, or where nothing is named there $BIFRONS_MODEL's.
+Status FetchNamed(std::string* model, bool quiet) {
   std::string named = *model;
   if (const char* set = std::getenv("BIFRONS_MODEL"); named.empty() && set) named = set;
   if (named.starts_with("hf:")) {
     BIFRONS_TRY(const Repository repository, ParseRepository(named));
     BIFRONS_TRY(const HubSettings settings, ReadHubSettings());
-    BIFRONS_TRY(const std::string folder,
-                CachedOrPulled(repository, settings, {.progress = !IsQuiet(command)}));
+    BIFRONS_TRY(const std::string folder, CachedOrPulled(repository, settings, {.progress = !quiet}));
     // Where nothing was asked for, the verb may still have another idea than the environment (generate
     // --from).
     if (model->empty()) {
@@ -59,6 +46,25 @@ Status FetchModel(Command& command) {
     return DataError(named + ": no such folder; to download it: bifrons pull " + named +
                      ", or -m hf:" + named);
   return {};
+}
+
+}  // namespace
+
+bool IsQuiet(const Command& command) {
+  return std::visit(
+      [](const auto& options) {
+        if constexpr (requires { options.quiet; }) return options.quiet;
+        return false;
+      },
+      command);
+}
+
+Status FetchModel(Command& command) {
+  if (std::string* const model = ModelOf(command)) {
+    BIFRONS_RETURN_IF_ERROR(FetchNamed(model, IsQuiet(command)));
+  }
+  auto* const compared = std::get_if<KlOptions>(&command);
+  return compared && !compared->against.empty() ? FetchNamed(&compared->against, compared->quiet) : Status();
 }
 
 }  // namespace bifrons

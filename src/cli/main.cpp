@@ -71,6 +71,7 @@ Result<int> RunProgram(int argc, char** argv) {
     Result<int> operator()(const TraceOptions& o) const { return RunTrace(o); }
     Result<int> operator()(const BenchOptions& o) const { return RunBench(o); }
     Result<int> operator()(const SelftestOptions& o) const { return RunSelftest(o); }
+    Result<int> operator()(const KlOptions& o) const { return RunKl(o); }
     Result<int> operator()(const ExportOptions& o) const { return RunExport(o); }
     Result<int> operator()(const ConvertCommand& o) const { return RunConvert(o); }
     Result<int> operator()(const RenderCommand& o) const { return RunRender(o); }

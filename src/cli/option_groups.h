@@ -27,10 +27,6 @@ inline constexpr const char* kComputing = "Model and device";
 inline constexpr const char* kFile = "FILE";
 inline constexpr const char* kFolder = "FOLDER";
 inline constexpr const char* kModel = "MODEL";
-/// What --type does where a model is loaded.
-inline constexpr const char* kTypeHelp =
-    "weights: matrices and the text embedding as bf16, q8_0, q4_0 or q4_k, made while loading (default: as "
-    "stored)";
 /// Tells completions of an option's values, where no check has them.
 void OfferValues(CLI::Option* option, const std::vector<std::string>& values);
 
@@ -47,8 +43,8 @@ void AddModel(CLI::App* app, std::string& model);
 /// --offline
 void AddOffline(CLI::App* app);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
-/// --type
-void AddType(CLI::App* app, std::optional<DType>& weights, const char* help);
+/// --type, of weights that are made while a model is loaded, or for a file.
+void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& when = ", made while loading");
 /// --threads
 void AddThreads(CLI::App* app, int& threads);
 /// Threads, device, convolutions, instruction set: kComputing, as what AddDtype and AddLoad add.
@@ -161,10 +157,12 @@ void AddTokenize(CLI::App& app, TokenizeOptions& options);
 void AddTrace(CLI::App& app, TraceOptions& options);
 void AddBench(CLI::App& app, BenchOptions& options);
 void AddSelftest(CLI::App& app, SelftestOptions& options);
+void AddKl(CLI::App& app, KlOptions& options);
 void AddExport(CLI::App& app, ExportOptions& options);
 void AddConvert(CLI::App& app, ConvertCommand& options);
 void AddPull(CLI::App& app, PullCommand& options);
-/// Takes the model, wherever it is named.
+/// Take the model, wherever it is named.
+Status Complete(KlOptions& options);
 Status Complete(ConvertCommand& options);
 Status Check(const PullCommand& options);
 Status Check(const TokenizeOptions& options);

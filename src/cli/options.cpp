@@ -44,11 +44,14 @@ void AddDtype(CLI::App* app, std::optional<DType>& compute) {
       ->check(CLI::IsMember({"f32", "bf16"}));
 }
 
-void AddType(CLI::App* app, std::optional<DType>& weights, const char* help) {
+void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& when) {
+  std::vector<std::string> names;
+  for (const DType type : kWeightTypes) names.emplace_back(NameOf(type));
   InGroup(app, kComputing)
       ->add_option_function<std::string>(
-          "--type", [&weights](const std::string& name) { weights = WeightTypeOf(name); }, help)
-      ->check(CLI::IsMember({"bf16", "q8_0", "q4_0", "q4_k"}));
+          "--type", [&weights](const std::string& name) { weights = WeightTypeOf(name); },
+          "weights: matrices and the text embedding as " + WeightTypeNames() + when + " (default: as stored)")
+      ->check(CLI::IsMember(names));
 }
 
 void AddThreads(CLI::App* app, int& threads) {
@@ -84,7 +87,7 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
 
 void AddLoad(CLI::App* app, LoadOptions& load) {
   AddModel(app, load.model);
-  AddType(app, load.weights, kTypeHelp);
+  AddType(app, load.weights);
   AddDtype(app, load.compute);
   AddDevice(app, load);
   OfferValues(app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b"),

@@ -130,12 +130,24 @@ struct BenchOptions {
   int prompt_tokens = 64;  // prefill
   int repeats = 5;
   std::vector<int> pictures;  // not empty: whole pictures, so many at once, instead of the stages
-  bool json = false;
+  std::string compare;        // a file that --json wrote before
+  bool json = false, csv = false;
 };
 
 struct SelftestOptions {
   LoadOptions load;  // the device of it
   std::string ops;   // part of the names of the ops to check; "" = all
+  bool json = false, quiet = false;
+};
+
+struct KlOptions {
+  std::vector<std::string> models;  // one, moved to `load`
+  LoadOptions load;
+  std::string against;               // the reference; "" = the same model, as stored
+  std::vector<std::string> prompts;  // none: some that every model can draw
+  int images = 1;                    // per prompt
+  int64_t seed = 1;                  // of a prompt's first picture
+  std::optional<float> guidance;     // none: the reference's
   bool json = false, quiet = false;
 };
 
@@ -181,8 +193,8 @@ struct HelpText {
 
 using Command =
     std::variant<HelpText, GenerateOptions, CaptionOptions, AskOptions, ChatOptions, VqOptions, InfoOptions,
-                 TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions, ExportOptions, ConvertCommand,
-                 RenderCommand, MergeOptions, PullCommand, ManualFiles>;
+                 TokenizeOptions, TraceOptions, BenchOptions, SelftestOptions, KlOptions, ExportOptions,
+                 ConvertCommand, RenderCommand, MergeOptions, PullCommand, ManualFiles>;
 
 /// Errors are kUsage, one line.
 Result<Command> ParseCommandLine(int argc, const char* const* argv);

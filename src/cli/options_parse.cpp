@@ -193,6 +193,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   TraceOptions trace;
   BenchOptions bench;
   SelftestOptions selftest;
+  KlOptions kl;
   ExportOptions exports;
   ConvertCommand convert;
   RenderCommand render;
@@ -212,6 +213,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   AddTrace(app, trace);
   AddBench(app, bench);
   AddSelftest(app, selftest);
+  AddKl(app, kl);
   AddExport(app, exports);
   AddConvert(app, convert);
   AddPull(app, pull);
@@ -247,6 +249,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
                                             : verb == "vq"         ? &vq.inputs
                                             : verb == "tokenize"   ? &tokenize.texts
                                             : verb == "convert"    ? &convert.models
+                                            : verb == "kl"         ? &kl.models
                                             : verb == "pull"       ? &pull.repositories
                                             : verb == "completion" ? &completion.shells
                                             : verb == "man"        ? &man.verbs
@@ -281,6 +284,10 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   if (verb == "trace") return checked(trace);
   if (verb == "bench") return Command(bench);
   if (verb == "selftest") return Command(selftest);
+  if (verb == "kl") {
+    BIFRONS_RETURN_IF_ERROR(Complete(kl));
+    return Command(std::move(kl));
+  }
   if (verb == "convert") {
     BIFRONS_RETURN_IF_ERROR(Complete(convert));
     return Command(std::move(convert));

@@ -1,9 +1,20 @@
-// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest; and of those that
-// make and fetch models: export, convert, pull.
+// The command lines of the verbs that look inside: info, tokenize, trace, bench, selftest, kl; and of those
+// that make and fetch models: export, convert, pull.
 #include "src/cli/option_groups.h"
 #include "src/engine/answer.h"
 
 namespace bifrons {
+namespace {
+
+// A model may stand behind -m or as an argument.
+Status TakeModel(const std::string& verb, std::vector<std::string>& arguments, std::string& model) {
+  if (!arguments.empty() && !model.empty()) arguments.insert(arguments.begin(), model);
+  if (arguments.size() > 1) return UsageError(verb + ": unexpected argument " + arguments[1]);
+  if (!arguments.empty()) model = std::move(arguments[0]);
+  return {};
+}
+
+}  // namespace
 
 void AddInfo(CLI::App& app, InfoOptions& o) {
   CLI::App* verb =
@@ -11,7 +22,7 @@ void AddInfo(CLI::App& app, InfoOptions& o) {
               "  bifrons info\n  bifrons info -m ~/models/Janus-Pro-7B --images 8 --device cuda\n"
               "  bifrons info --json --tensors");
   AddModel(verb, o.load.model);
-  AddType(verb, o.load.weights, kTypeHelp);
+  AddType(verb, o.load.weights);
   AddDtype(verb, o.load.compute);
   AddDevice(verb, o.load);
   verb->add_option("-n,--images", o.images, "pictures per batch, for the memory needed")
@@ -86,7 +97,8 @@ Status Check(const TraceOptions& o) {
 void AddBench(CLI::App& app, BenchOptions& o) {
   CLI::App* verb = AddVerb(app, "bench", "Measure all stages against this machine's limits",
                            "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json\n"
-                           "  bifrons bench --pictures 1,4,16");
+                           "  bifrons bench --pictures 1,4,16\n"
+                           "  bifrons bench --json > before.json\n  bifrons bench --compare before.json");
   verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
@@ -99,7 +111,11 @@ void AddBench(CLI::App& app, BenchOptions& o) {
       ->check(CLI::Range(1, 1024));
   verb->add_option("--repeats", o.repeats, "runs of each measurement; the median is shown")
       ->check(CLI::Range(1, 1000));
-  verb->add_flag("--json", o.json, "print JSON");
+  verb->add_option("--compare", o.compare,
+                   "show the times of an earlier run beside, from what its --json printed")
+      ->type_name(kFile);
+  CLI::Option* const json = verb->add_flag("--json", o.json, "print JSON");
+  verb->add_flag("--csv", o.csv, "print CSV: a line for each stage")->excludes(json);
   AddLoad(verb, o.load);
 }
 
@@ -126,6 +142,31 @@ void AddExport(CLI::App& app, ExportOptions& o) {
       ->required();
 }
 
+void AddKl(CLI::App& app, KlOptions& o) {
+  CLI::App* verb = AddVerb(
+      app, "kl", "Measure what a type of weights costs: how far predictions are from a reference's",
+      "  bifrons kl --type q4_0\n"
+      "  bifrons kl janus-pro-1b-q8_0.gguf --against ~/models/Janus-Pro-1B -n 4\n"
+      "The reference draws the prompts' pictures, in f32; then both models say for every token what may "
+      "come\n"
+      "next. KL is KL(reference || model) in nats. Both models are in memory at once.");
+  AddOne(verb, "model", o.models, "the model, the same as behind -m")->type_name(kModel);
+  verb->add_option("--against", o.against, "the reference (default: the same model, its weights as stored)")
+      ->type_name(kModel);
+  AddStrings(verb, "-p,--prompt", o.prompts, "a prompt; may be repeated (default: eight simple ones)");
+  verb->add_option("-n,--images", o.images, "pictures per prompt, of consecutive seeds (default 1)")
+      ->check(CLI::Range(1, kMaxImages));
+  AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed - kMaxImages,
+                     "of a prompt's first picture (default 1)");
+  AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,
+                   "classifier-free guidance weight (default: the model's, else 5)");
+  verb->add_flag("--json", o.json, "print JSON");
+  verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
+  AddLoad(verb, o.load);
+}
+
+Status Complete(KlOptions& o) { return TakeModel("kl", o.models, o.load.model); }
+
 void AddConvert(CLI::App& app, ConvertCommand& o) {
   CLI::App* verb =
       AddVerb(app, "convert", "Write a model as one GGUF file, which every verb takes with -m",
@@ -139,15 +180,12 @@ void AddConvert(CLI::App& app, ConvertCommand& o) {
   verb->add_option("-o,--output,--out", o.output, "file to write, NAME.gguf")->type_name(kFile)->required();
   AddForce(verb, o.force);
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
-  AddType(verb, o.weights,
-          "matrices and the text embedding as bf16, q8_0, q4_0 or q4_k (default: as stored)");
+  AddType(verb, o.weights, "");
   AddThreads(verb, o.threads);
 }
 
 Status Complete(ConvertCommand& o) {
-  if (!o.models.empty() && !o.model.empty()) o.models.insert(o.models.begin(), o.model);
-  if (o.models.size() > 1) return UsageError("convert: unexpected argument " + o.models[1]);
-  if (!o.models.empty()) o.model = std::move(o.models[0]);
+  BIFRONS_RETURN_IF_ERROR(TakeModel("convert", o.models, o.model));
   if (o.output.ends_with(".gguf")) return {};
   return UsageError("convert: " + o.output + ": name a file that ends in .gguf, by which it is known again");
 }

@@ -91,7 +91,7 @@ Result<Trace> TraceCodes(Janus& janus, const std::string& prompt, std::span<cons
   }
   trace.logits_conditional = queue.Fetch(conditional.view());
   trace.logits_unconditional = queue.Fetch(unconditional.view());
-  if (count == tokens) {
+  if (count == tokens && janus.parts().vq_decoder) {
     const DeviceTensor again = Uploaded(janus, janus.images(), codes);
     trace.pixels = janus.images().Fetch(DecodePixels(janus, again.view()).view());
   }

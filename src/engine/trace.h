@@ -16,7 +16,8 @@ struct Trace {
   DrawingPrompt prompt;
   Tensor logits_conditional;    // f32 [tokens, codebook_size]; row i predicts image token i
   Tensor logits_unconditional;  // the same for the unconditional half
-  Tensor pixels;  // f32 [height, width, 3], the decoder's raw output; empty unless all tokens are given
+  Tensor pixels;  // f32 [height, width, 3], the decoder's raw output; empty without a decoder or unless all
+                  // tokens are given
   // Where layers are asked for, the prompts' hidden states f32 [layers + 2, prompt, hidden]: what enters the
   // first layer, what leaves each layer, and what the final norm makes of the last ones.
   Tensor hidden_conditional, hidden_unconditional;

@@ -14,8 +14,6 @@
 namespace bifrons {
 namespace {
 
-constexpr DType kWeightTypes[] = {DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K};
-
 constexpr int64_t kValuesAtOnce = 1 << 14;  // widened to f32: 64 KB, which stay in a core's cache
 
 bool IsWhole(const Shape& shape, DType type) { return shape[shape.rank() - 1] % BlockOf(type).values == 0; }
@@ -153,6 +151,15 @@ std::optional<DType> WeightTypeOf(std::string_view name) {
     if (name == NameOf(type)) return type;
   }
   return std::nullopt;
+}
+
+std::string WeightTypeNames() {
+  std::string names;
+  for (const DType& type : kWeightTypes) {
+    if (&type != kWeightTypes) names += &type == std::end(kWeightTypes) - 1 ? " or " : ", ";
+    names += NameOf(type);
+  }
+  return names;
 }
 
 DType WeightTypeFor(const TensorSpec& spec, DType stored, DType wanted) {

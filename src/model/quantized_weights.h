@@ -11,8 +11,14 @@
 
 namespace bifrons {
 
-/// "bf16", "q8_0", "q4_0", "q4_k": those that --type takes.
+/// Those that weights can be made into.
+inline constexpr DType kWeightTypes[] = {DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_K};
+/// By NameOf's name.
 std::optional<DType> WeightTypeOf(std::string_view name);
+/// "bf16, q8_0, q4_0 or q4_k"
+std::string WeightTypeNames();
+/// Of the matrices that a step reads, as nearly all of them have it.
+inline DType MatrixType(const WeightSource& source) { return source.TypeOf("llama.layers.0.q"); }
 
 /// The type that a tensor gets where `wanted` is asked for: that itself where its rows are whole blocks, q8_0
 /// for q4_k where they are whole blocks of that (ggml takes q5_0 there, the next one larger), else the type

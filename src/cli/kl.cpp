@@ -1,0 +1,90 @@
+// bifrons kl: what a type of weights costs, in nats and in tokens that come out otherwise.
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "src/base/progress.h"
+#include "src/base/stop.h"
+#include "src/cli/commands.h"
+#include "src/engine/divergence.h"
+#include "src/model/quantized_weights.h"
+
+namespace bifrons {
+namespace {
+
+// What every Janus can draw, the bundled one too.
+constexpr const char* kPrompts[] = {"a dog",
+                                    "a red circle on a white background",
+                                    "two apples",
+                                    "a tree to the left of a house",
+                                    "a yellow car on a blue background",
+                                    "a photo of a cat",
+                                    "a green triangle above a purple square",
+                                    "a cup of coffee"};
+
+// "janus-mini, weights q8_0, arithmetic bf16"
+std::string Describe(const Janus& janus) {
+  return janus.name() + ", weights " + NameOf(MatrixType(janus.source())) + ", arithmetic " +
+         NameOf(janus.compute());
+}
+
+std::vector<DrawRequest> Requests(const KlOptions& options, float guidance) {
+  std::vector<std::string> prompts = options.prompts;
+  if (prompts.empty()) prompts.assign(std::begin(kPrompts), std::end(kPrompts));
+  std::vector<DrawRequest> requests;
+  for (const std::string& prompt : prompts) {
+    for (int i = 0; i < options.images; i++) {
+      DrawRequest request;
+      request.prompt = prompt, request.seed = static_cast<uint64_t>(options.seed + i);
+      request.sampling.guidance = guidance;
+      requests.push_back(std::move(request));
+    }
+  }
+  return requests;
+}
+
+}  // namespace
+
+Result<int> RunKl(const KlOptions& options) {
+  LoadOptions load = options.load;
+  load.parts.vq_decoder = false;
+  LoadOptions other = options.load;
+  if (!options.against.empty()) other.model = options.against;
+  other.weights.reset();
+  other.compute = DType::kF32;
+  other.profile.reset();
+  BIFRONS_TRY(const std::unique_ptr<Janus> reference, Janus::Load(other));
+  BIFRONS_TRY(const std::unique_ptr<Janus> model, Janus::Load(load));
+
+  const float guidance = options.guidance.value_or(reference->config().guidance_default);
+  const std::vector<DrawRequest> requests = Requests(options, guidance);
+  Divergence d;
+  {
+    ProgressBar bar("comparing", !options.quiet);
+    BIFRONS_TRY(d, MeasureDivergence(*reference, *model, requests, [&](double share) {
+                  bar.Update(share, 1, "");
+                  return !StopRequested();
+                }));
+  }
+  if (options.json) {
+    const nlohmann::json json = {{"model", Describe(*model)},
+                                 {"against", Describe(*reference)},
+                                 {"pictures", requests.size()},
+                                 {"tokens", d.tokens},
+                                 {"guidance", guidance},
+                                 {"kl_mean", d.mean_kl},
+                                 {"kl_99", d.kl_99},
+                                 {"top_1", d.top_1},
+                                 {"drawn", d.drawn}};
+    std::printf("%s\n", json.dump().c_str());
+    return 0;
+  }
+  std::printf("model    %s\nagainst  %s\n", Describe(*model).c_str(), Describe(*reference).c_str());
+  std::printf("tokens   %lld of %zu pictures\n", static_cast<long long>(d.tokens), requests.size());
+  std::printf("KL       %.3g nats on average, 99 %% at most %.3g\n", d.mean_kl, d.kl_99);
+  std::printf("top-1    %.2f %% have the same likeliest token\n", 100 * d.top_1);
+  std::printf("drawn    %.2f %% come out the same at guidance %g\n", 100 * d.drawn, guidance);
+  return 0;
+}
+
+}  // namespace bifrons
