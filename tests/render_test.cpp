@@ -422,7 +422,6 @@ TEST_CASE("wrong usage is one line") {
   };
   refused({"render", jobs}, 2);
   refused({"render", "-o", out}, 2);
-  refused(Render(folder / "none.txt", out), 2);
   refused(Render(jobs, out, {"--name", "{what}"}), 2);
   refused(Render(jobs, out, {"--shard", "3/3"}), 2);
   refused(Render(jobs, out, {"--format", "gif"}), 2);

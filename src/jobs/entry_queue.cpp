@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "src/base/out_of_memory.h"
 
@@ -23,6 +24,10 @@ EntryQueue::~EntryQueue() {
 }
 
 void EntryQueue::Read(const std::shared_ptr<State>& state, JobReader& reader) {
+  {
+    std::unique_lock lock(state->mutex);
+    state->changed.wait(lock, [&] { return state->wanted || state->abandoned; });
+  }
   for (;;) {
     auto next = Guarded([&] { return reader.Next(); });
     std::unique_lock lock(state->mutex);
@@ -48,6 +53,7 @@ int64_t EntryQueue::passed_over() const {
 EntryQueue::Item EntryQueue::Pop(double seconds) {
   if (taken_.empty()) {
     std::unique_lock lock(state_->mutex);
+    if (!std::exchange(state_->wanted, true)) state_->changed.notify_all();
     state_->changed.wait_for(lock, std::chrono::duration<double>(seconds),
                              [&] { return !state_->entries.empty() || state_->end; });
     taken_.swap(state_->entries);

@@ -21,7 +21,7 @@ class EntryQueue {
   /// An entry, the end, or nothing so far.
   using Item = std::variant<std::monostate, JobReader::Entry, End>;
 
-  /// Reads a few entries ahead.
+  /// Reads a few entries ahead, from the first Pop on: until then its thread takes no memory for them.
   explicit EntryQueue(std::unique_ptr<JobReader> reader);
   /// A reader that waits for input is left to the end of the process, or to a requested stop.
   ~EntryQueue();
@@ -40,7 +40,7 @@ class EntryQueue {
     std::deque<JobReader::Entry> entries;
     std::optional<Status> end;
     int64_t passed_over = 0;
-    bool abandoned = false;
+    bool wanted = false, abandoned = false;
   };
   static void Read(const std::shared_ptr<State>& state, JobReader& reader);
 

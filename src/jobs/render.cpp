@@ -124,11 +124,12 @@ void Renderer::TakeCount() {
 
 Status Renderer::Run(const std::function<bool()>& stop) {
   start_ = Clock::now();
-  // First, as its threads take memory that a huge line of the list may take otherwise.
+  // First, as their threads take memory that a huge line of the list may take otherwise.
   scheduler_ = std::make_unique<Scheduler>(janus_, options_.scheduler);
+  EntryQueue entries(std::move(reader_));
   BIFRONS_RETURN_IF_ERROR(Open());
   summary_.begun = true;
-  Status read = Feed(stop);
+  Status read = Feed(entries, stop);
   WaitForTheRest(stop);
   scheduler_->WaitUntilIdle();
   while (counter_ && !stop() && !IsAbandoned()) {
@@ -168,8 +169,7 @@ void Renderer::WaitForTheRest(const Stop& stop) {
   }
 }
 
-Status Renderer::Feed(const Stop& stop) {
-  EntryQueue queue(std::move(reader_));
+Status Renderer::Feed(EntryQueue& queue, const Stop& stop) {
   while (WaitForRoom(stop)) {
     EntryQueue::Item item = queue.Pop(waiting_.empty() ? kTick : 0);
     summary_.passed_over = queue.passed_over();

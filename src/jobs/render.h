@@ -140,7 +140,7 @@ class Renderer {
   Status Open();
   Status OpenBatchOutput();
   void TakeCount();
-  Status Feed(const Stop& stop);
+  Status Feed(EntryQueue& queue, const Stop& stop);
   void WaitForTheRest(const Stop& stop);
   void TakeWithinMemory(Job& job, const Stop& stop);
   void Take(const Job& job, const Stop& stop);
