@@ -385,9 +385,11 @@ TEST_CASE("the program in ever less address space draws, or says in one line why
         "ask -m " + model + " " + (folder / "picture_1.png") + " 'What is this?'"}) {
     for (int kilobytes = 400'000; kilobytes > 100'000; kilobytes -= 67'000) {
       INFO(verb << " in " << kilobytes << " KB");
+      const ProgramResult begun = RunLimited(kilobytes, "--version", folder);
+      if (begun.signal != 0 || begun.exit_code != 0)
+        break;  // the libraries have no room, before the program begins
       const ProgramResult result = RunLimited(kilobytes, verb + " --threads 2", folder);
       INFO(result.err);
-      if (result.err.find("error while loading shared libraries") != std::string::npos) break;
       CHECK(result.signal == 0);
       CHECK((result.exit_code == 0 || result.exit_code == 1));
       if (result.exit_code == 0) {

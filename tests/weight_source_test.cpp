@@ -452,6 +452,14 @@ TEST_CASE("a hash that was begun beside other work is the same, and ends with wh
   CHECK(begun.Get().value() == HashFiles(files).value());
   CHECK(begun.Get().value() == HashFiles(files).value());
 
+  folder.Write("d", "d");
+  ModelHash changed({folder / "d"});
+  folder.Write("d", "longer");
+  changed.Begin();
+  CHECK_THAT(changed.Get().error().message,
+             Catch::EndsWith("d: changed while it was read; try again when it is whole"));
+  CHECK_FALSE(changed.Get().ok());
+
   ModelHash missing({folder / "c"});
   missing.Begin();
   CHECK_FALSE(missing.Get().ok());

@@ -22,23 +22,33 @@ fs::path CacheFolder() {
   return {};
 }
 
-// The cache entry's own file, named by what identifies the file; empty when there is nowhere to keep one.
-fs::path CacheEntry(const fs::path& file) {
+// What tells a file from another, and from itself once it was written to; empty where there is none.
+std::string IdentityOf(const fs::path& file) {
   std::error_code error;
   const fs::path absolute = fs::canonical(file, error);
-  if (error || CacheFolder().empty()) return {};
+  if (error) return {};
   const auto size = fs::file_size(absolute, error);
   if (error) return {};
   const auto time = fs::last_write_time(absolute, error).time_since_epoch().count();
   if (error) return {};
-  return CacheFolder() / ("sha256-" + Sha256::Hex(absolute.string() + '\n' + std::to_string(size) + '\n' +
-                                                  std::to_string(time)));
+  return absolute.string() + '\n' + std::to_string(size) + '\n' + std::to_string(time);
+}
+
+// The cache entry's own file; empty when there is nowhere to keep one.
+fs::path CacheEntry(const std::string& identity) {
+  if (identity.empty() || CacheFolder().empty()) return {};
+  return CacheFolder() / ("sha256-" + Sha256::Hex(identity));
+}
+
+Error Changed(const std::string& path) {
+  return DataError(path + ": changed while it was read; try again when it is whole");
 }
 
 bool IsHash(std::string_view text) { return IsLowerHex(text, 64); }
 
 Result<std::string> HashFile(const std::string& path, const std::stop_token& stop) {
-  const fs::path entry = CacheEntry(path);
+  const std::string identity = IdentityOf(path);
+  const fs::path entry = CacheEntry(identity);
   std::error_code error;
   if (!entry.empty() && fs::exists(entry, error)) {
     auto cached = MappedFile::Open(entry.string());
@@ -48,8 +58,7 @@ Result<std::string> HashFile(const std::string& path, const std::stop_token& sto
     }
   }
   BIFRONS_TRY(const std::string hash, Sha256OfFile(path, stop));
-  if (CacheEntry(path) != entry)
-    return DataError(path + ": changed while it was read; try again when it is whole");
+  if (IdentityOf(path) != identity) return Changed(path);
   if (!entry.empty()) {
     fs::create_directories(entry.parent_path(), error);
     const Status written =
@@ -75,16 +84,16 @@ Result<std::string> HashFiles(std::vector<std::string> files, const std::stop_to
   return all.Finish();
 }
 
+ModelHash::ModelHash(std::vector<std::string> files) : files_(std::move(files)) {
+  for (const std::string& file : files_) identities_.push_back(IdentityOf(file));
+}
+
 void ModelHash::Begin() {
   const std::lock_guard lock(mutex_);
   if (thread_.joinable() || hash_) return;
   const auto hash = [this](const std::stop_token& stop) {
     auto hash = Guarded([&] { return HashFiles(files_, stop); });
-    if (hash.ok()) {
-      hash_ = std::move(*hash);
-    } else if (hash.error().kind == ErrorKind::kBadData) {
-      changed_ = std::move(hash).error();
-    }
+    if (hash.ok()) hash_ = std::move(*hash);
   };
   try {
     thread_ = std::jthread(hash);
@@ -95,9 +104,11 @@ void ModelHash::Begin() {
 Result<std::string> ModelHash::Get() {
   const std::lock_guard lock(mutex_);
   if (thread_.joinable()) thread_.join();
-  if (changed_) return *changed_;
   if (!hash_) {
     BIFRONS_TRY(hash_, HashFiles(files_));
+  }
+  for (size_t i = 0; i < files_.size(); i++) {
+    if (!identities_[i].empty() && IdentityOf(files_[i]) != identities_[i]) return Changed(files_[i]);
   }
   return *hash_;
 }

@@ -21,19 +21,20 @@ Result<std::string> HashFiles(std::vector<std::string> files, const std::stop_to
 /// HashFiles beside other work: gigabytes take seconds, and most who need the hash need it late.
 class ModelHash {
  public:
-  explicit ModelHash(std::vector<std::string> files) : files_(std::move(files)) {}
+  /// Of files that are being read from now on.
+  explicit ModelHash(std::vector<std::string> files);
 
   /// Begins on a thread of its own, which ends with this object. Where there can be none, Get does all.
   void Begin();
-  /// Waits for what has begun. May be called from any thread, again after an error; a file that changed stays
-  /// one (kBadData), as nobody knows what of it was loaded.
+  /// Waits for what has begun. May be called from any thread, again after an error. Errors: HashFiles', and a
+  /// file that is another one by now than when this was made (kBadData): what was loaded has no hash.
   Result<std::string> Get();
 
  private:
   const std::vector<std::string> files_;
-  std::mutex mutex_;  // for who waits, and what there is then
+  std::vector<std::string> identities_;  // of each file; empty for one that was not there
+  std::mutex mutex_;                     // for who waits, and what there is then
   std::optional<std::string> hash_;
-  std::optional<Error> changed_;
   std::jthread thread_;  // last: it uses the others
 };
 
