@@ -1,5 +1,4 @@
 // bifrons kl: what a type of weights costs, in nats and in tokens that come out otherwise.
-#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 

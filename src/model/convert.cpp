@@ -12,6 +12,7 @@
 #include "src/model/checkpoint/gguf_header.h"
 #include "src/model/export_files.h"
 #include "src/model/gguf_tokenizer.h"
+#include "src/model/quantized_weights.h"
 #include "src/model/tensor_table.h"
 #include "src/model/write_tensor.h"
 
@@ -93,7 +94,7 @@ Status WriteGguf(WeightSource& source, const ModelTexts& texts, const ModelTexts
   GgufHeader header;
   header.Add("general.architecture", kGgufArchitecture);
   header.Add("general.name", config.name);
-  header.Add("general.file_type", FileTypeOf(source.TypeOf("llama.layers.0.q")));
+  header.Add("general.file_type", FileTypeOf(MatrixType(source)));
   header.Add("general.quantization_version", kQuantizationVersion);
   header.Add("general.alignment", kGgufAlignment);
   header.Add(kGgufSoftwareKey, options.software);
