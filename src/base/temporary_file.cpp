@@ -38,7 +38,7 @@ struct System {
 };
 
 const System& ThisSystem() {
-  static const System system;
+  static const auto& system = *new System;
   return system;
 }
 

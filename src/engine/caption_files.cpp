@@ -23,7 +23,7 @@ std::string Lower(std::string text) {
 
 // What systems, NAS boxes and archivers put beside people's pictures, in lower case.
 bool IsSystemName(const std::string& name) {
-  static const std::set<std::string> kNames = {
+  static const auto& kNames = *new std::set<std::string>{
       "__macosx",  "@eadir",      "@recycle",     "@recently-snapshot", "@tmp",
       "#recycle",  "#snapshot",   "$recycle.bin", "recycler",           "system volume information",
       "thumbs.db", "ehthumbs.db", "desktop.ini",  "lost+found"};
@@ -95,7 +95,7 @@ std::string Obstacle(const std::string& txt, const std::set<std::string>& source
 }  // namespace
 
 bool HasImageName(const std::string& path) {
-  static const std::set<std::string> kExtensions = {
+  static const auto& kExtensions = *new std::set<std::string>{
       ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp",  ".dib",  ".gif",  ".tga", ".psd", ".hdr",
       ".pnm", ".ppm",  ".pgm", ".pbm",  ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2"};
   return kExtensions.contains(Lower(fs::path(path).extension().string()));

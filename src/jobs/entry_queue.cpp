@@ -13,7 +13,8 @@ constexpr size_t kReadAhead = 16;  // entries; some hold images
 
 EntryQueue::EntryQueue(std::unique_ptr<JobReader> reader) : state_(std::make_shared<State>()) {
   // Detached, as nothing but a requested stop ends a read from a terminal or a pipe; it shares nothing but
-  // the state, which it owns too.
+  // the state, which it owns too. It may outlive main: what it and other readers know is never destroyed
+  // (`static const auto& x = *new …`; the fuzz targets' build refuses other statics).
   std::thread([state = state_, reader = std::move(reader)] { Read(state, *reader); }).detach();
 }
 

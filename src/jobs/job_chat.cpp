@@ -68,7 +68,7 @@ std::string ImageSource(const std::string& url, const std::string& name, Mistake
 
 // null where there is none.
 const json& Member(const json& object, const char* key) {
-  static const json kNone;
+  static const auto& kNone = *new json;
   const auto found = object.is_object() ? object.find(key) : object.end();
   return found == object.end() ? kNone : *found;
 }
@@ -162,7 +162,7 @@ class ChatMessages {
 
 std::span<const RequestSwitch> ChatSwitches() {
   static constexpr const char* kOut = "leave it out";
-  static const RequestSwitch switches[] = {
+  static const auto& switches = *new std::vector<RequestSwitch>{
       {"n", {1}, "there is one answer"},
       {"stream", {false}, "answers are written whole"},
       {"frequency_penalty", {0}, kOut},
@@ -182,18 +182,18 @@ std::span<const RequestSwitch> ChatSwitches() {
 }
 
 // Concern the service, not the answer.
-const std::set<std::string_view> kIgnoredInChats = {"metadata",
-                                                    "store",
-                                                    "service_tier",
-                                                    "stream_options",
-                                                    "user",
-                                                    "safety_identifier",
-                                                    "prompt_cache_key",
-                                                    "verbosity",
-                                                    "prompt_cache_options",
-                                                    "prompt_cache_retention",
-                                                    "reasoning_effort",
-                                                    "parallel_tool_calls"};
+const auto& kIgnoredInChats = *new std::set<std::string_view>{"metadata",
+                                                              "store",
+                                                              "service_tier",
+                                                              "stream_options",
+                                                              "user",
+                                                              "safety_identifier",
+                                                              "prompt_cache_key",
+                                                              "verbosity",
+                                                              "prompt_cache_options",
+                                                              "prompt_cache_retention",
+                                                              "reasoning_effort",
+                                                              "parallel_tool_calls"};
 
 }  // namespace
 

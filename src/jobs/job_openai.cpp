@@ -42,7 +42,7 @@ std::string TextField(const json& object, const char* name, Mistake* mistake) {
 }
 
 std::span<const RequestSwitch> ImageSwitches() {
-  static const RequestSwitch switches[] = {
+  static const auto& switches = *new std::vector<RequestSwitch>{
       {"stream", {false}, "answers are written whole"},
       {"partial_images", {0}, "answers are written whole"},
       {"background", {"auto", "opaque"}, "pictures have no transparency"},
@@ -52,7 +52,7 @@ std::span<const RequestSwitch> ImageSwitches() {
 }
 
 // What an answer may name as the quality; it is echoed.
-const std::set<std::string_view> kQualities = {"low", "medium", "high", "xhigh", "max"};
+const auto& kQualities = *new std::set<std::string_view>{"low", "medium", "high", "xhigh", "max"};
 
 // Their clients always get the picture itself: they neither ask for it nor may they.
 bool AnswersInline(std::string_view model) {
@@ -61,10 +61,11 @@ bool AnswersInline(std::string_view model) {
 }
 
 // Have no meaning for this model; whatever they say, the picture is the same.
-const std::set<std::string_view> kIgnoredInImages = {
+const auto& kIgnoredInImages = *new std::set<std::string_view>{
     "quality", "style", "moderation", "user", "safety_identifier", "complexity", "output_compression"};
 // Ours that OpenAI's own fields stand for, or that a request has no use for.
-const std::set<std::string_view> kNotInRequests = {"file", "file_name", "format", "index", "width", "height"};
+const auto& kNotInRequests =
+    *new std::set<std::string_view>{"file", "file_name", "format", "index", "width", "height"};
 
 PictureJob ReadImageBody(const json& body, Job* job, Mistake* mistake) {
   PictureFields fields("body.", mistake);

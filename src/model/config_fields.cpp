@@ -12,7 +12,7 @@ const nlohmann::json* Fields::Find(const char* key) const {
 }
 
 Fields Fields::Object(const char* key) const {
-  static const Json kEmpty = Json::object();
+  static const auto& kEmpty = *new Json(Json::object());
   const Json* found = Find(key);
   if (found && !found->is_object()) Report(key, "must be an object");
   return Fields(found && found->is_object() ? *found : kEmpty, prefix_ + key + ".", *problem_);

@@ -18,8 +18,8 @@ constexpr size_t kMaxBytes = size_t{1} << 20;
 
 // Both classes' defaults, from CLIP, where a file does not say: not what the published files say.
 // [janus/models/image_processing_vlm.py: IMAGENET_MEAN; transformers/utils/constants.py: OPENAI_CLIP_MEAN]
-const std::vector<double> kClassMean{0.48145466, 0.4578275, 0.40821073};
-const std::vector<double> kClassStd{0.26862954, 0.26130258, 0.27577711};
+const auto& kClassMean = *new std::vector<double>{0.48145466, 0.4578275, 0.40821073};
+const auto& kClassStd = *new std::vector<double>{0.26862954, 0.26130258, 0.27577711};
 
 // {"height": 384, "width": 384}, or a number.
 int64_t ReadSize(const Fields& root, int64_t fallback) {
