@@ -48,6 +48,9 @@ set_tests_properties(company_test image_wrong_input_test large_input_test large_
 # is looked at in the other tests.
 if(BIFRONS_SANITIZE)
   set_tests_properties(selftest_test large_lists_test convolutions_test PROPERTIES LABELS long)
+  # Whole models with the best instruction set; the others, and ref, in the op matrix.
+  set_tests_properties(reference_test understanding_reference_test same_picture_test same_answer_test convert_test PROPERTIES
+    ENVIRONMENT_MODIFICATION BIFRONS_TEST_DEVICE=set:cpu)
 endif()
 
 # What the thread sanitizer looks at: the engine's own tests and rendering.

@@ -27,7 +27,7 @@ int Main(int count, char** arguments) {
   const uint64_t seed = count > 3 ? std::strtoull(arguments[3], nullptr, 10) : 1;
   using cuda_emulator::Order;
   const auto ordered = [&](int number) {
-    return OrderedDevice(cuda::MakeCudaDevice(0), {.order = static_cast<Order>(number), .seed = seed});
+    return OrderedDevice(cuda::MakeCudaDevice(0), {{.order = static_cast<Order>(number), .seed = seed}});
   };
   if (order < 4) {
     OrderedDevice device = ordered(order);

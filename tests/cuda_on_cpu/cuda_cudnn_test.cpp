@@ -39,16 +39,16 @@ std::unique_ptr<Device> CudnnDevice() {
 }
 
 TEST_CASE("convolutions by cuDNN are right, and ours but for rounding") {
-  OrderedDevice device(CudnnDevice(), {});
+  OrderedDevice device(CudnnDevice(), {{}});
   CheckAll(CheckOps(device, *ref::MakeRefDevice(2), {.text = "Convolve"}));
-  OrderedDevice own(cuda::MakeCudaDevice(0), {});
+  OrderedDevice own(cuda::MakeCudaDevice(0), {{}});
   CheckAll(CheckOps(device, own, {.text = "Convolve 96"}));
 }
 
 TEST_CASE("convolutions by cuDNN have the same bits in every order") {
-  OrderedDevice forward(CudnnDevice(), {});
+  OrderedDevice forward(CudnnDevice(), {{}});
   for (const uint64_t seed : {2, 3, 4}) {
-    OrderedDevice other(CudnnDevice(), {.order = cuda_emulator::Order::kReverse, .seed = seed});
+    OrderedDevice other(CudnnDevice(), {{.order = cuda_emulator::Order::kReverse, .seed = seed}});
     const std::array<Device*, 1> others = {&other};
     CheckAll(CheckSameBits(forward, others, {.text = "Convolve 96"}));
   }
@@ -56,7 +56,7 @@ TEST_CASE("convolutions by cuDNN have the same bits in every order") {
 
 // 96 → 96 → 96 channels, each by a queue of its own, three times over.
 std::vector<float> BetweenQueues(uint64_t seed) {
-  OrderedDevice device(CudnnDevice(), {.seed = seed});
+  OrderedDevice device(CudnnDevice(), {{.seed = seed}});
   const ConvShape shape{.in_channels = 96, .out_channels = 96, .height = 7, .width = 6, .kernel = 3};
   const auto conv = device.PackConv(shape, Normals(DType::kF32, {96, 96, 3, 3}, 1, 0.05f).view(),
                                     Normals(DType::kF32, {96}, 2).view());

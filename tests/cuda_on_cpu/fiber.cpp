@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <sys/mman.h>
 
+#include <atomic>
+
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
 #endif
@@ -76,6 +78,7 @@ namespace cuda_emulator {
 namespace {
 
 constexpr size_t kPage = 4096;
+constexpr size_t kColour = 7 * 64;  // lines that a stopped fiber uses, about
 #ifdef __SANITIZE_ADDRESS__
 constexpr size_t kStackBytes = 256 << 10;  // of frames with red zones
 #else
@@ -97,6 +100,9 @@ Stack::Stack() {
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) Die("no memory for a thread's stack");
   memory_ = static_cast<uint8_t*>(memory);
+  // Stacks that all began at the same place in a page would share a few lines of the first cache.
+  static std::atomic<size_t> count{0};
+  unused_ = count++ * kColour % kPage;
 }
 
 Stack::~Stack() { munmap(memory_, kPage + kStackBytes); }
@@ -105,7 +111,7 @@ Context Stack::Begin(void (*entry)()) const {
   Context context;
   context.stack = memory_ + kPage;
   context.stack_bytes = kStackBytes;
-  auto* top = reinterpret_cast<uintptr_t*>(memory_ + kPage + kStackBytes);
+  auto* top = reinterpret_cast<uintptr_t*>(memory_ + kPage + kStackBytes - unused_);
 #if defined(__x86_64__)
   // Six registers, the address that `ret` goes to, and one for the caller's that never comes: so that the
   // stack is aligned as after a call.

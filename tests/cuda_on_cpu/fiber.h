@@ -27,6 +27,7 @@ class Stack {
 
  private:
   uint8_t* memory_;
+  size_t unused_;  // bytes at its top
 };
 
 /// The calling thread of the host, to switch away from.
