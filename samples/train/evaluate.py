@@ -80,7 +80,11 @@ def _scene(r, category, thing=None):
 
 def prompts(r, count):
     """(category, Scene), the same number of each category."""
-    return [(name, _scene(r, name)) for name in CATEGORIES for _ in range(count // len(CATEGORIES))]
+    chosen = []
+    for name in CATEGORIES:
+        scenes_of = filter(None, (_scene(r, name) for _ in itertools.count()))
+        chosen += [(name, scene) for scene in itertools.islice(scenes_of, count // len(CATEGORIES))]
+    return chosen
 
 
 def prompts_of_each(r, each):
