@@ -17,7 +17,7 @@ import pictures
 import scenes
 import training
 
-TEMPERATURE = 0.03  # neighbouring ones of 4096 codes in 8 dimensions are about 0.05 apart in cosine
+TEMPERATURE = 0.03  # neighbouring ones of 8192 codes in 8 dimensions are about 0.05 apart in cosine
 FLAT_WEIGHT = 0.3  # of a background patch against a sprite's
 PAINTED = 0.3  # share of whole scenes as the decoder draws them: encoding those gives their codes back
 

@@ -11,8 +11,6 @@ names=("$@")
 [ ${#names[@]} -gt 0 ] || for f in tests/fuzz/*_fuzz.cpp; do names+=("$(basename "$f" _fuzz.cpp)"); done
 
 build_fuzz "${names[@]/%/_fuzz}"
-failed=$build/failed
-: > "$failed"
 fuzz() {  # NAME: prints its line; false on a finding
   local name=$1 log=$build/$1.log
   mkdir -p "$build/corpus/$name" "$build/findings"  # what it learns stays out of the repository
@@ -26,10 +24,4 @@ fuzz() {  # NAME: prints its line; false on a finding
     return 1
   fi
 }
-for name in "${names[@]}"; do
-  # Each keeps a processor busy.
-  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
-  { fuzz "$name" || echo "$name" >> "$failed"; } &
-done
-wait
-[ ! -s "$failed" ]
+for_each fuzz "${names[@]}"
