@@ -127,7 +127,7 @@ TEST_CASE("a device that breaks down is told of, and the rest is tried") {
 
 bool Has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-TEST_CASE("the program prints a block for a report") {
+TEST_CASE("the program prints a block for a report", "[.bundled]") {
   const ProgramResult run = RunWell({"selftest", "--device", "cpu", "--ops", "RmsNorm"});
   INFO(run.out);
   for (const std::string& part :

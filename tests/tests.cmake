@@ -47,7 +47,7 @@ set_tests_properties(company_test image_wrong_input_test large_input_test large_
 # Draw again and again, beside the scalar reference or on the emulated GPU; read lists of very many lines: what runs there
 # is looked at in the other tests.
 if(BIFRONS_SANITIZE)
-  set_tests_properties(selftest_test large_lists_test render_scale_test convolutions_test PROPERTIES LABELS long)
+  set_tests_properties(selftest_test large_lists_test render_scale_test convolutions_test device_choice_test PROPERTIES LABELS long)
   # Whole models with the best instruction set; the others, and ref, in the op matrix.
   set_tests_properties(reference_test understanding_reference_test same_picture_test same_answer_test convert_test PROPERTIES
     ENVIRONMENT_MODIFICATION BIFRONS_TEST_DEVICE=set:cpu)
