@@ -22,18 +22,31 @@ import see
 import tokenizer as words
 import training
 
-JUDGEMENTS, SHORT_ANSWERS = (
-    4,
-    2,
-)  # conversations about a picture, besides its caption; half of the judgements are Yes
+SHORT_ANSWERS = 2  # conversations about a picture, besides its captions and judgements
 SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
-SHORT_WEIGHT, VERDICT_WEIGHT = (
-    2.0,
-    4.0,
-)  # of the tokens of a short answer and of Yes or No against a caption's
-JUDGED = 0.3  # of the pictures are failed drawings, about which only "Does this picture show ...?" is asked
+SHORT_WEIGHT = 2.0  # of the tokens of a short answer against a caption's
+# At first pictures are described: until things are named no verdict can be right, and guesses drown what could be
+# learned. Each is (before, after) JUDGE_FROM, a share of the steps. Half of the judgements are Yes.
+JUDGE_FROM = 0.5
+CAPTIONS, JUDGEMENTS, VERDICT_WEIGHT = (2, 1), (1, 4), (0.5, 4.0)
+JUDGED = 0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
 TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
+WORD_SCALE = 20.0  # of cosines with the vocabulary
 HIDE = -30000.0  # what the mask adds to a logit
+
+
+def names(vocabulary):
+    """The tokens of what a patch shows, as shares [things and backgrounds, vocabulary]: of the name of the
+    thing (pictures.THINGS), or behind them of the background's colour."""
+    said = [None] * pictures.THING_CLASSES + list(scenes.COLOURS)
+    for thing, number in pictures.THINGS.items():
+        said[number] = thing.name
+    shares = torch.zeros(len(said), vocabulary.get_vocab_size())
+    for share, name in zip(shares, said):
+        ids = vocabulary.encode(f' {name}', add_special_tokens=False).ids if name else []
+        for i in ids:
+            share[i] += 1 / len(ids)
+    return shares
 
 
 class Joint(torch.nn.Module):
@@ -42,15 +55,21 @@ class Joint(torch.nn.Module):
         self.drawer, self.tower = model.Drawer(janus), tower
         self.aligner, self.lm_head = janus.model.aligner, janus.lm_head
 
+    def start(self):
+        """Gives the head weights to be trained from: what is read is the easiest to say."""
+        with torch.no_grad():
+            self.lm_head.weight.copy_(0.1 * self.drawer.language_model.embed_tokens.weight)
+
     def forward(self, pixels, before, after, rows, segments, positions):
-        """Hidden states [b, n] of rows of conversations [b, n] about pictures, and the tower's answers.
-        Segments number a row's conversations."""
+        """Hidden states [b, n] of rows of conversations [b, n] about pictures, the tower's answers, and what
+        the transformer is given of the patches. Segments number a row's conversations."""
         seen = self.tower.vision(pixels).last_hidden_state
+        patches = self.aligner(seen)
         transformer = self.drawer.language_model
         embed = transformer.embed_tokens
         count = len(pixels)
         around = [embed(ids).expand(count, -1, -1) for ids in (before, after)]
-        inputs = torch.cat([around[0], self.aligner(seen), around[1], embed(rows)], 1)
+        inputs = torch.cat([around[0], patches, around[1], embed(rows)], 1)
         prefix, total = inputs.shape[1] - rows.shape[1], inputs.shape[1]
         allowed = torch.ones(count, total, total, dtype=torch.bool, device=rows.device).tril()
         allowed[:, prefix:, prefix:] &= segments[:, :, None] == segments[:, None]
@@ -61,7 +80,16 @@ class Joint(torch.nn.Module):
         hidden = transformer(
             inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
         ).last_hidden_state
-        return hidden[:, prefix:], self.tower.answer(seen)
+        return hidden[:, prefix:], self.tower.answer(seen), patches
+
+    def word_loss(self, patches, names, things, backgrounds):
+        """Of patches [b, 144, hidden] as words: each is to look like the name of its thing [b, 144], or of its
+        background [b]. Then the transformer reads pictures as it reads prompts."""
+        vectors = F.normalize(self.drawer.language_model.embed_tokens.weight.detach(), dim=-1)
+        said = (WORD_SCALE * F.normalize(patches.float(), dim=-1) @ vectors.T).log_softmax(-1)
+        wanted = names[torch.where(things > 0, things, pictures.THING_CLASSES + backgrounds[:, None])]
+        weights = torch.where(things > 0, 1.0, see.FLAT_WEIGHT)
+        return -((wanted * said).sum(-1) * weights).sum() / weights.sum()
 
     def matrices(self):
         """What Muon trains."""
@@ -82,10 +110,10 @@ def conversation(vocabulary, turns):
     return ids, wanted
 
 
-def talks(scene, r):
+def talks(scene, r, judging):
     """Conversations about a scene: lists of (question, answer)."""
-    asked = [questions.describe(scene, r)]
-    asked += [questions.judge(scene, r, answer=i % 2 == 0) for i in range(JUDGEMENTS)]
+    asked = [questions.describe(scene, r) for _ in range(CAPTIONS[judging])]
+    asked += [questions.judge(scene, r, answer=r.random() < 0.5) for _ in range(JUDGEMENTS[judging])]
     asked += [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
     result = []
     while asked:
@@ -94,24 +122,20 @@ def talks(scene, r):
     return result
 
 
-def example(r, paintings, drawings, mix):
+def example(r, paintings, drawings, mix, judging):
     """A picture, its scene or None where there is none, and conversations."""
-    if drawings and r.random() < JUDGED:
+    if judging and drawings and r.random() < JUDGED:
         scene, picture, found = r.choice(drawings)
-        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(JUDGEMENTS)]
+        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(JUDGEMENTS[True])]
     scene, picture = see.look(r, paintings, mix)
     snapped = all(size in scenes.SIZES for *_, size in scene.sprites)
     if len(scene.sprites) == 1 and not snapped:  # neither small nor big nor what lies between
         scene = scenes.training_scene(r, mix)
         picture = scenes.render(scene)
-    return picture, scene, talks(scene, r)
+    return picture, scene, talks(scene, r, judging)
 
 
-def batch(r, vocabulary, paintings, drawings, mix, count):
-    return collate([example(r, paintings, drawings, mix) for _ in range(count)], vocabulary)
-
-
-def collate(examples, vocabulary):
+def collate(examples, vocabulary, judging):
     """Pictures, scenes and padded rows: ids, segments, positions, wanted ids and their weights [b, n]."""
     rows = []
     for _, _, conversations in examples:
@@ -119,7 +143,8 @@ def collate(examples, vocabulary):
         for number, turns in enumerate(conversations):
             ids, wanted = conversation(vocabulary, turns)
             answers, long = {answer for _, answer in turns}, sum(w >= 0 for w in wanted) > 6
-            weight = VERDICT_WEIGHT if answers <= {'Yes', 'No'} else 1.0 if long else SHORT_WEIGHT
+            verdict = answers <= {'Yes', 'No'}
+            weight = VERDICT_WEIGHT[judging] if verdict else 1.0 if long else SHORT_WEIGHT
             row += [(i, number, at, w, weight) for at, (i, w) in enumerate(zip(ids, wanted))]
         rows.append(row)
     length, nothing = max(map(len, rows)), (vocabulary.token_to_id(words.PAD), -1, 0, pictures.UNKNOWN, 0.0)
@@ -149,6 +174,8 @@ class Stage(training.Stage):
         self.module = Joint(janus, see.Tower(janus)).to(self.device)
         for name, part in (('draw', self.module.drawer), ('see', self.module.tower)):
             world.load(part, name)
+        self.module.start()
+        self.names = names(world.vocabulary).to(self.device)
         if settings['fuse']:
             model.fuse(self.module)
         self.drawing = draw.Drawing(self.module.drawer, world.vocabulary, settings, self.device)
@@ -161,14 +188,16 @@ class Stage(training.Stage):
     def loss(self, progress):
         with self.autocast():
             draw_loss, drawn, (_, sprite_loss, choice_loss, _) = self.drawing.loss(self.random, progress)
-        examples = batch(
-            self.random, self.vocabulary, self.paintings, self.drawings, self.mix, self.settings['talks']
-        )
-        talk_loss, figures = self._talk(examples)
-        return draw_loss + talk_loss, drawn, (sprite_loss, choice_loss, *figures)
+        judging = progress >= JUDGE_FROM
+        examples = [
+            example(self.random, self.paintings, self.drawings, self.mix, judging)
+            for _ in range(self.settings['talks'])
+        ]
+        talk_loss, figures = self._talk(collate(examples, self.vocabulary, judging))
+        return draw_loss + self.settings['talk_weight'] * talk_loss, drawn, (sprite_loss, choice_loss, *figures)
 
     def _talk(self, examples):
-        """The loss of the answers and of the tower's own task; and for the log the losses of long and short
+        """The loss of the answers, of the patches' words and of the tower's own task; and for the log the losses of long and short
         answers' tokens, and the tower's hits."""
         pixels, shown, *columns = examples
         ids, segments, positions, wanted, weights = (column.to(self.device) for column in columns)
@@ -181,21 +210,25 @@ class Stage(training.Stage):
         )
         chosen = wanted >= 0
         with self.autocast():
-            hidden, answers = self.module(pixels.to(self.device), before, after, ids, segments, positions)
+            hidden, answers, patches = self.module(
+                pixels.to(self.device), before, after, ids, segments, positions
+            )
             logits = self.module.lm_head(hidden[chosen])
         losses, weights = F.cross_entropy(logits.float(), wanted[chosen], reduction='none'), weights[chosen]
         known = [i for i, scene in enumerate(shown) if scene]
-        targets = (part.to(self.device) for part in see.targets([shown[i] for i in known]))
+        targets = [part.to(self.device) for part in see.targets([shown[i] for i in known])]
         tower_loss, (hits, *_) = see.loss([head[known] for head in answers], *targets)
-        long, total = weights == 1, (losses * weights).sum() / weights.sum() + TOWER_WEIGHT * tower_loss
+        word_loss = self.module.word_loss(patches[known], self.names, targets[0], targets[2])
+        long, total = weights == 1, (losses * weights).sum() / weights.sum()
+        total = total + self.settings['word_weight'] * word_loss + TOWER_WEIGHT * tower_loss
         return total, (losses[long].mean(), losses[~long].mean(), hits)
 
     def validate(self):
         r, shown = random.Random(8), []
         while len(shown) < self.settings['talks']:
             shown.append(scenes.unseen_scene(r, self.mix))
-        rows = [(scenes.render(scene), scene, talks(scene, r)) for scene in shown]
-        _, figures = self._talk(collate(rows, self.vocabulary))
+        rows = [(scenes.render(scene), scene, talks(scene, r, True)) for scene in shown]
+        _, figures = self._talk(collate(rows, self.vocabulary, True))
         with self.autocast():
             return *self.drawing.validate(self.work), *figures
 
