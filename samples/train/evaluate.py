@@ -78,13 +78,15 @@ def _scene(r, category, thing=None):
             return scene
 
 
+def _some(r, categories, count, thing=None):
+    """So many (category, Scene) of these categories in turn, less those for which there seems to be none."""
+    made = ((name, _scene(r, name, thing)) for name in itertools.cycle(categories))
+    return itertools.islice(((name, scene) for name, scene in made if scene), count)
+
+
 def prompts(r, count):
     """(category, Scene), the same number of each category."""
-    chosen = []
-    for name in CATEGORIES:
-        scenes_of = filter(None, (_scene(r, name) for _ in itertools.count()))
-        chosen += [(name, scene) for scene in itertools.islice(scenes_of, count // len(CATEGORIES))]
-    return chosen
+    return [one for name in CATEGORIES for one in _some(r, [name], count // len(CATEGORIES))]
 
 
 def prompts_of_each(r, each):
@@ -92,8 +94,7 @@ def prompts_of_each(r, each):
     chosen = []
     for things, names in ((scenes.EMOJI, OF_EMOJI), (scenes.SHAPE_THINGS, OF_SHAPES)):
         for thing in things:
-            made = ((name, _scene(r, name, thing)) for name in itertools.cycle(names))
-            chosen += itertools.islice(((name, scene) for name, scene in made if scene), each)
+            chosen += _some(r, names, each, thing)
     return chosen
 
 

@@ -88,7 +88,7 @@ class Joint(torch.nn.Module):
         vectors = F.normalize(self.drawer.language_model.embed_tokens.weight.detach(), dim=-1)
         said = (WORD_SCALE * F.normalize(patches.float(), dim=-1) @ vectors.T).log_softmax(-1)
         wanted = names[torch.where(things > 0, things, pictures.THING_CLASSES + backgrounds[:, None])]
-        weights = torch.where(things > 0, 1.0, see.FLAT_WEIGHT)
+        weights = see.weights(things)
         return -((wanted * said).sum(-1) * weights).sum() / weights.sum()
 
     def matrices(self):

@@ -44,10 +44,15 @@ def targets(shown):
     )
 
 
+def weights(things):
+    """Of patches with these classes."""
+    return torch.where(things > 0, 1.0, FLAT_WEIGHT)
+
+
 def loss(logits, things, places, backgrounds):
     """Of all three heads, and the shares of sprite patches on which each is right."""
     sprite, total, right = things > 0, 0.0, []
-    weight = torch.where(sprite, 1.0, FLAT_WEIGHT)
+    weight = weights(things)
     for scale, head, wanted in zip(
         (1.0, 0.3, 0.2), logits, (things, places, backgrounds[:, None].expand_as(things))
     ):

@@ -78,7 +78,7 @@ namespace cuda_emulator {
 namespace {
 
 constexpr size_t kPage = 4096;
-constexpr size_t kColour = 7 * 64;  // lines that a stopped fiber uses, about
+constexpr size_t kColour = 7 * 64;  // bytes, whole lines: about what a stopped fiber uses
 #ifdef __SANITIZE_ADDRESS__
 constexpr size_t kStackBytes = 256 << 10;  // of frames with red zones
 #else

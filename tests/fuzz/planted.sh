@@ -12,6 +12,7 @@ build_fuzz "${names[@]/%/_planted}"
 find_bug() {  # NAME: prints its line; false where nothing was found
   local name=$1 log=$build/$1_planted.log start scratch
   scratch=$(mktemp -d)
+  trap 'rm -rf "$scratch"' RETURN
   start=$(date +%s%N)
   if "$build/${name}_planted" "${limits[@]}" -max_total_time=60 -artifact_prefix="$scratch/" \
       "$scratch" "tests/fuzz/corpus/$name" >"$log" 2>&1; then
@@ -23,6 +24,5 @@ find_bug() {  # NAME: prints its line; false where nothing was found
   fi
   echo "$name: planted bug found after $((($(date +%s%N) - start) / 1000000)) ms: $(grep -m1 -oE \
     'ERROR: (AddressSanitizer|libFuzzer): [a-z -]*|runtime error: .{0,60}' "$log")"
-  rm -rf "$scratch"
 }
 for_each find_bug "${names[@]}"
