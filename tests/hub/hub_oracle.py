@@ -9,6 +9,7 @@ import os
 import pathlib
 import stat
 import sys
+import threading
 import unittest.mock
 
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # before the import, which reads it
@@ -31,14 +32,17 @@ def tree(folder: pathlib.Path) -> dict[str, tuple]:
 
 
 class Oracle(pull_test.Pull):
+    downloading = threading.Lock()  # tests run side by side, and of tqdm's downloads at once each deletes one lock
+
     def setUp(self) -> None:
         super().setUp()
         self.theirs = self.home / "theirs"
         self.their_folder = self.theirs / "models--tiny--janus"
 
     def download(self, **settings) -> str:
-        return snapshot_download(NAME, endpoint=self.hub.endpoint, cache_dir=self.theirs,
-                                 allow_patterns=sorted(self.chosen), **settings)
+        with self.downloading:
+            return snapshot_download(NAME, endpoint=self.hub.endpoint, cache_dir=self.theirs,
+                                     allow_patterns=sorted(self.chosen), **settings)
 
     def share_cache(self) -> None:
         """From now on both work on one folder."""
