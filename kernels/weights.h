@@ -1,8 +1,12 @@
 // What a device makes of a model's weights and of its keys and values. Layouts are the device's own.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
+#include <optional>
 #include <span>
+#include <string_view>
 
 #include "src/base/dtype.h"
 #include "src/base/tensor.h"
@@ -54,11 +58,25 @@ struct Conv2d {
 struct KvShape {
   int64_t layers = 0, kv_heads = 0, head_dim = 0;
   int64_t page_positions = 0;  // positions of a page, all layers'; a multiple of 32
-  DType type = DType::kF32;    // of what is stored: f32 or bf16, whatever the arithmetic
+  DType type = DType::kF32;  // of what is stored, whatever the arithmetic: f32, bf16, or q8_0 of whole blocks
 
   /// Keys and values of so many positions.
   size_t Bytes(int64_t positions) const { return BytesOf(type, {2 * layers, kv_heads, positions, head_dim}); }
 };
+
+constexpr DType kKvTypes[] = {DType::kF32, DType::kBF16, DType::kQ8_0};
+
+constexpr bool IsKvType(DType type) {
+  return std::find(std::begin(kKvTypes), std::end(kKvTypes), type) != std::end(kKvTypes);
+}
+
+/// Of KvShape; none where the name is no such type's.
+constexpr std::optional<DType> KvTypeOf(std::string_view name) {
+  for (const DType type : kKvTypes) {
+    if (NameOf(type) == name) return type;
+  }
+  return std::nullopt;
+}
 
 /// Keys and values of many sequences, in numbered pages. Who holds which page is not its business.
 class KvPages {

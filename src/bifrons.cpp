@@ -41,6 +41,9 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
     load.weights = WeightTypeOf(o.type);
     if (!load.weights) return UsageError("type \"" + o.type + "\": use " + WeightTypeNames());
   }
+  if (o.kv_bits != 0 && o.kv_bits != 8 && o.kv_bits != 16)
+    return UsageError("kv_bits " + std::to_string(o.kv_bits) + ": use 8, 16, or 0 for the arithmetic's");
+  if (o.kv_bits != 0) load.kv = o.kv_bits == 8 ? DType::kQ8_0 : DType::kBF16;
   if (o.threads < 0) return UsageError("threads must not be negative");
   if (!o.drawing && !o.understanding) return UsageError("neither drawing nor understanding is to be loaded");
   load.parts = o.drawing ? ModelParts{} : kUnderstandingParts;

@@ -27,6 +27,7 @@ struct EngineOptions {
   std::string dtype;            // "f32", "bf16", or "" = bf16 where the processor multiplies it
   // The weights' matrices and text embedding: "bf16", "q8_0", "q4_0", "q4_k", or "" = as they are stored.
   std::string type;
+  int kv_bits = 0;  // of the transformer's cached keys and values: 16 (bf16), 8 (q8_0), or 0 = as dtype
   int threads = 0;  // 0 = what affinity and cgroups allow
   // The halves to load; each takes memory of its own.
   bool drawing = true;

@@ -100,6 +100,15 @@ TEST_CASE("types are as close as their bits allow") {
   CHECK(RmsError(shifted, Dequantized(Quantized(shifted, DType::kQ4_K), DType::kQ4_K)) < 0.1);
 }
 
+TEST_CASE("a block of q8_0 that is not finite comes back as NaN, whatever else it holds") {
+  for (const float value : {std::nanf(""), -std::nanf(""), INFINITY, -INFINITY}) {
+    std::vector<float> x = Normal(96, 0);
+    x[40] = value;
+    const std::vector<float> y = Dequantized(Quantized(x, DType::kQ8_0), DType::kQ8_0);
+    for (size_t i = 0; i < y.size(); i++) REQUIRE(std::isnan(y[i]) == (i / 32 == 1));
+  }
+}
+
 TEST_CASE("a block of q4_k without any extent") {
   for (const float value : {0.0f, 1.0f, -1.0f, 1e-30f}) {
     const std::vector<float> x(256, value);

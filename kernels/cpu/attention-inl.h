@@ -4,6 +4,15 @@
 
 // ---- to the past -------------------------------------------------------------------------------
 
+// Numbers that stand together in what is cached; a row is whole ones.
+template <class Cached>
+constexpr int64_t kTogether = 1;
+template <>
+constexpr int64_t kTogether<BlockQ8_0> = BlockQ8_0::kValues;
+
+// Vectors of a block.
+constexpr int kBlockVectors = BlockQ8_0::kValues / kLanes;
+
 // q · k for kKeys (4, or 1 at the end) consecutive keys at once, to have that many independent sums; each has
 // the same order.
 template <int kKeys, class Cached>
@@ -28,6 +37,28 @@ BIFRONS_INLINE void Dots(const float* q, const Cached* keys, int64_t dim, float 
   }
 }
 
+template <int kKeys>
+BIFRONS_INLINE void Dots(const float* q, const BlockQ8_0* keys, int64_t dim, float scale, float* scores) {
+  const int64_t blocks = dim / BlockQ8_0::kValues;
+  F32s sums[kKeys] = {};
+  for (int64_t b = 0; b < blocks; b++, q += BlockQ8_0::kValues) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kKeys; k++) {
+      const BlockQ8_0& block = keys[k * blocks + b];
+      F32s sum = Load(q) * Load(block.q);
+#pragma GCC unroll 8
+      for (int v = 1; v < kBlockVectors; v++)
+        sum = MulAdd(Load(q + v * kLanes), Load(block.q + v * kLanes), sum);
+      sums[k] = MulAdd(Set(ToF32(block.scale)), sum, sums[k]);
+    }
+  }
+  if constexpr (kKeys == 4) {
+    StoreAs(scores, SumLanesOfFour(sums[0], sums[1], sums[2], sums[3]) * scale);
+  } else {
+    scores[0] = SumLanes(sums[0]) * scale;
+  }
+}
+
 // Asks for what is needed a page later, because the processor's own prefetch ends where a page does. Into L2:
 // L1 is busy with this page. Saves a tenth of the time over caches in DRAM (a Xeon with AMX).
 template <class Cached>
@@ -38,19 +69,31 @@ BIFRONS_INLINE void FetchAhead(const Cached* begin, int64_t count) {
   for (int64_t i = 0; i < size; i += kCacheLine) __builtin_prefetch(bytes + i, 0, 2);
 }
 
-// y[dim] += Σ weights[p] · values[p], p ascending; kVectors vectors of y stay in registers. Meanwhile the
-// same columns of `next`, unless null, are on their way.
+// y[dim] += Σ weights[p] · values[p], p ascending; kVectors vectors of y stay in registers. Rows of values
+// are `row` apart. Meanwhile the same columns of `next`, unless null, are on their way.
 template <int kVectors, class Cached>
-BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_t positions, int64_t dim,
+BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_t positions, int64_t row,
                               const Cached* next, float* y) {
   F32s sums[kVectors];
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; v++) sums[v] = Load(y + v * kLanes);
   for (int64_t p = 0; p < positions; p++) {
-    const F32s weight = Set(weights[p]);
-    if (next) FetchAhead(next + p * dim, kVectors * kLanes);
+    if (next) FetchAhead(next + p * row, kVectors * kLanes / kTogether<Cached>);
+    if constexpr (kTogether<Cached> == 1) {
+      const F32s weight = Set(weights[p]);
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; v++) sums[v] = MulAdd(weight, Load(values + p * dim + v * kLanes), sums[v]);
+      for (int v = 0; v < kVectors; v++)
+        sums[v] = MulAdd(weight, Load(values + p * row + v * kLanes), sums[v]);
+    } else {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; v += kBlockVectors) {
+        const Cached& block = values[p * row + v / kBlockVectors];
+        const F32s weight = Set(weights[p] * ToF32(block.scale));
+#pragma GCC unroll 8
+        for (int i = 0; i < kBlockVectors; i++)
+          sums[v + i] = MulAdd(weight, Load(block.q + i * kLanes), sums[v + i]);
+      }
+    }
   }
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; v++) Store(y + v * kLanes, sums[v]);
@@ -59,7 +102,9 @@ BIFRONS_INLINE void AddValues(const float* weights, const Cached* values, int64_
 // Page by page: a head's keys or values of one stay in L1 while all queries of the task pass over them.
 template <class Cached>
 void AttentionOf(const AttentionTask& task) {
-  const int64_t dim = task.head_dim, positions = task.positions, page_positions = task.page_positions;
+  constexpr int64_t kPer = kTogether<Cached>;
+  const int64_t dim = task.head_dim, row = dim / kPer;
+  const int64_t positions = task.positions, page_positions = task.page_positions;
   const int64_t stride = (positions + 15) / 16 * 16;
   const auto rows_of = [&](int64_t begin, size_t head) BIFRONS_LAMBDA_INLINE {
     return reinterpret_cast<const Cached*>(task.pages[begin / page_positions] + head);
@@ -74,10 +119,10 @@ void AttentionOf(const AttentionTask& task) {
       float* scores = task.scores + h * stride + begin;
       int64_t p = 0;
       for (; p + 4 <= n; p += 4) {
-        if (h == 0) FetchAhead(next + p * dim, 4 * dim);
-        Dots<4>(q, keys + p * dim, dim, task.scale, scores + p);
+        if (h == 0) FetchAhead(next + p * row, 4 * row);
+        Dots<4>(q, keys + p * row, dim, task.scale, scores + p);
       }
-      for (; p < n; p++) Dots<1>(q, keys + p * dim, dim, task.scale, scores + p);
+      for (; p < n; p++) Dots<1>(q, keys + p * row, dim, task.scale, scores + p);
     }
   }
   float sums[kMaxAttentionQueries];
@@ -95,13 +140,16 @@ void AttentionOf(const AttentionTask& task) {
       float* y = task.y + h * dim;
       int64_t i = 0;
       for (; i + 8 * kLanes <= dim; i += 8 * kLanes) {
-        const Cached* ahead = next && h == 0 ? next + i : nullptr;
-        AddValues<8>(weights, values + i, n, dim, ahead, y + i);
+        const Cached* ahead = next && h == 0 ? next + i / kPer : nullptr;
+        AddValues<8>(weights, values + i / kPer, n, row, ahead, y + i);
       }
-      for (; i + kLanes <= dim; i += kLanes)
-        AddValues<1, Cached>(weights, values + i, n, dim, nullptr, y + i);
-      for (; i < dim; i++) {
-        for (int64_t p = 0; p < n; p++) y[i] += weights[p] * ToF32(values[p * dim + i]);
+      constexpr int kVectors = kPer == 1 ? 1 : kBlockVectors;
+      for (; i + kVectors * kLanes <= dim; i += kVectors * kLanes)
+        AddValues<kVectors, Cached>(weights, values + i / kPer, n, row, nullptr, y + i);
+      if constexpr (kPer == 1) {
+        for (; i < dim; i++) {
+          for (int64_t p = 0; p < n; p++) y[i] += weights[p] * ToF32(values[p * dim + i]);
+        }
       }
     }
   }

@@ -153,7 +153,9 @@ void AttendToAll(Workspace& work, const FullAttention& attention, const View& q,
 void AttendToPast(Workspace& work, const float* q, int64_t q_stride, int64_t heads,
                   const host::HostKvBatch& batch, int64_t layer, float* y) {
   const KvShape& shape = batch.pages().shape();
-  const auto attend = shape.type == DType::kBF16 ? work.rows.attention_bf16 : work.rows.attention_f32;
+  const auto attend = shape.type == DType::kF32    ? work.rows.attention_f32
+                      : shape.type == DType::kBF16 ? work.rows.attention_bf16
+                                                   : work.rows.attention_q8_0;
   const int64_t n = batch.rows(), dim = shape.head_dim, group = heads / shape.kv_heads;
   const size_t head_bytes = BytesOf(shape.type, shape.page_positions * dim);
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));

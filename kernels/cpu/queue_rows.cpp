@@ -56,7 +56,7 @@ void CpuQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
     if (shape.type == DType::kBF16) {
       work_.rows.to_bf16(from, dim, reinterpret_cast<BF16*>(to));
     } else {
-      std::copy_n(from, dim, reinterpret_cast<float*>(to));
+      host::Convert({from, DType::kF32, {dim}}, shape.type, to);
     }
   };
   work_.Deal(k.rows(), 2 * shape.kv_heads * dim, [&](int64_t begin, int64_t end, int) {

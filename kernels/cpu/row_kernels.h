@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/isa.h"
 #include "kernels/quantize_row.h"
+#include "src/base/blocks.h"
 #include "src/base/dtype.h"
 
 namespace bifrons::cpu {
@@ -90,6 +91,7 @@ struct RowKernels {
   void (*to_bf16)(const float* x, int64_t n, BF16* y);
   void (*attention_f32)(const AttentionTask&);
   void (*attention_bf16)(const AttentionTask&);
+  void (*attention_q8_0)(const AttentionTask&);  // head_dim is whole blocks
   /// c[8, n] = a[8, k] · b[k, n], rows lda, ldb, ldc apart; n a multiple of kColumnAlign.
   void (*multiply)(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t k, int64_t n, float* c,
                    int64_t ldc);

@@ -150,6 +150,19 @@ constexpr int64_t (*PeakBF16)(int64_t) = nullptr;
 #endif
 
 constexpr RowKernels kKernels = {
-    PackRows,           Product,           RmsNorm,  LayerNorm, SiluMul, Gelu,     Rotate, ToBF16s,
-    AttentionOf<float>, AttentionOf<BF16>, Multiply, Softmax,   PeakF32, PeakBF16,
+    PackRows,
+    Product,
+    RmsNorm,
+    LayerNorm,
+    SiluMul,
+    Gelu,
+    Rotate,
+    ToBF16s,
+    AttentionOf<float>,
+    AttentionOf<BF16>,
+    AttentionOf<BlockQ8_0>,
+    Multiply,
+    Softmax,
+    PeakF32,
+    PeakBF16,
 };

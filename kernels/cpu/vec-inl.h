@@ -101,6 +101,20 @@ BIFRONS_INLINE float MaxLane(F32s v) {
 BIFRONS_INLINE F32s Load(const BF16* p) {
   return (F32s)(__builtin_convertvector(LoadAs<U16s>(p), U32s) << 16);
 }
+/// kLanes small integers. GCC 12 would convert them lane by lane.
+BIFRONS_INLINE F32s Load(const int8_t* p) {
+#if defined(__AVX512F__)
+  return __builtin_convertvector((I32s)_mm512_maskz_cvtepi8_epi32(0xFFFF, LoadAs<__m128i>(p)), F32s);
+#elif defined(__AVX2__)
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+#elif defined(__aarch64__)
+  const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(LoadAs<int32_t>(p)));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+#else
+  const __m128i bytes = _mm_cvtsi32_si128(LoadAs<int32_t>(p)), pairs = _mm_unpacklo_epi8(bytes, bytes);
+  return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(pairs, pairs), 24));
+#endif
+}
 BIFRONS_INLINE float ToF32(float x) { return x; }
 BIFRONS_INLINE float ToF32(BF16 x) { return __builtin_bit_cast(float, uint32_t{x.bits} << 16); }
 
@@ -140,6 +154,15 @@ BIFRONS_INLINE F32s LoadF16(const uint16_t* p) {
   const F32s magnitude = (F32s)((bits & 0x7FFFu) << 13) * 0x1p112f;
   const U32s special = (U32s)((bits & 0x7C00u) == 0x7C00u) & 0x7F800000u;
   return (F32s)((U32s)magnitude | special | ((bits & 0x8000u) << 16));
+#endif
+}
+
+BIFRONS_INLINE float ToF32(F16 x) {
+#if defined(__F16C__)
+  return _cvtsh_ss(x.bits);
+#else
+  const uint16_t lanes[kLanes] = {x.bits};
+  return LoadF16(lanes)[0];
 #endif
 }
 

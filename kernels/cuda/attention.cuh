@@ -6,8 +6,8 @@
 
 #include <type_traits>
 
+#include "kernels/cuda/cached_vectors.cuh"
 #include "kernels/cuda/kv_rows.cuh"
-#include "kernels/cuda/loads.cuh"
 #include "kernels/cuda/reduce.cuh"
 
 namespace bifrons::cuda {
@@ -77,12 +77,13 @@ __device__ __forceinline__ float Merge(const Shares& shares, int64_t first, int6
 
 /// y [rows, heads · dim]. A block for every tile (x), head (y) and span (z) of a source of keys; there may be
 /// more spans than anybody sees. Products are of numbers rounded to Compute; tiles have at most kRows rows,
-/// of one sequence. A position's numbers are read by kLanes lanes, 16 bytes each, or part by part.
+/// of one sequence. A position's numbers are read by kLanes lanes, a vector each, or part by part.
 template <class Q, class Source, class Compute, int kRows, int kLanes>
 __global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
     AttendSpans(const Queries<Q> q, const Source source, int64_t first_tile, const Shares shares, Q* y) {
   using T = typename Source::Number;
-  constexpr int kWarps = kSpan / kWarp, kPer = kPerVector<T>, kPart = kLanes * kPer;
+  using Vector = CachedVector<T>;
+  constexpr int kWarps = kSpan / kWarp, kPer = Vector::kCount, kPart = kLanes * kPer;
   // Of a lane's kLanes positions so many are under way at once: of one row, which does little with them, all.
   constexpr int kAtOnce = kRows == 1 ? kLanes : 4;
   SHARED_ARRAY(float, weights, kRows* kSpan);  // [row][position]
@@ -107,25 +108,25 @@ __global__ void __launch_bounds__(kSpan, kRows == 1 ? 2 : 4)
   const T* const keys = source.Keys(tile.first_row, kv_head, warp_begin);
   const T* const values = source.Values(tile.first_row, kv_head, warp_begin);
   // From a lane's position `i` on, zero beyond what is seen, which may be anything.
-  const auto bring = [&](const T* warp_rows, int first, int i, uint4(&vectors)[kAtOnce]) {
-    const T* from = warp_rows + (own % kWarp + i) * source.row + first + number;
+  const auto bring = [&](const T* warp_rows, int first, int i, Vector(&vectors)[kAtOnce]) {
+    const T* from = warp_rows + (own % kWarp + i) * source.row;
     const int left = dim - first - number;
     const int there = left > 0 ? seen - own - i : 0;
 #pragma unroll
     for (int j = 0; j < kAtOnce; j++)
-      vectors[j] = j < there ? LoadUint4(from + j * source.row) : make_uint4(0, 0, 0, 0);
+      vectors[j] = j < there ? Vector::Of(from + j * source.row, first + number, dim) : Vector{};
     if (left >= kPer) return;
 #pragma unroll
-    for (uint4& vector : vectors) vector = FirstOf<T>(vector, left);
+    for (Vector& vector : vectors) vector.Keep(left);
   };
-  const auto widen = [](uint4 vector, float(&numbers)[kPer]) {
-    WidenVector<T>(vector, numbers);
+  const auto widen = [](const Vector& vector, float(&numbers)[kPer]) {
+    vector.Widen(numbers);
     if constexpr (!std::is_same_v<T, Compute>) {
 #pragma unroll
       for (float& each : numbers) each = RoundTo<Compute>(each);
     }
   };
-  uint4 key_vectors[kAtOnce], value_vectors[kAtOnce];
+  Vector key_vectors[kAtOnce], value_vectors[kAtOnce];
   // Of one row values come along with keys; of several, while scores become weights.
   if constexpr (kRows == 1) bring(keys, 0, 0, key_vectors), bring(values, 0, 0, value_vectors);
 

@@ -7,14 +7,14 @@
 namespace bifrons::cuda {
 
 size_t CudaKvPages::RowBytes(const KvShape& shape) {
-  return (BytesOf(shape.type, shape.head_dim) + 15) / 16 * 16;
+  return (BytesOf(shape.type, shape.head_dim) + 15) / 16 * 16;  // steps and scales of blocks, too
 }
 
 CudaKvPages::CudaKvPages(DeviceMemory& memory, const KvShape& shape)
     : KvPages(shape, static_cast<size_t>(2 * shape.layers * shape.kv_heads * shape.page_positions) *
                          RowBytes(shape)),
       memory_(memory) {
-  BIFRONS_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16);
+  BIFRONS_CHECK(IsKvType(shape.type));
   BIFRONS_CHECK(shape.page_positions % 32 == 0);  // a warp's positions stand in one page
 }
 

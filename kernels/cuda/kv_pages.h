@@ -11,8 +11,9 @@
 
 namespace bifrons::cuda {
 
-/// A page is [layers][keys, values][kv_heads][page_positions][row], where a row is head_dim numbers in so
-/// much room that each begins at a multiple of 16 bytes.
+/// A page is [layers][keys, values][kv_heads][page_positions][row], where a row is head_dim numbers, or of
+/// q8_0 head_dim steps and behind them a scale (f16) for every 32, in so much room that each begins at a
+/// multiple of 16 bytes.
 class CudaKvPages final : public KvPages {
  public:
   CudaKvPages(DeviceMemory& memory, const KvShape& shape);

@@ -1,6 +1,8 @@
 // Where kernels find keys and values, and the kernels that prepare and store them.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/cuda/copies.cuh"
 #include "kernels/cuda/kv_pages.h"
 
@@ -51,6 +53,36 @@ __global__ void __launch_bounds__(kCopyThreads)
   pages.Values(row, head, position)[column % dim] = Narrow<T>(v[row * stride + column]);
 }
 
+/// x, one of the 32 numbers of its warp's block, to number `at` of a row in blocks: Quantize of
+/// src/base/blocks.cpp.
+__device__ __forceinline__ void StoreStep(float x, int8_t* row, int64_t dim, int64_t at) {
+  uint32_t largest = BitsOf(x) & 0x7FFFFFFFu;  // ordered as the numbers are, NaN above all
+#pragma unroll
+  for (int mask = 1; mask < kWarp; mask *= 2) largest = max(largest, ShuffleXor(largest, mask));
+  const float scale = FloatOf(largest) / 127.0f;
+  const float inverse = 1.0f / scale;
+  // What f16 takes for zero has no steps, and what is not finite neither.
+  const bool counts = BitsOf(inverse) - 1u < 0x7F800000u - 1u;
+  const float step = counts ? x * inverse : 0.0f;
+  const auto whole = static_cast<int>(step);
+  const float rest = step - static_cast<float>(whole);  // halves go away from zero
+  row[at] = static_cast<int8_t>(whole + (rest >= 0.5f) - (rest <= -0.5f));
+  if (at % kWarp == 0) reinterpret_cast<F16*>(row + dim)[at / kWarp] = Narrow<F16>(scale);
+}
+
+/// The same where pages hold blocks, of keys (y = 0) or values (1).
+__global__ void __launch_bounds__(kCopyThreads)
+    StoreKvBlocks(const float* k, const float* v, int64_t stride, int64_t row_count, int64_t heads,
+                  int64_t dim, PagedKeys<int8_t> pages) {
+  const int64_t i = static_cast<int64_t>(blockIdx.x) * kCopyThreads + threadIdx.x;
+  if (i >= row_count * heads * dim) return;  // a whole warp
+  const int64_t row = i / (heads * dim), column = i % (heads * dim);
+  const int64_t head = column / dim, position = pages.Seen(row) - 1;
+  const float x = (blockIdx.y == 0 ? k : v)[row * stride + column];
+  int8_t* to = blockIdx.y == 0 ? pages.Keys(row, head, position) : pages.Values(row, head, position);
+  StoreStep(x, to, dim, column % dim);
+}
+
 /// Rows of queries q [rows, heads · 2 · half], keys and values k, v [rows, kv_heads · 2 · half] of the same
 /// stride, and the angles of positions, cos and sin [positions, half].
 struct Rotation {
@@ -64,8 +96,8 @@ struct Rotation {
   __host__ __device__ int64_t pairs() const { return (heads + 2 * kv_heads) * half; }
 };
 
-/// Queries and keys rotated in place by their rows' positions, then keys and values to the pages, rounded. A
-/// thread for each of rows · pairs() pairs.
+/// Queries and keys rotated in place by their rows' positions, then keys and values to the pages, rounded; to
+/// blocks StoreKvBlocks brings them. A thread for each of rows · pairs() pairs.
 template <class T>
 __global__ void __launch_bounds__(kCopyThreads)
     RotateStoreRows(const __grid_constant__ Rotation r, int64_t row_count, const PagedKeys<T> pages) {
@@ -80,8 +112,10 @@ __global__ void __launch_bounds__(kCopyThreads)
     *high = b * c + a * s;
   };
   const auto store = [&](const float* low, const float* high, T* to) {
-    to[pair] = Narrow<T>(*low);
-    to[pair + r.half] = Narrow<T>(*high);
+    if constexpr (!std::is_same_v<T, int8_t>) {
+      to[pair] = Narrow<T>(*low);
+      to[pair + r.half] = Narrow<T>(*high);
+    }
   };
   if (head < r.heads) {
     float* low = r.q + row * r.stride + head * 2 * r.half + pair;

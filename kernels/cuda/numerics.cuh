@@ -38,7 +38,7 @@ __device__ __forceinline__ float Widen(F16 x) {
   return FloatOf(magnitude | special | (bits & 0x8000u) << 16);
 }
 
-/// x as a T, f32 or bf16: to nearest, ties to even; NaN stays NaN (ToBF16 of src/base/dtype.h).
+/// x as a T, f32, bf16 or f16: to nearest, ties to even; NaN stays NaN (ToBF16, ToF16 of src/base/dtype.h).
 template <class T>
 __device__ __forceinline__ T Narrow(float x);
 template <>
@@ -51,6 +51,18 @@ __device__ __forceinline__ BF16 Narrow<BF16>(float x) {
   const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
   const uint32_t rounded = is_nan ? bits | 0x400000u : bits + 0x7FFFu + ((bits >> 16) & 1u);
   return {static_cast<uint16_t>(rounded >> 16)};
+}
+template <>
+__device__ __forceinline__ F16 Narrow<F16>(float x) {
+  const uint32_t bits = BitsOf(x), magnitude = bits & 0x7FFFFFFFu;
+  // Beside ½ the last place of an f32 is that of a subnormal half.
+  const uint32_t subnormal = BitsOf(FloatOf(magnitude) + 0.5f) - 0x3F000000u;
+  const uint32_t normal = (magnitude + 0xFFFu + (magnitude >> 13 & 1u) - 0x38000000u) >> 13;
+  const uint32_t half = magnitude > 0x7F800000u    ? 0x7E00u
+                        : magnitude >= 0x47800000u ? 0x7C00u
+                        : magnitude < 0x38800000u  ? subnormal
+                                                   : normal;
+  return {static_cast<uint16_t>((bits >> 16 & 0x8000u) | half)};
 }
 
 /// x rounded to what a T holds, f32 or bf16: an operand of products that compute in T.

@@ -14,7 +14,7 @@ namespace {
 // What attention's shares of spans may take: many rows go in several turns.
 constexpr int64_t kShareBytes = int64_t{64} << 20;
 
-// Lanes that read a head's numbers: heads of 128 of bf16 and of 64 of f32 take 16, of 64 of bf16 8.
+// Lanes that read a head's numbers: heads of 128 of bf16 or q8_0 and of 64 of f32 take 16, of 64 of bf16 8.
 constexpr int kManyLanes = 16, kFewLanes = 8;
 
 const CudaKvBatch& Cuda(const KvBatch& batch) { return static_cast<const CudaKvBatch&>(batch); }
@@ -84,7 +84,7 @@ void AttendTiles(const Workplace& work, const Tiling& tiling, const Queries<Q>& 
 template <int kLanes, class T>
 void AttendPages(const Workplace& work, const Tiling& tiling, const Queries<float>& q,
                  const PagedKeys<T>& source, float* y) {
-  // With bf16 pages, q and the weights stay f32: a cache's type is a storage type.
+  // Whatever the pages hold, q and the weights stay f32: a cache's type is a storage type.
   if (tiling.tile_rows == 1) {
     AttendTiles<float, 1, kLanes>(work, tiling, q, source, y);
   } else {
@@ -179,7 +179,10 @@ void CudaQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
   const CudaKvBatch& batch = Cuda(base);
   const KvShape& shape = batch.pages().shape();
   const unsigned blocks = Blocks(k.shape.elements(), kCopyThreads);
-  if (shape.type == DType::kBF16) {
+  if (shape.type == DType::kQ8_0) {
+    Launch(StoreKvBlocks, dim3(blocks, 2), kCopyThreads, 0, stream(), At<float>(k), At<float>(v), k.stride,
+           k.rows(), shape.kv_heads, shape.head_dim, KeysOf<int8_t>(batch, layer));
+  } else if (shape.type == DType::kBF16) {
     Launch(StoreKvRows<BF16>, blocks, kCopyThreads, 0, stream(), At<float>(k), At<float>(v), k.stride,
            k.rows(), shape.kv_heads, shape.head_dim, KeysOf<BF16>(batch, layer));
   } else {
@@ -197,7 +200,11 @@ void CudaQueue::DoRopeStoreKv(View q, View k, View v, const KvBatch& base, View 
   const Rotation rotation{At<float>(q),   At<float>(k), At<float>(v),   q.stride, At<float>(cos),
                           At<float>(sin), heads,        shape.kv_heads, half};
   const unsigned blocks = Blocks(q.rows() * rotation.pairs(), kCopyThreads);
-  if (shape.type == DType::kBF16) {
+  if (shape.type == DType::kQ8_0) {
+    Launch(RotateStoreRows<int8_t>, blocks, kCopyThreads, 0, stream(), rotation, q.rows(),
+           KeysOf<int8_t>(batch, layer));
+    DoStoreKv(k, v, base, layer);
+  } else if (shape.type == DType::kBF16) {
     Launch(RotateStoreRows<BF16>, blocks, kCopyThreads, 0, stream(), rotation, q.rows(),
            KeysOf<BF16>(batch, layer));
   } else {
@@ -214,15 +221,20 @@ void CudaQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
   const bool aligned = Aligned16(q) && dim % kPerVector<float> == 0;
   const Queries<float> queries{At<float>(q), q.stride, aligned, heads / shape.kv_heads, Scale(dim)};
   const Workplace work{stream(), Scratch<float>(tiling.scratch_floats()), Counters(tiling.counters())};
-  if (shape.type == DType::kBF16) {
-    const PagedKeys<BF16> source = KeysOf<BF16>(batch, layer);
-    if (dim <= kFewLanes * kPerVector<BF16>) {
-      AttendPages<kFewLanes>(work, tiling, queries, source, At<float>(y));
-    } else {
+  const auto attend = [&]<class T>(const PagedKeys<T>& source) {
+    if (std::is_same_v<T, float> || dim > kFewLanes * CachedVector<T>::kCount) {
       AttendPages<kManyLanes>(work, tiling, queries, source, At<float>(y));
+    } else if constexpr (!std::is_same_v<T, float>) {
+      AttendPages<kFewLanes>(work, tiling, queries, source, At<float>(y));
     }
-  } else {
-    AttendPages<kManyLanes>(work, tiling, queries, KeysOf<float>(batch, layer), At<float>(y));
+  };
+  switch (shape.type) {
+    case DType::kQ8_0:
+      return attend(KeysOf<int8_t>(batch, layer));
+    case DType::kBF16:
+      return attend(KeysOf<BF16>(batch, layer));
+    default:
+      return attend(KeysOf<float>(batch, layer));
   }
 }
 

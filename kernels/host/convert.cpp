@@ -35,6 +35,7 @@ void ConvertBlocks(TensorView from, DType type, void* to) {
 
 void Convert(TensorView from, DType type, void* to) {
   const int64_t n = from.shape.elements();
+  if (IsQuantized(type)) return Quantize(from.as<float>(), n, type, to);
   switch (from.dtype) {
     case DType::kF32:
       return ConvertFrom(from.as<float>(), n, type, to);

@@ -37,7 +37,7 @@ struct Slab : HostBuffer {
 
 HostKvPages::HostKvPages(const KvShape& shape) : KvPages(shape, shape.Bytes(shape.page_positions)) {
   BIFRONS_CHECK(shape.page_positions % 32 == 0, "pages side by side must stay 64-byte aligned");
-  BIFRONS_CHECK(shape.type == DType::kF32 || shape.type == DType::kBF16);
+  BIFRONS_CHECK(IsKvType(shape.type));
 }
 
 std::unique_ptr<HostBuffer> HostKvPages::MakeSlab(size_t bytes) { return std::make_unique<Slab>(bytes); }

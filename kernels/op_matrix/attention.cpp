@@ -175,6 +175,8 @@ void AddAttentionCases(Cases& cases) {
       cases.push_back(std::make_unique<RopeStoreKvCase>(3, 3, dim, type, ragged));
     cases.push_back(std::make_unique<RopeStoreKvCase>(6, 2, 40, type, ragged));
   }
+  for (const int64_t dim : {32, 64, 96, 128})
+    cases.push_back(std::make_unique<RopeStoreKvCase>(6, 2, dim, DType::kQ8_0, ragged));
 
   // A prompt from 0, a window after 137 positions, one token after 70. Pages of powers of two, of others, and
   // one for all.
@@ -182,9 +184,11 @@ void AddAttentionCases(Cases& cases) {
   constexpr struct {
     int64_t heads, kv_heads, dim;
     DType type;
-  } kShapes[] = {{4, 4, 64, DType::kF32},  {4, 4, 128, DType::kBF16}, {6, 2, 40, DType::kBF16},
-                 {5, 1, 17, DType::kF32},  {36, 2, 16, DType::kF32},  {8, 8, 3, DType::kBF16},
-                 {2, 2, 136, DType::kF32}, {4, 2, 64, DType::kBF16}};
+  } kShapes[] = {{4, 4, 64, DType::kF32},   {4, 4, 128, DType::kBF16}, {6, 2, 40, DType::kBF16},
+                 {5, 1, 17, DType::kF32},   {36, 2, 16, DType::kF32},  {8, 8, 3, DType::kBF16},
+                 {2, 2, 136, DType::kF32},  {4, 2, 64, DType::kBF16},  {4, 4, 64, DType::kQ8_0},
+                 {2, 2, 128, DType::kQ8_0}, {36, 2, 32, DType::kQ8_0}, {3, 1, 96, DType::kQ8_0},
+                 {2, 1, 160, DType::kQ8_0}};
   for (const auto& [heads, kv_heads, dim, type] : kShapes) {
     for (const int64_t page_positions : {32, 64, 96, 224}) {
       cases.push_back(std::make_unique<AttendCase>(heads, kv_heads, dim, type, page_positions, pieces));
@@ -193,7 +197,7 @@ void AddAttentionCases(Cases& cases) {
 
   // Janus-Pro 1B and 7B near a picture's end: two rows, and 16 pictures'; a prompt of 128 tokens.
   for (const int64_t heads : {16, 32}) {
-    for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
       for (const std::vector<Piece>& published :
            {std::vector<Piece>(2, {1, 599}), std::vector<Piece>(32, {1, 599}),
             std::vector<Piece>{{128, 0}}}) {

@@ -1,13 +1,15 @@
 // StoreKv and CopyPositions: what is in pages can only be attended to, so keys are made that single out one
 // position for every row, whose values then come back exactly.
 #include "kernels/op_matrix/sequences.h"
+#include "src/base/blocks.h"
 
 namespace bifrons::op_matrix {
 namespace {
 
 constexpr int64_t kLayers = 3;
 
-// Keys are `value(position)` in a head's first number and zero elsewhere: bf16 holds them up to 256.
+// Keys are `value(position)` in a head's first number and zero elsewhere: bf16 holds them up to 256, and a
+// block of one number within half of a rounding of f16, which is less than the difference to the next one.
 template <class Value>
 Numbers Keys(int64_t positions, const KvShape& shape, const Value& value) {
   const int64_t width = shape.kv_heads * shape.head_dim;
@@ -28,8 +30,15 @@ Numbers Values(int64_t positions, const KvShape& shape, int64_t seed) {
   return Normals(DType::kF32, {positions, shape.kv_heads * shape.head_dim}, static_cast<uint64_t>(seed));
 }
 
-double Stored(double x, DType type) {
-  return type == DType::kBF16 ? ToFloat(ToBF16(static_cast<float>(x))) : x;
+// What comes back of `numbers`, as they are stored.
+Numbers Stored(const Numbers& numbers, DType type) {
+  const int64_t n = numbers.shape().elements();
+  if (!IsQuantized(type)) return {type, numbers.shape(), [&](int64_t i) { return numbers[i]; }};
+  std::vector<uint8_t> blocks(BytesOf(type, n));
+  std::vector<float> stored(static_cast<size_t>(n));
+  Quantize(numbers.view().as<float>(), n, type, blocks.data());
+  Dequantize(blocks.data(), type, n, stored.data());
+  return {DType::kF32, numbers.shape(), [&](int64_t i) { return stored[static_cast<size_t>(i)]; }};
 }
 
 struct PageCase : Case {
@@ -80,19 +89,19 @@ struct StoreKvCase : PageCase {
     };
   }
   double WorstShare(const std::vector<Tensor>& got, Device&) const override {
-    const Numbers stored = New();
+    const Numbers stored = Stored(New(), kv.type);
     double worst = 0;
     int64_t first = 0;
     for (size_t i = 0; i < pieces.size(); i++) {
       for (int64_t layer = 0; layer < kLayers; layer++) {
-        const Numbers before = Before(i, layer);
+        const Numbers before = Stored(Before(i, layer), kv.type);
         const Tensor& y = got[i * kLayers + static_cast<size_t>(layer)];
         for (int64_t j = 0; j < y.shape().elements(); j++) {
           const int64_t p = j / width();
           const bool stored_now = layer == kLayer && p >= pieces[i].start;
           const double wanted =
               stored_now ? stored[(first + p - pieces[i].start) * width() + j % width()] : before[j];
-          worst = Worse(worst, Share(y.as<float>()[j], Stored(wanted, kv.type), 0));
+          worst = Worse(worst, Share(y.as<float>()[j], wanted, 0));
         }
       }
       first += pieces[i].rows;
@@ -154,10 +163,10 @@ struct CopyPositionsCase : PageCase {
     double worst = 0;
     for (size_t i = 0; i < got.size(); i++) {
       const auto layer = static_cast<int64_t>(i % kLayers);
-      const Numbers from = Of(kFrom, layer), to = Of(kTo, layer);
+      const Numbers from = Stored(Of(kFrom, layer), kv.type), to = Stored(Of(kTo, layer), kv.type);
       for (int64_t j = 0; j < from.shape().elements(); j++) {
         const bool copied = i < kLayers || j / width() < count;
-        worst = Worse(worst, Share(got[i].as<float>()[j], Stored(copied ? from[j] : to[j], kv.type), 0));
+        worst = Worse(worst, Share(got[i].as<float>()[j], copied ? from[j] : to[j], 0));
       }
     }
     return worst;
@@ -172,7 +181,8 @@ struct CopyPositionsCase : PageCase {
 void AddPageCases(Cases& cases) {
   constexpr struct { int64_t heads, dim; } kShapes[] = {{1, 2}, {3, 17}, {2, 40}, {4, 64}, {2, 128}};
   for (const auto& [heads, dim] : kShapes) {
-    for (const DType type : {DType::kF32, DType::kBF16}) {
+    for (const DType type : {DType::kF32, DType::kBF16, DType::kQ8_0}) {
+      if (dim % BlockOf(type).values != 0) continue;
       for (const int64_t page_positions : {32, 64, 96})
         cases.push_back(std::make_unique<StoreKvCase>(KvShape{kLayers, heads, dim, page_positions, type}));
       for (const int64_t count : {0, 1, 17, 32})

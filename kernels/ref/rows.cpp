@@ -171,12 +171,11 @@ void RefQueue::DoStoreKv(View k, View v, const KvBatch& base, int64_t layer) {
     const host::KvRow& row = batch.row_places()[static_cast<size_t>(r)];
     for (int64_t h = 0; h < shape.kv_heads; h++) {
       const int64_t from = r * k.stride + h * shape.head_dim;
-      void* keys = batch.Keys(row, layer, h, row.position);
-      void* values = batch.Values(row, layer, h, row.position);
-      for (int64_t i = 0; i < shape.head_dim; i++) {
-        SetNumber(keys, shape.type, i, At<float>(k)[from + i]);
-        SetNumber(values, shape.type, i, At<float>(v)[from + i]);
-      }
+      const auto store = [&](const View& x, uint8_t* to) {
+        host::Convert({At<float>(x) + from, DType::kF32, {shape.head_dim}}, shape.type, to);
+      };
+      store(k, batch.Keys(row, layer, h, row.position));
+      store(v, batch.Values(row, layer, h, row.position));
     }
   }
 }
@@ -203,14 +202,17 @@ void RefQueue::DoRopeStoreKv(View q, View k, View v, const KvBatch& batch, View 
   DoStoreKv(k, v, batch, layer);
 }
 
-// With a bf16 cache, q and the softmax's weights stay f32: a cache's type is a storage type.
+// Whatever the cache's type, q and the softmax's weights stay f32: it is a storage type.
 void RefQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
   const auto& batch = static_cast<const host::HostKvBatch&>(base);
   const KvShape& shape = batch.pages().shape();
   const int64_t dim = shape.head_dim, heads = q.width() / dim, group = heads / shape.kv_heads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
   pool_.ParallelFor(q.rows() * heads, [&](int64_t begin, int64_t end, int) {
-    std::vector<float> weights;
+    std::vector<float> weights, cached(static_cast<size_t>(dim));
+    const auto read = [&](const uint8_t* numbers) {
+      host::Convert({numbers, shape.type, {dim}}, DType::kF32, cached.data());
+    };
     for (int64_t task = begin; task < end; task++) {
       const int64_t r = task / heads, h = task % heads;
       const host::KvRow& row = batch.row_places()[static_cast<size_t>(r)];
@@ -219,23 +221,22 @@ void RefQueue::DoAttend(View q, const KvBatch& base, int64_t layer, View y) {
       weights.resize(static_cast<size_t>(positions));
       float largest = -INFINITY;
       for (int64_t p = 0; p < positions; p++) {
-        const void* keys = batch.Keys(row, layer, h / group, p);
+        read(batch.Keys(row, layer, h / group, p));
         float dot = 0;
-        for (int64_t i = 0; i < dim; i++) dot += query[i] * NumberAt(keys, shape.type, i);
+        for (int64_t i = 0; i < dim; i++) dot += query[i] * cached[static_cast<size_t>(i)];
         weights[static_cast<size_t>(p)] = dot * scale;
         largest = std::fmax(largest, dot * scale);
       }
       float total = 0;
       for (float& weight : weights) total += weight = std::exp(weight - largest);
       float* out = At<float>(y) + (r * heads + h) * dim;
-      for (int64_t i = 0; i < dim; i++) {
-        float sum = 0;
-        for (int64_t p = 0; p < positions; p++) {
-          sum += weights[static_cast<size_t>(p)] *
-                 NumberAt(batch.Values(row, layer, h / group, p), shape.type, i);
-        }
-        out[i] = sum / total;
+      std::fill_n(out, dim, 0.0f);
+      for (int64_t p = 0; p < positions; p++) {
+        read(batch.Values(row, layer, h / group, p));
+        for (int64_t i = 0; i < dim; i++)
+          out[i] += weights[static_cast<size_t>(p)] * cached[static_cast<size_t>(i)];
       }
+      for (int64_t i = 0; i < dim; i++) out[i] /= total;
     }
   });
 }

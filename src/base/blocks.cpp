@@ -1,6 +1,7 @@
 #include "src/base/blocks.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -16,11 +17,18 @@ float Inverse(float scale) {
 
 // gguf/quants.py: Q8_0.quantize_blocks. Halves are rounded away from zero.
 void QuantizeBlock(const float* x, BlockQ8_0& block) {
-  float largest = 0;
-  for (int i = 0; i < BlockQ8_0::kValues; i++) largest = std::max(largest, std::fabs(x[i]));
-  const float scale = largest / 127, inverse = Inverse(scale);
+  int32_t largest = 0;  // bits of a magnitude, ordered as the numbers are, NaN above all
+  for (int i = 0; i < BlockQ8_0::kValues; i++)
+    largest = std::max(largest, std::bit_cast<int32_t>(x[i]) & 0x7FFFFFFF);
+  const float scale = std::bit_cast<float>(largest) / 127, inverse = Inverse(scale);
   block.scale = ToF16(scale);
-  for (int i = 0; i < BlockQ8_0::kValues; i++) block.q[i] = static_cast<int8_t>(std::round(x[i] * inverse));
+  if (!std::isfinite(scale)) return static_cast<void>(std::fill_n(block.q, BlockQ8_0::kValues, int8_t{0}));
+  for (int i = 0; i < BlockQ8_0::kValues; i++) {
+    const float step = x[i] * inverse;
+    const auto whole = static_cast<int32_t>(step);
+    const float rest = step - static_cast<float>(whole);  // exact; std::round would be a call each
+    block.q[i] = static_cast<int8_t>(whole + (rest >= 0.5f) - (rest <= -0.5f));
+  }
 }
 
 void DequantizeBlock(const BlockQ8_0& block, float* x) {

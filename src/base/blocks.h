@@ -50,7 +50,8 @@ std::span<const B> BlocksOf(const TensorView& tensor) {
   return {static_cast<const B*>(tensor.data), tensor.bytes() / sizeof(B)};
 }
 
-/// Blocks of `type` from x [n], whole blocks. q8_0 and q4_0 have the bytes that gguf.quantize makes.
+/// Blocks of `type` from x [n], whole blocks. q8_0 and q4_0 have the bytes that gguf.quantize makes. A block
+/// of q8_0 with NaN or infinity is read back as NaN.
 void Quantize(const float* x, int64_t n, DType type, void* blocks);
 
 /// x [n] of whole blocks.

@@ -19,13 +19,14 @@ nlohmann::json Describe(Janus& janus, double bandwidth) {
           {"model", janus.name()},
           {"weights", NameOf(MatrixType(janus.source()))},
           {"dtype", NameOf(janus.compute())},
+          {"kv", NameOf(janus.kv_type())},
           {"bandwidth_gbs", bandwidth / 1e9}};
 }
 
 void PrintHeading(Janus& janus) {
-  std::printf("%s; %s in %s, %s, %s, %d threads\n", janus.device().name().c_str(), janus.name().c_str(),
-              NameOf(MatrixType(janus.source())), janus.device().isa().c_str(), NameOf(janus.compute()),
-              janus.device().threads());
+  std::printf("%s; %s in %s, %s, %s, keys and values in %s, %d threads\n", janus.device().name().c_str(),
+              janus.name().c_str(), NameOf(MatrixType(janus.source())), janus.device().isa().c_str(),
+              NameOf(janus.compute()), NameOf(janus.kv_type()), janus.device().threads());
 }
 
 // "   before 71.20 ms, 1.08 times as fast"

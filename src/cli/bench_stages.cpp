@@ -39,7 +39,8 @@ std::string Count(const nlohmann::json& object, const char* key) {
 
 std::vector<std::pair<std::string, std::string>> SettingsOf(const nlohmann::json& document) {
   std::vector<std::pair<std::string, std::string>> settings;
-  for (const char* key : {"processor", "device", "isa", "threads", "model", "weights", "dtype", "position"}) {
+  for (const char* key :
+       {"processor", "device", "isa", "threads", "model", "weights", "dtype", "kv", "position"}) {
     if (const auto it = document.find(key); it != document.end())
       settings.emplace_back(key, it->dump(-1, ' ', true));
   }

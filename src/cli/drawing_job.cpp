@@ -43,6 +43,12 @@ Status TakeFromPicture(const GenerateOptions& options, DrawingJob* into) {
     if (!job.load.weights)
       return DataError(options.from + ": was drawn with weights of the unknown type " + settings.weights);
   }
+  if (!job.load.kv && !settings.given_kv().empty()) {
+    job.load.kv = KvTypeOf(settings.kv_type);
+    if (!job.load.kv)
+      return DataError(options.from + ": was drawn with keys and values of the unknown type " +
+                       settings.kv_type);
+  }
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
   if (job.load.chat_template == "auto") job.load.chat_template = settings.chat_template;

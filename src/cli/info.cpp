@@ -182,9 +182,10 @@ Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const auto source, OpenWeightsAs(model, options.load.weights, options.load.threads));
   BIFRONS_TRY(const auto device, ChooseDevice(options.load));
   const DType compute = options.load.compute.value_or(device->default_compute());
+  const Precision precision{compute, options.load.kv.value_or(compute)};
   const uint64_t available = device->FreeMemory();
   const auto memory = [&](const ModelParts& parts) {
-    const MemoryPlan plan = PlanMemory(*source, compute, parts, options.images);
+    const MemoryPlan plan = PlanMemory(*source, precision, parts, options.images);
     return device->keeps_tables() ? plan : plan.WithoutTables();
   };
   const MemoryPlan plan = memory(ModelParts{}), asking = memory(kUnderstandingParts);

@@ -21,10 +21,10 @@ constexpr const char* kPrompts[] = {"a dog",
                                     "a green triangle above a purple square",
                                     "a cup of coffee"};
 
-// "janus-mini, weights q8_0, arithmetic bf16"
+// "janus-mini, weights q8_0, arithmetic bf16, keys and values bf16"
 std::string Describe(const Janus& janus) {
   return janus.name() + ", weights " + NameOf(MatrixType(janus.source())) + ", arithmetic " +
-         NameOf(janus.compute());
+         NameOf(janus.compute()) + ", keys and values " + NameOf(janus.kv_type());
 }
 
 std::vector<DrawRequest> Requests(const KlOptions& options, float guidance) {
@@ -49,7 +49,7 @@ Result<int> RunKl(const KlOptions& options) {
   load.parts.vq_decoder = false;
   LoadOptions other = options.load;
   if (!options.against.empty()) other.model = options.against;
-  other.weights.reset();
+  other.weights.reset(), other.kv.reset();
   other.compute = DType::kF32;
   other.profile.reset();
   BIFRONS_TRY(const std::unique_ptr<Janus> reference, Janus::Load(other));

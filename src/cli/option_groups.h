@@ -43,13 +43,15 @@ void AddModel(CLI::App* app, std::string& model);
 /// --offline
 void AddOffline(CLI::App* app);
 void AddDtype(CLI::App* app, std::optional<DType>& compute);
+/// --kv
+void AddKv(CLI::App* app, std::optional<DType>& kv);
 /// --type, of weights that are made while a model is loaded, or for a file.
 void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& when = ", made while loading");
 /// --threads
 void AddThreads(CLI::App* app, int& threads);
 /// Threads, device, convolutions, instruction set: kComputing, as what AddDtype and AddLoad add.
 void AddDevice(CLI::App* app, LoadOptions& load);
-/// Model, its weights' type, arithmetic, those of AddDevice, template, profile.
+/// Model, its weights' type, arithmetic, caches' type, those of AddDevice, template, profile.
 void AddLoad(CLI::App* app, LoadOptions& load);
 /// How images are read: kReading.
 void AddImage(CLI::App* app, ImageOptions& image);

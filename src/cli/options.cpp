@@ -54,6 +54,16 @@ void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& wh
       ->check(CLI::IsMember(names));
 }
 
+void AddKv(CLI::App* app, std::optional<DType>& kv) {
+  InGroup(app, kComputing)
+      ->add_option_function<std::string>(
+          "--kv", [&kv](const std::string& bits) { kv = bits == "8" ? DType::kQ8_0 : DType::kBF16; },
+          "bits of the transformer's cached keys and values: 16 (bf16) or 8 (blocks of q8_0, half the "
+          "memory) "
+          "(default: as --dtype)")
+      ->check(CLI::IsMember({"8", "16"}));
+}
+
 void AddThreads(CLI::App* app, int& threads) {
   InGroup(app, kComputing)
       ->add_option("-t,--threads", threads, "threads (default: what affinity and cgroups allow)")
@@ -89,6 +99,7 @@ void AddLoad(CLI::App* app, LoadOptions& load) {
   AddModel(app, load.model);
   AddType(app, load.weights);
   AddDtype(app, load.compute);
+  AddKv(app, load.kv);
   AddDevice(app, load);
   OfferValues(app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b"),
               {"auto", "janus-pro", "janus-1.3b"});

@@ -24,6 +24,7 @@ void AddInfo(CLI::App& app, InfoOptions& o) {
   AddModel(verb, o.load.model);
   AddType(verb, o.load.weights);
   AddDtype(verb, o.load.compute);
+  AddKv(verb, o.load.kv);
   AddDevice(verb, o.load);
   verb->add_option("-n,--images", o.images, "pictures per batch, for the memory needed")
       ->check(CLI::Range(1, kMaxImages));

@@ -7,18 +7,20 @@
 
 namespace bifrons {
 
-Admission::Limits PlanLimits(const JanusConfig& config, DType compute, const ModelParts& parts,
+Admission::Limits PlanLimits(const JanusConfig& config, Precision precision, const ModelParts& parts,
                              const SchedulerOptions& options, uint64_t available) {
   const uint64_t memory = options.memory > 0 ? options.memory : WithoutSpare(available);
   // The request of the plan that CheckMemory looks at.
   const uint64_t picture =
-      parts.drawing ? PictureCacheBytes(config.llama, compute, kPlannedPromptTokens, config.vq.tokens()) : 0;
-  const uint64_t answer = parts.understanding ? PlannedAnswerCacheBytes(config, compute) : 0;
+      parts.drawing ? PictureCacheBytes(config.llama, precision.kv, kPlannedPromptTokens, config.vq.tokens())
+                    : 0;
+  const uint64_t answer = parts.understanding ? PlannedAnswerCacheBytes(config, precision.kv) : 0;
   const uint64_t one = std::max(picture, answer + (answer > 0 ? FeatureBytes(config) : 0));
 
   Admission::Limits limits{.pictures = options.pictures, .answers = options.answers};
   const auto working = [&] {
-    const WorkingMemory all = PlanWorkingMemory(config, compute, parts, limits.pictures, limits.answers);
+    const WorkingMemory all =
+        PlanWorkingMemory(config, precision.compute, parts, limits.pictures, limits.answers);
     return options.memory > 0 ? all.rows : all.total();
   };
   while ((limits.pictures > 1 || limits.answers > 1) && working() + one > memory) {

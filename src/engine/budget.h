@@ -5,6 +5,7 @@
 
 #include "src/engine/admission.h"
 #include "src/engine/scheduler.h"
+#include "src/model/memory_plan.h"
 
 namespace bifrons {
 
@@ -19,7 +20,7 @@ namespace bifrons {
 /// Fewer requests may run at once than the options say where their working memory would leave too little
 /// for one: whatever CheckMemory admitted before loading can run. `options.memory`, if set, is taken as it is
 /// for keys, values and rows' buffers, in place of what is available.
-Admission::Limits PlanLimits(const JanusConfig& config, DType compute, const ModelParts& parts,
+Admission::Limits PlanLimits(const JanusConfig& config, Precision precision, const ModelParts& parts,
                              const SchedulerOptions& options, uint64_t available);
 
 }  // namespace bifrons

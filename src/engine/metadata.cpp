@@ -95,8 +95,8 @@ bool ParseScores(std::string_view text, std::vector<float>* scores) {
 
 }  // namespace
 
-std::string IdentityOf(const std::string& model_hash, const std::string& weights) {
-  return weights.empty() ? model_hash : model_hash + " " + weights;
+std::string IdentityOf(const std::string& model_hash, const std::string& weights, const std::string& kv) {
+  return model_hash + (weights.empty() ? "" : " " + weights) + (kv.empty() ? "" : " kv " + kv);
 }
 
 std::string FormatParameters(const PictureSettings& s) {

@@ -25,7 +25,7 @@ struct PictureSettings {
   int64_t steps = 0;              // image tokens
   std::string model, model_hash;  // folder name or "random:…"; SHA-256 of its files
   std::string weights;            // "q8_0": the type that they were given; "" = they are as stored
-  std::string compute, kv_type;   // "bf16", "f32"
+  std::string compute, kv_type;   // "bf16", "f32"; of keys and values also "q8_0"
   std::string backend, isa;
   std::string convolutions;   // the library that made them, "cuDNN 9.19.0"; "" = the device itself
   std::string chat_template;  // as --template takes it
@@ -34,13 +34,15 @@ struct PictureSettings {
   int64_t resized_width = 0, resized_height = 0;  // of the file, `upscale` included; 0: no size of its own
   Choice choice;
 
+  /// The type that keys and values were given; "" = that of the arithmetic.
+  std::string given_kv() const { return kv_type == compute ? "" : kv_type; }
   int64_t file_width() const { return resized_width > 0 ? resized_width : width * upscale; }
   int64_t file_height() const { return resized_height > 0 ? resized_height : height * upscale; }
 };
 
-/// What tells the weights that draw from all others: the hash of the model's files, and the type that they
-/// were given, if any.
-std::string IdentityOf(const std::string& model_hash, const std::string& weights);
+/// What tells a model that draws from all others: the hash of its files, and the types that weights and
+/// caches were given, if any.
+std::string IdentityOf(const std::string& model_hash, const std::string& weights, const std::string& kv);
 
 /// What the loaded model decides, but for its hash: that takes a while (WeightSource::Hash), and is needed
 /// when there is a picture.

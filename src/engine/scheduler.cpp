@@ -15,7 +15,8 @@ uint64_t AvailableFor(Janus& janus, const SchedulerOptions& options) {
 }
 
 Admission::Limits LimitsFor(Janus& janus, const SchedulerOptions& options) {
-  return PlanLimits(janus.config(), janus.kv_type(), janus.parts(), options, AvailableFor(janus, options));
+  return PlanLimits(janus.config(), {janus.compute(), janus.kv_type()}, janus.parts(), options,
+                    AvailableFor(janus, options));
 }
 
 }  // namespace

@@ -48,6 +48,7 @@ void AddFile(const ManifestRecord& r, nlohmann::ordered_json* line) {
 std::string Finish(nlohmann::ordered_json line, const PictureSettings& model) {
   line["model"] = model.model, line["model_hash"] = model.model_hash;
   if (!model.weights.empty()) line["weights"] = model.weights;
+  if (const std::string kv = model.given_kv(); !kv.empty()) line["kv"] = kv;
   line["isa"] = model.isa, line["compute"] = model.compute;
   if (!model.convolutions.empty()) line["convolutions"] = model.convolutions;
   line["finished"] = Now();
@@ -105,7 +106,7 @@ std::string ParseHeader(const json& line, ManifestHeader* header) {
   fields.Get("list", &header->list), fields.Get("shard", &header->shard);
   fields.Get("model", &header->model), fields.Get("model_hash", &header->model_hash);
   fields.Get("version", &header->version);
-  fields.Try("weights", &header->weights);
+  fields.Try("weights", &header->weights), fields.Try("kv", &header->kv);
   fields.Try("provisional", &header->provisional);
   fields.Try("width", &header->width), fields.Try("height", &header->height);
   header->defaults = line.value("defaults", json());
@@ -204,6 +205,7 @@ std::string HeaderLine(const ManifestHeader& h) {
                                  {"defaults", h.defaults},
                                  {"version", h.version}};
   if (!h.weights.empty()) line["weights"] = h.weights;
+  if (!h.kv.empty()) line["kv"] = h.kv;
   if (h.provisional) line["provisional"] = true;
   return line.dump(-1, ' ', false, json::error_handler_t::replace);
 }

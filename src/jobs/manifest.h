@@ -29,7 +29,7 @@ struct ManifestHeader {
   std::string digest;              // ResultSetDigest of its results; "" also of version 0.1
   std::string shard = "0/1";
   std::string model, model_hash, version;
-  std::string weights;            // the type that they were given; "" = as stored
+  std::string weights, kv;  // the types that weights, keys and values were given; "" = as stored, computed
   int64_t width = 0, height = 0;  // of the model's pictures; 0: a manifest of 0.1, which does not say
   nlohmann::json defaults;        // of the command line, where they decide pictures
   bool provisional = false;       // the list is still being read: jobs to digest follow in another header

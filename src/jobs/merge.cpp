@@ -124,7 +124,7 @@ Result<ManifestHeader> CommonHeader(const MergeReport& report, const FolderConte
     const bool same_list =
         by_jobs || header->provisional || common->provisional || header->list == common->list;
     if (header->model_hash != common->model_hash || header->weights != common->weights ||
-        header->defaults != common->defaults || !same_list) {
+        header->kv != common->kv || header->defaults != common->defaults || !same_list) {
       return UsageError(report.parts[whose].manifest + " and " + report.parts[i].manifest +
                         " are of different lists, models or settings; check them one by one");
     }
@@ -174,8 +174,9 @@ Result<std::vector<MissingJobs>> FindMissing(const std::string& jobs, FolderCont
   std::ranges::sort(contents.lines, by_key);
   std::vector<MissingJobs> all;
   const ManifestHeader& header = report->header;
-  const PlanModel model{
-      .hash = IdentityOf(header.model_hash, header.weights), .width = header.width, .height = header.height};
+  const PlanModel model{.hash = IdentityOf(header.model_hash, header.weights, header.kv),
+                        .width = header.width,
+                        .height = header.height};
   KeyCounter keys;
   int64_t expected = 0, known = 0;  // results; lines about them
   report->jobs = 0;

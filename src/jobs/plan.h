@@ -43,7 +43,7 @@ DrawSettings Merged(DrawSettings settings, const DrawSettings& defaults);
 
 /// What the model decides.
 struct PlanModel {
-  std::string hash;               // IdentityOf its weights
+  std::string hash;               // its IdentityOf
   float guidance = 5;             // default
   int64_t width = 0, height = 0;  // of its pictures; 0: not known, every job asks for it
 };

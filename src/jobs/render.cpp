@@ -59,12 +59,12 @@ Renderer::Renderer(Janus& janus, std::unique_ptr<JobReader> reader, RenderOption
 Status Renderer::Open() {
   model_ = DescribeModel(janus_);
   BIFRONS_TRY(model_.model_hash, janus_.source().Hash());
-  plan_model_ = {IdentityOf(model_.model_hash, model_.weights), janus_.config().guidance_default,
-                 model_.width, model_.height};
+  plan_model_ = {IdentityOf(model_.model_hash, model_.weights, model_.given_kv()),
+                 janus_.config().guidance_default, model_.width, model_.height};
   BIFRONS_TRY(images_, ImagesOf(options_));
   header_.shard = options_.shard.ToString();
   header_.model = model_.model, header_.model_hash = model_.model_hash, header_.version = model_.version;
-  header_.weights = model_.weights;
+  header_.weights = model_.weights, header_.kv = model_.given_kv();
   header_.width = model_.width, header_.height = model_.height;
   header_.defaults = ToJson(options_.defaults);
   if (IsListFile(options_.jobs)) {

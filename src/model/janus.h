@@ -58,7 +58,7 @@ class Janus {
   WeightSource& source() { return *source_; }
   const WeightSource& source() const { return *source_; }
   DType compute() const { return compute_; }
-  DType kv_type() const { return compute_; }
+  DType kv_type() const { return kv_type_; }
   /// Pages for keys and values of this model, which nobody has taken yet; for steps().
   std::shared_ptr<KvPool> MakeKvPool() {
     return std::make_shared<KvPool>(*device_, KvShapeOf(config().llama, kv_type()));
@@ -104,8 +104,8 @@ class Janus {
  private:
   Janus() = default;
   Status CheckParts(const std::string& model, bool skip_missing);
-  /// Chooses the arithmetic, and another device where the model does not fit and the options leave the
-  /// choice.
+  /// Chooses the arithmetic and the caches' type, and another device where the model does not fit and the
+  /// options leave the choice.
   Status CheckFits(const LoadOptions& options);
   static Result<std::unique_ptr<Janus>> LoadParts(const LoadOptions& options, std::unique_ptr<Device> device);
   void LoadTextHead();
@@ -124,7 +124,7 @@ class Janus {
   ModelParts parts_;
   ChatTemplate template_ = ChatTemplate::kJanusPro;
   SpecialTokens special_;
-  DType compute_ = DType::kF32;
+  DType compute_ = DType::kF32, kv_type_ = DType::kF32;
   std::string name_;
   ImageTokens image_tokens_;
   ImageProcessorConfig image_processor_;

@@ -16,7 +16,7 @@ namespace bifrons {
 /// positions measured no faster. A page of the 1B model, 6 MB, is whole huge pages.
 constexpr int64_t kPagePositions = 32;
 
-/// What a model caches of a position, as f32 or bf16.
+/// What a model caches of a position.
 inline KvShape KvShapeOf(const LlamaConfig& config, DType type) {
   return {.layers = config.layers,
           .kv_heads = config.kv_heads,

@@ -108,24 +108,23 @@ WorkingMemory PlanWorkingMemory(const JanusConfig& config, DType compute, const 
   return memory;
 }
 
-uint64_t PictureCacheBytes(const LlamaConfig& llama, DType compute, int64_t prompt_tokens,
-                           int64_t image_tokens) {
+uint64_t PictureCacheBytes(const LlamaConfig& llama, DType kv, int64_t prompt_tokens, int64_t image_tokens) {
   // The last token is not run.
-  return 2 * (KvPool::BytesFor(llama, compute, prompt_tokens + image_tokens - 1) +
-              KvPool::BytesFor(llama, compute, prompt_tokens));
+  return 2 * (KvPool::BytesFor(llama, kv, prompt_tokens + image_tokens - 1) +
+              KvPool::BytesFor(llama, kv, prompt_tokens));
 }
 
-uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType compute, int64_t prompt_tokens) {
+uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType kv, int64_t prompt_tokens) {
   const int64_t positions = config.vision.patches() + prompt_tokens + kPlannedAnswerTokens;
-  return KvPool::BytesFor(config.llama, compute, std::min(positions, config.llama.max_positions));
+  return KvPool::BytesFor(config.llama, kv, std::min(positions, config.llama.max_positions));
 }
 
 uint64_t FeatureBytes(const JanusConfig& config) {
   return static_cast<uint64_t>(config.vision.patches() * config.llama.hidden) * sizeof(float);
 }
 
-MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
-                      int64_t prompt_tokens) {
+MemoryPlan PlanMemory(const WeightSource& source, Precision precision, const ModelParts& parts,
+                      int64_t images, int64_t prompt_tokens) {
   const JanusConfig& config = source.config();
   MemoryPlan plan;
   for (const TensorSpec& spec : TensorTable(config)) {
@@ -145,10 +144,11 @@ MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelPart
   const auto count = static_cast<uint64_t>(images);
   // The halves take turns.
   if (parts.drawing)
-    plan.kv_cache = count * PictureCacheBytes(config.llama, compute, prompt_tokens, config.vq.tokens());
-  plan.activations = PlanWorkingMemory(config, compute, parts, images, images).total();
+    plan.kv_cache = count * PictureCacheBytes(config.llama, precision.kv, prompt_tokens, config.vq.tokens());
+  plan.activations = PlanWorkingMemory(config, precision.compute, parts, images, images).total();
   if (parts.understanding && config.has_vision) {
-    plan.kv_cache = std::max(plan.kv_cache, count * PlannedAnswerCacheBytes(config, compute, prompt_tokens));
+    plan.kv_cache =
+        std::max(plan.kv_cache, count * PlannedAnswerCacheBytes(config, precision.kv, prompt_tokens));
     plan.activations += count * FeatureBytes(config);
   }
   return plan;
@@ -160,9 +160,9 @@ MemoryPlan MemoryPlan::WithoutTables() const {
   return plan;
 }
 
-Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available,
-                   bool keeps_tables) {
-  MemoryPlan plan = PlanMemory(source, compute, parts, 1);
+Status CheckMemory(const WeightSource& source, Precision precision, const ModelParts& parts,
+                   uint64_t available, bool keeps_tables) {
+  MemoryPlan plan = PlanMemory(source, precision, parts, 1);
   if (!keeps_tables) plan = plan.WithoutTables();
   const uint64_t usable = WithoutSpare(available);
   if (plan.total() <= usable) return {};

@@ -21,6 +21,13 @@ constexpr int64_t kImagesAhead = 4;
 constexpr uint64_t kSpareShare = 16;
 constexpr uint64_t WithoutSpare(uint64_t available) { return available - available / kSpareShare; }
 
+/// What is computed in, and what keys and values are kept in.
+struct Precision {
+  DType compute, kv;
+  Precision(DType both) : compute(both), kv(both) {}
+  Precision(DType of_compute, DType of_kv) : compute(of_compute), kv(of_kv) {}
+};
+
 /// Bytes that the engine takes beside weights and caches, at most.
 struct WorkingMemory {
   uint64_t rows = 0;      // buffers of a prompt's chunk and of a step's rows
@@ -37,10 +44,9 @@ WorkingMemory PlanWorkingMemory(const JanusConfig& config, DType compute, const 
 
 /// Bytes of the caches of a picture after a prompt of so many tokens: two rows, and two prefixes that it may
 /// come to share.
-uint64_t PictureCacheBytes(const LlamaConfig& llama, DType compute, int64_t prompt_tokens,
-                           int64_t image_tokens);
+uint64_t PictureCacheBytes(const LlamaConfig& llama, DType kv, int64_t prompt_tokens, int64_t image_tokens);
 /// Of an answer of the planned length to a question about one image.
-uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType compute,
+uint64_t PlannedAnswerCacheBytes(const JanusConfig& config, DType kv,
                                  int64_t prompt_tokens = kPlannedPromptTokens);
 /// Bytes of an image's features in a conversation, f32.
 uint64_t FeatureBytes(const JanusConfig& config);
@@ -66,8 +72,8 @@ struct MemoryPlan {
 };
 
 /// For drawing `images` pictures at once after prompts of `prompt_tokens`, or answering about as many images.
-MemoryPlan PlanMemory(const WeightSource& source, DType compute, const ModelParts& parts, int64_t images,
-                      int64_t prompt_tokens = kPlannedPromptTokens);
+MemoryPlan PlanMemory(const WeightSource& source, Precision precision, const ModelParts& parts,
+                      int64_t images, int64_t prompt_tokens = kPlannedPromptTokens);
 
 /// What a tensor that is stored in that type takes once the wanted parts are loaded, 0 if it is in none of
 /// them. Matrices are packed as stored.
@@ -75,7 +81,7 @@ uint64_t PackedBytes(const TensorSpec& spec, DType stored, const ModelParts& par
 
 /// kFailure with the numbers, without what to do, when one picture's or one answer's plan exceeds what
 /// `available` bytes leave beside the spare part, on a device that keeps tables in that memory or does not.
-Status CheckMemory(const WeightSource& source, DType compute, const ModelParts& parts, uint64_t available,
-                   bool keeps_tables);
+Status CheckMemory(const WeightSource& source, Precision precision, const ModelParts& parts,
+                   uint64_t available, bool keeps_tables);
 
 }  // namespace bifrons
