@@ -174,6 +174,8 @@ void Multiply(const float* a, int64_t lda, const float* b, int64_t ldb, int64_t 
   }
 }
 
+float ExponentialsOf(float* scores, int64_t n) { return Exponentials(scores, n); }
+
 void Softmax(float* row, int64_t n, bool round_to_bf16) {
   const float scale = 1.0f / Exponentials(row, n);
   if (round_to_bf16) {

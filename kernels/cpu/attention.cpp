@@ -85,6 +85,91 @@ void AttendOnTiles(Workspace& work, const Inputs& a, float* y) {
 }
 #endif
 
+// Two rows of bf16 as columns [count][2], of an operand of ProductKind::kBF16Dot.
+void Interleave(const BF16* even, const BF16* odd, int64_t count, BF16* to) {
+  for (int64_t i = 0; i < count; i++) to[2 * i] = even[i], to[2 * i + 1] = odd[i];
+}
+
+// Keys of a head become stripes of 32 keys, its values stripes of 32 columns, as matrices are packed: scores
+// and sums of values are products of rows with vector instructions.
+void AttendByProducts(Workspace& work, const Inputs& a, float* y) {
+  constexpr ProductKind kKind = ProductKind::kBF16Dot;
+  constexpr int64_t kRows = 48;  // of a task: their weights stay in the L2 cache
+  const int64_t n = a.n, dim = a.head_dim, width = a.heads * dim;
+  const int64_t key_stripes = (n + kStripe - 1) / kStripe, value_stripes = (dim + kStripe - 1) / kStripe;
+  const int64_t depth = (dim + 1) / 2 * 2, length = (n + 1) / 2 * 2, columns = key_stripes * kStripe;
+  const auto *q = static_cast<const float*>(a.q), *k = static_cast<const float*>(a.k),
+             *v = static_cast<const float*>(a.v);
+  const int64_t keys_size = columns * depth, values_size = value_stripes * kStripe * length;
+  BF16* operands = work.scratch.Get<BF16>(Scratch::kOperands, a.heads * (keys_size + values_size));
+  work.pool.ParallelFor(a.heads, [&](int64_t begin, int64_t end, int part) {
+    BF16* even = work.scratch.Get<BF16>(Scratch::kQuery, 2 * depth, part);
+    BF16* odd = even + depth;
+    for (int64_t h = begin; h < end; h++) {
+      BF16 *keys = operands + h * (keys_size + values_size), *values = keys + keys_size;
+      std::fill_n(keys, keys_size + values_size, BF16{0});
+      for (int64_t i = 0; i < n; i++) {
+        work.rows.to_bf16(k + i * a.stride + h * dim, dim, even);
+        BF16* to = keys + i / kStripe * kStripe * depth + i % kStripe * 2;
+        for (int64_t d = 0; d < dim; d++) to[d / 2 * 2 * kStripe + d % 2] = even[d];
+      }
+      for (int64_t i = 0; i < n; i += 2) {
+        std::fill_n(even, 2 * depth, BF16{0});
+        work.rows.to_bf16(v + i * a.stride + h * dim, dim, even);
+        if (i + 1 < n) work.rows.to_bf16(v + (i + 1) * a.stride + h * dim, dim, odd);
+        for (int64_t s = 0; s < value_stripes; s++) {
+          const int64_t first = s * kStripe;
+          Interleave(even + first, odd + first, std::min<int64_t>(kStripe, dim - first),
+                     values + first * length + i * kStripe);
+        }
+      }
+    }
+  });
+
+  const float scale = 1.0f / std::sqrt(static_cast<float>(dim));
+  const int64_t blocks = (n + kRows - 1) / kRows;
+  work.pool.ParallelFor(a.heads * blocks, [&](int64_t begin, int64_t end, int part) {
+    float* query = work.scratch.Get<float>(Scratch::kQuery, kRows * depth, part);
+    float* scores = work.scratch.Get<float>(Scratch::kMixed, kRows * columns, part);
+    float* weights = columns == n ? scores : work.scratch.Get<float>(Scratch::kWeights, kRows * n, part);
+    float* packed = work.scratch.Get<float>(Scratch::kProducts, kRows * std::max(depth, length), part);
+    for (int64_t task = begin; task < end; task++) {
+      const int64_t h = task / blocks, row = task % blocks * kRows, rows = std::min(kRows, n - row);
+      const BF16 *keys = operands + h * (keys_size + values_size), *values = keys + keys_size;
+      const auto multiply = [&](const float* x, int64_t in, const BF16* stripes, int64_t out, float* to,
+                                int64_t to_stride) {
+        work.rows.pack_rows(kKind, true, x, rows, in, 0, in, packed);
+        for (int64_t first = 0; first < out; first += kStripe) {
+          work.rows.product(kKind, {.weights = stripes + first * ((in + 1) / 2 * 2),
+                                    .in = in,
+                                    .x = packed,
+                                    .rows = rows,
+                                    .bias = nullptr,
+                                    .y = to + first,
+                                    .y_stride = to_stride,
+                                    .columns = static_cast<int>(std::min<int64_t>(kStripe, out - first)),
+                                    .accumulate = false});
+        }
+      };
+      for (int64_t r = 0; r < rows; r++)
+        std::copy_n(q + (row + r) * a.stride + h * dim, dim, query + r * dim);
+      multiply(query, dim, keys, n, scores, columns);
+      float sums[kRows];
+      for (int64_t r = 0; r < rows; r++) {
+        float* line = scores + r * columns;
+        for (int64_t i = 0; i < n; i++) line[i] *= scale;
+        sums[r] = work.rows.exponentials(line, n);
+        if (weights != scores) std::copy_n(line, n, weights + r * n);
+      }
+      float* to = y + row * width + h * dim;
+      multiply(weights, n, values, dim, to, width);
+      for (int64_t r = 0; r < rows; r++, to += width) {
+        for (int64_t i = 0; i < dim; i++) to[i] /= sums[r];
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void AttendToAll(Workspace& work, const FullAttention& attention, const View& q, const View& k, const View& v,
@@ -96,6 +181,8 @@ void AttendToAll(Workspace& work, const FullAttention& attention, const View& q,
     return AttendOnTiles(work, a, host::At<float>(y));
   }
 #endif
+  if (MultipliesBF16(work.isa) && a.compute == DType::kBF16 && a.type == DType::kF32)
+    return AttendByProducts(work, a, host::At<float>(y));
   const int64_t n = a.n, heads = a.heads, head_dim = a.head_dim, channels = heads * head_dim;
   const bool rounded = a.compute == DType::kBF16;
   const int64_t columns = Align(n, kColumnAlign), depth = Align(head_dim, kColumnAlign);

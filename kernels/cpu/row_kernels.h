@@ -99,6 +99,9 @@ struct RowKernels {
   /// exponentials are rounded to bf16 on request, after they have been summed and before they are divided.
   void (*softmax)(float* row, int64_t n, bool round_to_bf16);
 
+  /// scores[n] = e^(score − the largest), in place, and their sum; overwrites what follows like softmax.
+  float (*exponentials)(float* scores, int64_t n);
+
   /// Multiply-accumulates done by a loop that never leaves the registers, `rounds` times: f32, and bf16 where
   /// native (else null). Returns their number.
   int64_t (*peak_f32)(int64_t rounds);

@@ -163,6 +163,7 @@ constexpr RowKernels kKernels = {
     AttentionOf<BlockQ8_0>,
     Multiply,
     Softmax,
+    ExponentialsOf,
     PeakF32,
     PeakBF16,
 };
