@@ -45,7 +45,7 @@ TEST_CASE("a run is compared with an earlier one, stage by stage") {
   WriteText(folder / "before.json", before.dump());
   const std::string other = RunWell(Bench({"--compare", folder / "before.json"})).out;
   CHECK_THAT(other, Contains("before 1000000.00 ms") && Contains("not measured before") &&
-                        Contains("before.json is of another threads\n"));
+                        Contains("before.json differs from this run in: threads\n"));
 
   const auto json =
       nlohmann::json::parse(RunWell(Bench({"--json", "--compare", folder / "before.json"})).out);

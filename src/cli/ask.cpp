@@ -33,6 +33,7 @@ Result<int> RunAsk(const AskOptions& options) {
   const Answer& answer = *result;
   if (!options.json) {
     std::fputs("\n", stdout);
+    std::fflush(stdout);  // before what --profile tells on standard error
     return 0;
   }
   nlohmann::json line = ToJson(answer);

@@ -178,7 +178,7 @@ Result<int> RunBench(const BenchOptions& options) {
     PrintStages(stages, before);
   }
   if (const std::string other = before ? before->Differences(json) : ""; !other.empty())
-    std::printf("\n%s is of another %s\n", options.compare.c_str(), other.c_str());
+    std::printf("\n%s differs from this run in: %s\n", options.compare.c_str(), other.c_str());
   return 0;
 }
 

@@ -131,6 +131,7 @@ Status CaptionRun::Deliver(size_t index, const Answer& answer) {
     Print(index, JsonLine(line));
   } else if (prints_as_it_comes()) {
     std::fputs("\n", stdout);
+    std::fflush(stdout);  // before what -v tells on standard error
   } else {
     Print(index, ShownSource(job.source) + ": " + answer.text);
   }

@@ -54,8 +54,8 @@ nlohmann::json MemoryJson(const MemoryPlan& plan) {
           {"total", plan.total()}};
 }
 
-nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::string& model, DType compute,
-                      int images, const Device& device, uint64_t available) {
+nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::string& model,
+                      Precision precision, int images, const Device& device, uint64_t available) {
   nlohmann::json json;
   json["model"] = model;
   json["layout"] = NameOfLayout(c.layout);
@@ -87,7 +87,8 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
   }
   json["parameters"]["total"] = parameters;
   json["memory"] = MemoryJson(plan);
-  json["memory"]["dtype"] = NameOf(compute), json["memory"]["images"] = images;
+  json["memory"]["dtype"] = NameOf(precision.compute), json["memory"]["kv"] = NameOf(precision.kv);
+  json["memory"]["images"] = images;
   json["memory"]["available"] = available, json["memory"]["device"] = device.backend();
   if (const std::string library = device.convolution_library(); !library.empty())
     json["memory"]["convolutions"] = library;
@@ -163,16 +164,20 @@ void PrintTypes(const TypeCounts& counts, std::optional<DType> wanted) {
   std::printf("\n");
 }
 
-void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, DType compute, int images,
+void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, Precision precision, int images,
                  const Device& device, uint64_t available) {
   const std::string library = device.convolution_library();
   const std::string with = library.empty() ? "" : " with " + library;
+  const std::string kv = precision.kv == precision.compute
+                             ? ""
+                             : std::string(" with keys and values in ") + NameOf(precision.kv);
   std::printf(
-      "memory to %s %d %s%s at once in %s on %s%s: weights %.1f MB + caches %.1f MB + activations %.1f MB = "
+      "memory to %s %d %s%s at once in %s%s on %s%s: weights %.1f MB + caches %.1f MB + activations %.1f MB "
+      "= "
       "%.1f MB (%.1f MB available)\n",
-      what, images, noun, images == 1 ? "" : "s", NameOf(compute), device.backend().c_str(), with.c_str(),
-      Megabytes(plan.weights), Megabytes(plan.kv_cache), Megabytes(plan.activations), Megabytes(plan.total()),
-      Megabytes(available));
+      what, images, noun, images == 1 ? "" : "s", NameOf(precision.compute), kv.c_str(),
+      device.backend().c_str(), with.c_str(), Megabytes(plan.weights), Megabytes(plan.kv_cache),
+      Megabytes(plan.activations), Megabytes(plan.total()), Megabytes(available));
 }
 
 }  // namespace
@@ -193,7 +198,8 @@ Result<int> RunInfo(const InfoOptions& options) {
   const TypeCounts types = CountTypes(*source, table, options.load.weights);
 
   if (options.json) {
-    nlohmann::json json = ToJson(source->config(), plan, model, compute, options.images, *device, available);
+    nlohmann::json json =
+        ToJson(source->config(), plan, model, precision, options.images, *device, available);
     if (source->config().has_vision) json["memory_to_answer"] = MemoryJson(asking);
     for (const auto& [type, count] : types.tensors) json["types"][NameOf(type)] = count;
     for (const auto& [type, count] : types.instead) json["types_instead"][NameOf(type)] = count;
@@ -211,9 +217,9 @@ Result<int> RunInfo(const InfoOptions& options) {
   }
   Print(source->config(), plan, model);
   PrintTypes(types, options.load.weights);
-  PrintMemory("draw", "picture", plan, compute, options.images, *device, available);
+  PrintMemory("draw", "picture", plan, precision, options.images, *device, available);
   if (source->config().has_vision)
-    PrintMemory("answer about", "image", asking, compute, options.images, *device, available);
+    PrintMemory("answer about", "image", asking, precision, options.images, *device, available);
   if (options.tensors) {
     std::printf("\n");
     for (const TensorSpec& t : table) {

@@ -74,15 +74,18 @@ Result<Command> Complete(const CLI::App& app, const ManOptions& o) {
     if (!o.verbs.empty()) return UsageError("man: --output writes all pages; leave out " + o.verbs[0]);
     return Command(ManualFiles{o.folder, o.force, std::move(pages)});
   }
-  std::string name = app.get_name();
-  for (const std::string& verb : o.verbs) name += "-" + verb;
-  std::vector<std::string> names;
+  const std::string prefix = app.get_name() + "-";
+  std::string verbs;
+  for (const std::string& verb : o.verbs) verbs += (verbs.empty() ? "" : "-") + verb;
+  const std::string name = verbs.empty() ? app.get_name() : prefix + verbs;
+  std::vector<std::string> names;  // without the prefix, which would make all of them alike
   for (ManualPage& page : pages) {
     if (page.name == name) return Command(HelpText{std::move(page.text)});
-    names.push_back(page.name);
+    if (page.name.starts_with(prefix)) names.push_back(page.name.substr(prefix.size()));
   }
-  const std::string nearest = Nearest(name, names);
-  return UsageError("man: no page " + name + (nearest.empty() ? "" : " (did you mean " + nearest + "?)") +
+  const std::string nearest = Nearest(verbs, names);
+  return UsageError("man: no page " + name +
+                    (nearest.empty() ? "" : " (did you mean " + prefix + nearest + "?)") +
                     "; see bifrons --help");
 }
 

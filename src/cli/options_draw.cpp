@@ -37,7 +37,9 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       "  bifrons generate -- \"-5 degrees\"                  a prompt that begins with a dash");
   AddStrings(verb, "prompt", o.prompts, "what to draw; several prompts are several pictures");
   AddStrings(verb, "-p,--prompt", o.prompts, "a prompt, the same as without -p; may be repeated");
-  verb->add_option(kImagesNames, o.images, "pictures per prompt; picture k has seed S+k")
+  verb->add_option(
+          kImagesNames, o.images,
+          "pictures per prompt; picture k has seed S+k, with --best-of K the first of its candidates S+k·K")
       ->check(CLI::Range(1, kMaxImages));
   AddRanged<int64_t>(verb, "-s,--seed", o.seed, 0, kMaxSeed,
                      "seed of the first picture, 0 to 2^53-1 (default: random, printed)");

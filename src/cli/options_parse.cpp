@@ -151,6 +151,7 @@ Status CheckLeftOver(const Verbs& verbs, bool strings) {
 Result<std::vector<std::string>> WithoutHelpVerb(const CLI::App& app, std::vector<std::string> arguments) {
   if (arguments.empty() || arguments[0] != "help") return arguments;
   arguments.erase(arguments.begin());
+  if (!arguments.empty() && arguments[0] == "help") arguments.erase(arguments.begin());
   const Verbs verbs = LeadingVerbs(app, arguments);
   for (size_t i = verbs.size() - 1; i < arguments.size(); i++) {
     if (IsOption(arguments[i])) continue;

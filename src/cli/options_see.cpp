@@ -59,7 +59,9 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
   InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "images answered together (default: what memory allows, at most 16)")
       ->check(CLI::Range(1, 4096));
-  verb->add_flag("--json", o.json, "print a JSON line per image: file, text, tokens (without EOS), seconds");
+  verb->add_flag("--json", o.json,
+                 "print a JSON line per image: file, question, text, tokens (ids, without EOS), complete, "
+                 "prompt_tokens, prefill_seconds, decode_seconds");
   verb->add_flag("-v,--verbose", o.verbose, "print speed");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");
   AddAnswer(verb, o.answer);
@@ -83,7 +85,9 @@ void AddAsk(CLI::App& app, AskOptions& o) {
                            "  bifrons ask before.png after.png \"What has changed?\"\n"
                            "  bifrons ask \"What can you do?\"");
   AddStrings(verb, "arguments", o.arguments, "images, then the question")->type_name(kFile);
-  verb->add_flag("--json", o.json, "print one JSON line: question, images, text, tokens, seconds");
+  verb->add_flag("--json", o.json,
+                 "print one JSON line: question, images, text, tokens (ids, without EOS), complete, "
+                 "prompt_tokens, prefill_seconds, decode_seconds");
   AddAnswer(verb, o.answer);
 }
 

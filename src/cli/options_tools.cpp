@@ -8,8 +8,9 @@ namespace {
 
 // A model may stand behind -m or as an argument.
 Status TakeModel(const std::string& verb, std::vector<std::string>& arguments, std::string& model) {
-  if (!arguments.empty() && !model.empty()) arguments.insert(arguments.begin(), model);
   if (arguments.size() > 1) return UsageError(verb + ": unexpected argument " + arguments[1]);
+  if (!arguments.empty() && !model.empty())
+    return UsageError(verb + ": give the model once, as " + arguments[0] + " or behind -m");
   if (!arguments.empty()) model = std::move(arguments[0]);
   return {};
 }
@@ -39,7 +40,7 @@ void AddTokenize(CLI::App& app, TokenizeOptions& o) {
               "  bifrons tokenize -- \"-5 degrees\"");
   AddModel(verb, o.model);
   AddOne(verb, "text", o.texts, "the text");
-  AddOne(verb, "--text", o.texts, "the text, the same as without --text");
+  AddOne(verb, "--text", o.texts, "the text, where it is not given by itself");
 }
 
 Status Check(const TokenizeOptions& o) {
@@ -145,8 +146,8 @@ void AddExport(CLI::App& app, ExportOptions& o) {
 
 void AddKl(CLI::App& app, KlOptions& o) {
   CLI::App* verb = AddVerb(
-      app, "kl", "Measure what a type of weights costs: how far predictions are from a reference's",
-      "  bifrons kl --type q4_0\n"
+      app, "kl", "Measure what a type of weights or caches costs: how far predictions are from a reference's",
+      "  bifrons kl --type q4_0\n  bifrons kl --dtype f32 --kv 8\n"
       "  bifrons kl janus-pro-1b-q8_0.gguf --against ~/models/Janus-Pro-1B -n 4\n"
       "The reference draws the prompts' pictures, in f32; then both models say for every token what may "
       "come\n"
