@@ -194,7 +194,11 @@ TEST_CASE("A results file keeps whole lines and loses a torn one") {
   auto emptied = JsonLinesFile::Open(folder.Add("r.jsonl", whole), true);
   REQUIRE(emptied.ok());
   CHECK_FALSE(emptied->Holds("a.png", "What?"));
-  CHECK(folder.Read("r.jsonl").empty());
+  CHECK(folder.Read("r.jsonl") == whole);  // until there is something to put in its place
+  for (int i = 1; i <= 2; i++) {
+    REQUIRE(emptied->Append(last).ok());
+    CHECK(folder.Read("r.jsonl") == (i == 1 ? last + "\n" : last + "\n" + last + "\n"));
+  }
 }
 
 TEST_CASE("A file of something else is not appended to") {

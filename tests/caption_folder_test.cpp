@@ -162,6 +162,12 @@ TEST_CASE("a folder's captions are those of its pictures alone, and are not writ
   RunWell(Join(write_txt, {"--overwrite"})), RunWell(Join(append, {"--overwrite"}));
   CHECK(Texts(folder / "pictures") == texts);
   CHECK(Lines(jsonl, folder / "pictures") == lines);
+  // A run that cannot begin costs nothing.
+  const std::string whole = ReadText(jsonl);
+  CHECK(RunProgram({"caption", "--model", folder / "nowhere", folder / "pictures/picture 0.png", "--jsonl",
+                    jsonl, "--overwrite"})
+            .exit_code == 3);
+  CHECK((ReadText(jsonl) == whole));
   // Another question is another result.
   RunWell(Join(append, {"--question", "a dog?"}));
   CHECK(ReadText(jsonl).size() > before.size());

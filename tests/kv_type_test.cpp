@@ -109,6 +109,7 @@ TEST_CASE("heads that are no whole blocks, and other bits, are refused") {
   const std::string tiny = kGoldens + "tiny-a/converted";
   CheckRefused({"generate", "-m", tiny, "--kv", "8", "a dog"}, kUsageExit,
                "heads of 16 numbers are no whole blocks of 32", folder.path());
+  CheckRefused({"info", "-m", tiny, "--kv", "8"}, kUsageExit, "heads of 16 numbers", folder.path());
   CheckRefused({"generate", "-m", tiny, "--kv", "4", "a dog"}, kUsageExit, "--kv", folder.path());
 }
 

@@ -43,7 +43,7 @@ Status TakeFromPicture(const GenerateOptions& options, DrawingJob* into) {
     if (!job.load.weights)
       return DataError(options.from + ": was drawn with weights of the unknown type " + settings.weights);
   }
-  if (!job.load.kv && !settings.given_kv().empty()) {
+  if (!job.load.kv && settings.kv_type != settings.compute) {
     job.load.kv = KvTypeOf(settings.kv_type);
     if (!job.load.kv)
       return DataError(options.from + ": was drawn with keys and values of the unknown type " +

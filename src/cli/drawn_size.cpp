@@ -18,8 +18,8 @@ Status CheckDrawnSize(const std::string& verb, const LoadOptions& load, const Pi
       (differs(asked.width) ? "--width " + std::to_string(asked.width)
                             : "--height " + std::to_string(asked.height)) +
       ": the model draws " + drawn + "x" + drawn +
-      " pixels and nothing else; jobs of bifrons render may have a width and a height, to which "
-      "pictures are resampled");
+      " pixels and nothing else; in a JSON or CSV list a job may have a width and a height, to which "
+      "bifrons render resamples its pictures");
 }
 
 }  // namespace bifrons

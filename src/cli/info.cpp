@@ -188,6 +188,7 @@ Result<int> RunInfo(const InfoOptions& options) {
   BIFRONS_TRY(const auto device, ChooseDevice(options.load));
   const DType compute = options.load.compute.value_or(device->default_compute());
   const Precision precision{compute, options.load.kv.value_or(compute)};
+  BIFRONS_RETURN_IF_ERROR(CheckKvType(source->config().llama, precision.kv));
   const uint64_t available = device->FreeMemory();
   const auto memory = [&](const ModelParts& parts) {
     const MemoryPlan plan = PlanMemory(*source, precision, parts, options.images);

@@ -91,6 +91,8 @@ void RefuseForeign(CLI::App* app);
 /// The command line's own help: groups, other spellings of a name behind the description, lines of 100
 /// columns.
 std::shared_ptr<CLI::Formatter> MakeHelpFormatter();
+/// What an option is for, and its names beside the first short and the first long one.
+std::string DescriptionOf(const CLI::Option& option);
 
 /// `app` with its verbs, as far as --help tells of them.
 VerbRow TableOf(const CLI::App& app);

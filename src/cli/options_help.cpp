@@ -72,12 +72,7 @@ class HelpFormatter : public CLI::Formatter {
     return " " + (!value.empty() && option->get_expected_min() == 0 ? "[" + value + "]" : value) +
            (several ? " ..." : "") + (option->get_required() ? " (required)" : "");
   }
-  std::string make_option_desc(const CLI::Option* option) const override {
-    std::string others;
-    for (size_t i = 1; i < option->get_lnames().size(); i++)
-      others += (others.empty() ? "" : ", ") + ("--" + option->get_lnames()[i]);
-    return option->get_description() + (others.empty() ? "" : " (also " + others + ")");
-  }
+  std::string make_option_desc(const CLI::Option* option) const override { return DescriptionOf(*option); }
 
  private:
   static std::string TwoColumns(const std::string& name, const std::string& description) {
@@ -108,6 +103,15 @@ class HelpFormatter : public CLI::Formatter {
 };
 
 }  // namespace
+
+std::string DescriptionOf(const CLI::Option& option) {
+  std::string others;
+  const auto add = [&](const std::vector<std::string>& names, const char* dashes) {
+    for (size_t i = 1; i < names.size(); i++) others += (others.empty() ? "" : ", ") + (dashes + names[i]);
+  };
+  add(option.get_snames(), "-"), add(option.get_lnames(), "--");
+  return option.get_description() + (others.empty() ? "" : " (also " + others + ")");
+}
 
 std::shared_ptr<CLI::Formatter> MakeHelpFormatter() { return std::make_shared<HelpFormatter>(); }
 

@@ -23,7 +23,7 @@ OptionRow RowOf(const CLI::Option& option) {
     row.value = type.substr(0, type.find(':'));
     row.choices = ChoicesOf(type);
   }
-  row.description = option.get_description();
+  row.description = DescriptionOf(option);
   row.group = option.get_group();
   row.required = option.get_required();
   row.several = option.get_expected_max() == CLI::detail::expected_max_vector_size;

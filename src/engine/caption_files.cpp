@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "src/base/json_depth.h"
 #include "src/base/mapped_file.h"
@@ -154,8 +155,7 @@ Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sourc
   return jobs;
 }
 
-Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrite) {
-  Done done;
+Result<LineFile> JsonLinesFile::OpenLines(const std::string& path, LineFile::Mode mode, Done* done) {
   const auto parse = [path](std::string_view line, int64_t number, Done* found) -> Status {
     const std::string where = path + ":" + std::to_string(number);
     BIFRONS_RETURN_IF_ERROR(CheckJsonDepth(line, where));
@@ -178,12 +178,27 @@ Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrit
                         Done ignored;
                         return parse(line, number, &ignored);
                       }};
-  const auto read = [&](std::string_view line, int64_t number) { return parse(line, number, &done); };
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kKeep, read, kind));
-  if (!overwrite) return JsonLinesFile(std::move(file), std::move(done));
-  // Only now, as it may have been another file than the user meant.
-  BIFRONS_TRY(LineFile emptied, LineFile::Open(path, LineFile::Mode::kEmpty, read, kind));
-  return JsonLinesFile(std::move(emptied), {});
+  const auto read = [&](std::string_view line, int64_t number) { return parse(line, number, done); };
+  return LineFile::Open(path, mode, read, kind);
+}
+
+Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrite) {
+  Done done;
+  BIFRONS_TRY(LineFile file, OpenLines(path, LineFile::Mode::kKeep, &done));
+  if (overwrite) done.clear();
+  JsonLinesFile opened(std::move(file), std::move(done));
+  opened.empties_ = overwrite;
+  return opened;
+}
+
+// Not when it is opened: it may have been another file than the user meant, or the model cannot be loaded.
+Status JsonLinesFile::Append(const std::string& line) {
+  if (std::exchange(empties_, false)) {
+    Done ignored;
+    BIFRONS_TRY(LineFile emptied, OpenLines(file_->path(), LineFile::Mode::kEmpty, &ignored));
+    file_.emplace(std::move(emptied));
+  }
+  return file_->Append(line);
 }
 
 }  // namespace bifrons

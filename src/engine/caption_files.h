@@ -1,6 +1,7 @@
 // Which images a caption run is about, and the results that exist already.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -41,22 +42,24 @@ Result<std::vector<CaptionJob>> PlaceTexts(const std::vector<std::string>& sourc
 /// A file of JSON lines that grows, one per result; a torn last line is cut off when it is opened again.
 class JsonLinesFile {
  public:
-  /// Opens or creates `path`; `overwrite` empties it. Reads the (file, question) pairs that are there.
-  /// Errors: not writable, or a line that is not a result (by its number).
+  /// Opens or creates `path`; with `overwrite` the first result takes the place of all that are there. Reads
+  /// the (file, question) pairs. Errors: not writable, or a line that is not a result (by its number).
   static Result<JsonLinesFile> Open(const std::string& path, bool overwrite);
 
   bool Holds(const std::string& file, const std::string& question) const {
     return done_.contains({file, question});
   }
   /// Appends `line` and a line break.
-  Status Append(const std::string& line) { return file_.Append(line); }
+  Status Append(const std::string& line);
 
  private:
   using Done = std::set<std::pair<std::string, std::string>>;
   JsonLinesFile(LineFile file, Done done) : file_(std::move(file)), done_(std::move(done)) {}
+  static Result<LineFile> OpenLines(const std::string& path, LineFile::Mode mode, Done* done);
 
-  LineFile file_;
+  std::optional<LineFile> file_;  // always there
   Done done_;
+  bool empties_ = false;  // before the next line
 };
 
 }  // namespace bifrons

@@ -71,10 +71,7 @@ Result<std::unique_ptr<Janus>> Janus::LoadParts(const LoadOptions& options, std:
 Status Janus::CheckFits(const LoadOptions& options) {
   compute_ = options.compute.value_or(device_->default_compute());
   kv_type_ = options.kv.value_or(compute_);
-  const int64_t block = BlockOf(kv_type_).values, dim = config().llama.head_dim;
-  if (dim % block != 0)
-    return UsageError("the model's heads of " + std::to_string(dim) + " numbers are no whole blocks of " +
-                      std::to_string(block) + ", which --kv 8 keeps them in; leave it out");
+  BIFRONS_RETURN_IF_ERROR(CheckKvType(config().llama, kv_type_));
   const Status fits =
       CheckMemory(*source_, {compute_, kv_type_}, parts_, device_->FreeMemory(), device_->keeps_tables());
   if (fits.ok()) return fits;

@@ -72,6 +72,14 @@ uint64_t TowerBytes(const JanusConfig& config) {
 
 }  // namespace
 
+Status CheckKvType(const LlamaConfig& llama, DType kv) {
+  const int64_t block = BlockOf(kv).values;
+  if (llama.head_dim % block == 0) return {};
+  return UsageError("the model's heads of " + std::to_string(llama.head_dim) +
+                    " numbers are no whole blocks of " + std::to_string(block) +
+                    ", in which keys and values of 8 bits stand; use --kv 16");
+}
+
 WorkingMemory PlanWorkingMemory(const JanusConfig& config, DType compute, const ModelParts& parts,
                                 int64_t pictures, int64_t answers) {
   const LlamaConfig& llama = config.llama;

@@ -28,6 +28,9 @@ struct Precision {
   Precision(DType of_compute, DType of_kv) : compute(of_compute), kv(of_kv) {}
 };
 
+/// kUsage where a model's heads cannot be kept as `kv`: they are no whole blocks.
+Status CheckKvType(const LlamaConfig& llama, DType kv);
+
 /// Bytes that the engine takes beside weights and caches, at most.
 struct WorkingMemory {
   uint64_t rows = 0;      // buffers of a prompt's chunk and of a step's rows
