@@ -13,6 +13,7 @@
 #include "src/model/quantized_weights.h"
 #include "src/model/random_weights.h"
 #include "tests/refusal.h"
+#include "tests/rendered.h"
 #include "vision/image_file.h"
 
 namespace bifrons {
@@ -189,10 +190,7 @@ TEST_CASE("a list is drawn anew where the weights have another type") {
   WriteText(folder / "list.txt", "a dog\na cat\n");
   const auto pictures = [&](const Arguments& how) {
     RunWell(Join({"render", folder / "list.txt", "-m", kTiny, "-o", folder / "out", "-q"}, how));
-    int count = 0;
-    for (const auto& entry : fs::directory_iterator(folder / "out"))
-      count += entry.path().extension() == ".png";
-    return count;
+    return Pictures(folder / "out").size();
   };
   CHECK(pictures({}) == 2);
   CHECK(pictures({}) == 2);

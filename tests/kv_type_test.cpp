@@ -8,6 +8,7 @@
 #include "src/model/convert.h"
 #include "src/model/random_weights.h"
 #include "tests/refusal.h"
+#include "tests/rendered.h"
 
 namespace bifrons {
 namespace {
@@ -73,10 +74,7 @@ TEST_CASE("a list is drawn anew where its caches have another type") {
   WriteText(folder / "list.txt", "a dog\na cat\n");
   const auto pictures = [&](const Arguments& how) {
     RunWell(Join({"render", folder / "list.txt", "-m", model, "-o", folder / "out", "-q"}, how));
-    int count = 0;
-    for (const auto& entry : fs::directory_iterator(folder / "out"))
-      count += entry.path().extension() == ".png";
-    return count;
+    return Pictures(folder / "out").size();
   };
   CHECK(pictures({}) == 2);
   CHECK(pictures({"--kv", "8"}) == 4);

@@ -173,8 +173,7 @@ void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, Pre
                              : std::string(" with keys and values in ") + NameOf(precision.kv);
   std::printf(
       "memory to %s %d %s%s at once in %s%s on %s%s: weights %.1f MB + caches %.1f MB + activations %.1f MB "
-      "= "
-      "%.1f MB (%.1f MB available)\n",
+      "= %.1f MB (%.1f MB available)\n",
       what, images, noun, images == 1 ? "" : "s", NameOf(precision.compute), kv.c_str(),
       device.backend().c_str(), with.c_str(), Megabytes(plan.weights), Megabytes(plan.kv_cache),
       Megabytes(plan.activations), Megabytes(plan.total()), Megabytes(available));

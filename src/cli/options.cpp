@@ -59,8 +59,7 @@ void AddKv(CLI::App* app, std::optional<DType>& kv) {
       ->add_option_function<std::string>(
           "--kv", [&kv](const std::string& bits) { kv = bits == "8" ? DType::kQ8_0 : DType::kBF16; },
           "bits of the transformer's cached keys and values: 16 (bf16) or 8 (blocks of q8_0, half the "
-          "memory) "
-          "(default: as --dtype)")
+          "memory) (default: as --dtype)")
       ->check(CLI::IsMember({"8", "16"}));
 }
 

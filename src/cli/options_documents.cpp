@@ -75,8 +75,7 @@ Result<Command> Complete(const CLI::App& app, const ManOptions& o) {
     return Command(ManualFiles{o.folder, o.force, std::move(pages)});
   }
   const std::string prefix = app.get_name() + "-";
-  std::string verbs;
-  for (const std::string& verb : o.verbs) verbs += (verbs.empty() ? "" : "-") + verb;
+  const std::string verbs = Joined(o.verbs, "-");
   const std::string name = verbs.empty() ? app.get_name() : prefix + verbs;
   std::vector<std::string> names;  // without the prefix, which would make all of them alike
   for (ManualPage& page : pages) {
