@@ -40,14 +40,25 @@ TEST_CASE("a chat goes on after what it cannot do") {
   const std::string alone = RunWell(Chat("tiny-a/converted"), "a dog?\n").out;
   CHECK(!alone.empty());
   std::string long_line(100'000, 'x');
-  for (const std::string& wrong : {"/image " + (folder / "none.png"), "/image " + (folder / "broken.png"),
-                                   "/image " + folder.path().string(), std::string("/image"),
-                                   std::string("/nonsense"), std::string("/draw"), long_line}) {
-    const ProgramResult result = RunWell(Chat("tiny-a/converted"), wrong + "\na dog?\n");
+  for (const std::string& wrong :
+       {"/image " + (folder / "none.png"), "/image " + (folder / "broken.png"),
+        "/image " + folder.path().string(), std::string("/image"), std::string("/nonsense"),
+        std::string("/draw"), std::string("quit"), long_line}) {
+    const ProgramResult result = RunProgram(Chat("tiny-a/converted"), wrong + "\na dog?\n");
     INFO(wrong.substr(0, 100) << "\nout: " << result.out << "\nerr: " << result.err.substr(0, 1000));
+    CHECK(result.exit_code == 1);
     CHECK(!result.err.empty());
     CHECK(result.out == alone);
   }
+}
+
+TEST_CASE("a path may stand in quotes") {
+  const TemporaryFolder folder;
+  const std::string picture = folder / "my dog.png";
+  WriteTestPicture(picture, 40, 30, 1);
+  const std::string plain = RunWell(Chat("tiny-a/converted"), "/image " + picture + "\na dog?\n").out;
+  for (const std::string quote : {"'", "\""})
+    CHECK(RunWell(Chat("tiny-a/converted"), "/image " + quote + picture + quote + "\na dog?\n").out == plain);
 }
 
 TEST_CASE("a chat ends with its input") {

@@ -150,6 +150,8 @@ Status Chat::Draw(const std::string& prompt) {
   BIFRONS_RETURN_IF_ERROR(CheckPrompt(janus_, prompt));
   DrawRequest request{prompt, std::random_device{}() & 0x7FFFFFFF, {}};
   request.sampling.guidance = options_.guidance.value_or(janus_.config().guidance_default);
+  // As generate does: with it the picture can be drawn again.
+  std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(request.seed));
   std::vector<DrawnPicture> pictures;
   {
     ProgressBar bar("drawing", true);
@@ -176,6 +178,15 @@ std::pair<std::string, std::string> SplitCommand(const std::string& line) {
   return {line.substr(0, space), std::string(StripPythonWhitespace(std::string_view(line).substr(space)))};
 }
 
+// A path without the quotes that a shell would take away, and that terminals put around what is dropped on
+// them; with them where a file is called so.
+std::string WithoutQuotes(const std::string& path) {
+  const bool quoted =
+      path.size() > 2 && path.front() == path.back() && (path.front() == '"' || path.front() == '\'');
+  std::error_code error;
+  return quoted && !fs::exists(path, error) ? path.substr(1, path.size() - 2) : path;
+}
+
 }  // namespace
 
 Result<int> RunChat(const ChatOptions& options) {
@@ -189,6 +200,8 @@ Result<int> RunChat(const ChatOptions& options) {
   if (StopRequested()) return Interrupted();
 
   LineReader lines;
+  const bool typed = ::isatty(STDIN_FILENO);
+  bool failed = false;
   interrupt_ends_turn = lines.terminal();  // with nobody there to go on, it ends the chat
   if (lines.terminal()) std::fputs(kHelp, stdout);
   while (const auto line = lines.Next()) {
@@ -198,13 +211,14 @@ Result<int> RunChat(const ChatOptions& options) {
     const auto [command, argument] = SplitCommand(text);
     Status status;
     if (!text.starts_with('/')) {
-      status = chat.Ask(text);
+      status = text == "exit" || text == "quit" ? UsageError(text + ": /" + text + " leaves the chat")
+                                                : chat.Ask(text);
     } else if (command == "/quit" || command == "/exit") {
       break;
     } else if (command == "/new") {
       chat.Forget();
     } else if (command == "/image" && !argument.empty()) {
-      status = chat.Show(argument);
+      status = chat.Show(WithoutQuotes(argument));
     } else if (command == "/draw" && !argument.empty()) {
       status = chat.Draw(argument);
     } else if (command == "/help") {
@@ -216,11 +230,15 @@ Result<int> RunChat(const ChatOptions& options) {
     }
     if (StopRequested() && !(lines.terminal() && SignalExitCode() == 128 + SIGINT)) return Interrupted();
     // A chat outlives what goes wrong in it.
-    if (!status.ok()) std::fprintf(stderr, "bifrons: %s\n", OneLine(status.error().message).c_str());
+    if (!status.ok()) {
+      std::fprintf(stderr, "bifrons: %s\n", OneLine(status.error().message).c_str());
+      failed = true;
+    }
     std::fflush(stdout);
     ClearStop();
   }
-  return 0;
+  // Who types has seen it; a script looks at the exit code.
+  return failed && !typed ? static_cast<int>(ErrorKind::kFailure) : 0;
 }
 
 }  // namespace bifrons
