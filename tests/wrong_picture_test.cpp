@@ -107,6 +107,9 @@ TEST_CASE("wrong results from before") {
     CheckRefused(With("caption", {kPicture, "--jsonl", jsonl}), kBadDataExit, "out.jsonl:1", folder.path());
     CHECK(ReadText(jsonl) == text);  // another's file is left alone
   }
+  // Nor is one left where nothing began.
+  CheckRefused({"caption", "-m", folder / "none", kPicture, "--jsonl", folder / "new.jsonl"}, kBadDataExit,
+               "none", folder.path());
   fs::copy(kPicture, folder / "a.png");
   fs::copy(kPicture, folder / "a.bmp");  // by its contents it is a PNG file
   CheckRefused(With("caption", {folder.path().string(), "--write-txt"}), kUsageExit, "a.txt", folder.path());

@@ -33,6 +33,10 @@ class CaptionRun {
       : options_(options), question_(std::move(question)), bar_("captioning", !options.quiet) {}
 
   Status Prepare();
+  /// Leaves no empty file behind a run that could not begin.
+  void Withdraw() const {
+    if (results_) results_->RemoveIfNew();
+  }
   bool nothing_to_do() const { return jobs_.empty(); }
   Status Run(Janus& janus);
   /// Says what was done where results go to files, or images failed; the exit code.
@@ -231,7 +235,12 @@ Result<int> RunCaption(const CaptionOptions& options) {
   LoadOptions load = options.answer.load;
   load.parts = kUnderstandingParts;
   load.tell_device = options.verbose;
-  BIFRONS_TRY(const std::unique_ptr<Janus> janus, Janus::Load(load));
+  const auto loaded = Janus::Load(load);
+  if (!loaded.ok()) {
+    run.Withdraw();
+    return loaded.error();
+  }
+  const std::unique_ptr<Janus>& janus = *loaded;
   BIFRONS_RETURN_IF_ERROR(run.Run(*janus));
   return run.Summarise(janus.get());
 }

@@ -184,11 +184,19 @@ Result<LineFile> JsonLinesFile::OpenLines(const std::string& path, LineFile::Mod
 
 Result<JsonLinesFile> JsonLinesFile::Open(const std::string& path, bool overwrite) {
   Done done;
+  std::error_code error;
+  const bool there = fs::exists(path, error) || error;
   BIFRONS_TRY(LineFile file, OpenLines(path, LineFile::Mode::kKeep, &done));
   if (overwrite) done.clear();
   JsonLinesFile opened(std::move(file), std::move(done));
   opened.empties_ = overwrite;
+  opened.made_ = !there;
   return opened;
+}
+
+void JsonLinesFile::RemoveIfNew() const {
+  std::error_code error;
+  if (made_ && fs::is_empty(file_->path(), error) && !error) fs::remove(file_->path(), error);
 }
 
 // Not when it is opened: it may have been another file than the user meant, or the model cannot be loaded.

@@ -51,6 +51,8 @@ class JsonLinesFile {
   }
   /// Appends `line` and a line break.
   Status Append(const std::string& line);
+  /// Takes the file away where Open made it and it is empty still: nothing came of the run.
+  void RemoveIfNew() const;
 
  private:
   using Done = std::set<std::pair<std::string, std::string>>;
@@ -60,6 +62,7 @@ class JsonLinesFile {
   std::optional<LineFile> file_;  // always there
   Done done_;
   bool empties_ = false;  // before the next line
+  bool made_ = false;     // it was not there before
 };
 
 }  // namespace bifrons
