@@ -53,6 +53,8 @@ TEST_CASE("wrong usage") {
   WriteTestPicture(folder / "pictures/within/a.png", 5, 5, 1);
   CheckRefused(With("caption", {folder / "pictures"}), kBadDataExit, "--recursive", folder.path());
   RunWell(With("caption", {folder / "pictures", "--recursive"}));
+  CheckRefused(With("caption", {"https://example.com/a.png"}), kBadDataExit,
+               "is an address; download it first", folder.path());
   for (const std::string verb : {"ask", "vq"}) {
     const Arguments first =
         verb == "vq" ? Arguments{"vq", "encode", "--model", kModel, "-o", folder / "c.npy"} : With("ask", {});

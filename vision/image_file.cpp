@@ -201,6 +201,9 @@ Result<Image> LoadImage(const std::string& source, const ImageOptions& options) 
     BIFRONS_TRY(const std::vector<uint8_t> bytes, DecodeDataUri(source, options.max_file_bytes));
     return DecodeImage(bytes, "the data: URI", options);
   }
+  if (source.starts_with("http://") || source.starts_with("https://"))
+    return DataError(source +
+                     ": is an address; download it first, or have curl -s write it to a pipe and give -");
   std::error_code error;
   if (options.pipes && (source == "-" || !std::filesystem::is_regular_file(source, error))) {
     BIFRONS_TRY(InputStream stream, InputStream::Open(source));
