@@ -1,4 +1,6 @@
 // bifrons bench: measure, and print against the limits measured in the same run.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -24,9 +26,10 @@ nlohmann::json Describe(Janus& janus, double bandwidth) {
 }
 
 void PrintHeading(Janus& janus) {
-  std::printf("%s; %s in %s, %s, %s, keys and values in %s, %d threads\n", janus.device().name().c_str(),
+  std::printf("%s; %s in %s, %s, %s, keys and values in %s, %d thread%s\n", janus.device().name().c_str(),
               janus.name().c_str(), NameOf(MatrixType(janus.source())), janus.device().isa().c_str(),
-              NameOf(janus.compute()), NameOf(janus.kv_type()), janus.device().threads());
+              NameOf(janus.compute()), NameOf(janus.kv_type()), janus.device().threads(),
+              janus.device().threads() == 1 ? "" : "s");
 }
 
 // "   before 71.20 ms, 1.08 times as fast"
@@ -47,6 +50,13 @@ void PrintStages(const std::vector<Stage>& stages, const EarlierRun* before) {
                 reads ? stage.gbs : stage.gmacs, reads ? "GB/s" : "GMAC/s", stage.percent);
     if (reads) std::printf("   %.0f GMAC/s", stage.gmacs);
     std::printf("%s\n", Beside(before, stage.name, stage.ms).c_str());
+  }
+  const bool beyond =
+      std::ranges::any_of(stages, [](const Stage& stage) { return std::lround(stage.percent) > 100; });
+  if (beyond) {
+    std::printf(
+        "more than 100 %%: weights came out of the caches, or a convolution took fewer products than are "
+        "counted\n");
   }
 }
 
@@ -162,7 +172,7 @@ Result<int> RunBench(const BenchOptions& options) {
   }
   const std::vector<Stage> stages = StagesOf(json);
   if (options.csv) {
-    std::fputs(ToCsv(stages, before).c_str(), stdout);
+    std::fputs(ToCsv(json, before).c_str(), stdout);
     return 0;
   }
   if (options.json) {

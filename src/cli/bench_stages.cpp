@@ -25,8 +25,9 @@ void Add(const nlohmann::json& measured, const std::string& name, std::vector<St
   if (!measured.is_object()) return;
   const double ms = measured.contains("seconds") ? 1e3 * Number(measured, "seconds") : Number(measured, "ms");
   if (!(ms > 0)) return;
-  stages->push_back(
-      {name, ms, Number(measured, "gbs"), Number(measured, "gmacs"), Number(measured, "percent")});
+  stages->push_back({name, ms, Number(measured, "gbs"), Number(measured, "gmacs"),
+                     Number(measured, "percent"), Number(measured, "pictures_per_second"),
+                     Number(measured, "image_tokens_per_second")});
 }
 
 // "64", of a number that an object has.
@@ -47,6 +48,17 @@ std::vector<std::pair<std::string, std::string>> SettingsOf(const nlohmann::json
   return settings;
 }
 
+// What a run was made with, as its document and the columns of CSV name it.
+constexpr const char* kCsvSettings[] = {"model", "weights", "dtype", "kv", "device", "isa", "threads"};
+
+// A setting in CSV: texts in quotes, which are doubled within.
+std::string Cell(const nlohmann::json& value) {
+  if (!value.is_string()) return value.dump();
+  std::string cell = "\"";
+  for (const char c : value.get_ref<const std::string&>()) cell += c == '"' ? "\"\"" : std::string(1, c);
+  return cell + '"';
+}
+
 }  // namespace
 
 std::vector<Stage> StagesOf(const nlohmann::json& document) {
@@ -64,7 +76,10 @@ std::vector<Stage> StagesOf(const nlohmann::json& document) {
   each("decode", [](const auto& one) { return "decode step, " + Count(one, "rows") + " rows"; });
   each("vq_decode", [](const auto&) { return std::string("VQ decode, one picture"); });
   each("image", [](const auto&) { return std::string("seeing, one image"); });
-  each("drawing", [](const auto& one) { return Count(one, "pictures") + " pictures at once"; });
+  each("drawing", [](const auto& one) {
+    const std::string count = Count(one, "pictures");
+    return count + (count == "1" ? " picture at once" : " pictures at once");
+  });
   return stages;
 }
 
@@ -95,17 +110,26 @@ std::optional<double> EarlierRun::MsOf(const std::string& stage) const {
   return it == stages.end() ? std::nullopt : std::optional(it->ms);
 }
 
-std::string ToCsv(const std::vector<Stage>& stages, const EarlierRun* before) {
-  std::string csv = "stage,ms,gbs,gmacs,percent_of_limit";
+std::string ToCsv(const nlohmann::json& document, const EarlierRun* before) {
+  std::string csv = "stage,ms,gbs,gmacs,percent_of_limit,pictures_per_second,image_tokens_per_second";
+  std::string settings;  // the same behind every stage, so that files can be joined
+  for (const char* key : kCsvSettings) {
+    csv += std::string(",") + key;
+    const auto it = document.find(key);
+    settings += ',' + (it == document.end() ? "" : Cell(*it));
+  }
   csv += before ? ",ms_before,times_as_fast\n" : "\n";
   const auto field = [&](double value) {  // empty where there is none
     char text[32] = ",";
     if (value > 0) std::snprintf(text, sizeof text, ",%.6g", value);
     csv += text;
   };
-  for (const Stage& stage : stages) {
+  for (const Stage& stage : StagesOf(document)) {
     csv += '"' + stage.name + '"';
-    for (const double value : {stage.ms, stage.gbs, stage.gmacs, stage.percent}) field(value);
+    for (const double value : {stage.ms, stage.gbs, stage.gmacs, stage.percent, stage.pictures_per_second,
+                               stage.image_tokens_per_second})
+      field(value);
+    csv += settings;
     if (before) {
       const double ms = before->MsOf(stage.name).value_or(0);
       field(ms);

@@ -15,6 +15,7 @@ struct Stage {
   double ms = 0;
   double gbs = 0, gmacs = 0;  // GB/s and GMAC/s; 0 where that is no measure of it
   double percent = 0;         // of the limit that was measured beside it; 0: of none
+  double pictures_per_second = 0, image_tokens_per_second = 0;  // of whole pictures
 };
 
 /// The stages that `document` has; what is not as bench writes it is passed over.
@@ -34,7 +35,8 @@ struct EarlierRun {
   std::vector<Stage> stages;
 };
 
-/// A line for each stage, with a line of names first. `before` may be null.
-std::string ToCsv(const std::vector<Stage>& stages, const EarlierRun* before);
+/// A line for each of the stages that StagesOf finds, with the run's settings behind it, and a line of names
+/// first. `before` may be null.
+std::string ToCsv(const nlohmann::json& document, const EarlierRun* before);
 
 }  // namespace bifrons

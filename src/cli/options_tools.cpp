@@ -97,10 +97,14 @@ Status Check(const TraceOptions& o) {
 }
 
 void AddBench(CLI::App& app, BenchOptions& o) {
-  CLI::App* verb = AddVerb(app, "bench", "Measure all stages against this machine's limits",
-                           "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json\n"
-                           "  bifrons bench --pictures 1,4,16\n"
-                           "  bifrons bench --json > before.json\n  bifrons bench --compare before.json");
+  CLI::App* verb =
+      AddVerb(app, "bench", "Measure all stages against this machine's limits",
+              "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json\n"
+              "  bifrons bench --pictures 1,4,16\n"
+              "  bifrons bench --json > before.json\n  bifrons bench --compare before.json\n"
+              "Limits are measured in the same run: of reading memory, and of multiplying. More than\n"
+              "100 % of one: weights came out of the caches, or a convolution took fewer products\n"
+              "than are counted.");
   verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));
@@ -117,7 +121,8 @@ void AddBench(CLI::App& app, BenchOptions& o) {
                    "show the times of an earlier run beside, from what its --json printed")
       ->type_name(kFile);
   CLI::Option* const json = verb->add_flag("--json", o.json, "print JSON");
-  verb->add_flag("--csv", o.csv, "print CSV: a line for each stage")->excludes(json);
+  verb->add_flag("--csv", o.csv, "print CSV: a line for each stage, with the settings of the run")
+      ->excludes(json);
   AddLoad(verb, o.load);
 }
 
