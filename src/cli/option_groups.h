@@ -100,22 +100,28 @@ VerbRow TableOf(const CLI::App& app);
 /// Whether `text` is a number in decimals, of whatever size.
 bool IsNumeral(const std::string& text, bool whole);
 
-/// A number, or an optional one, that must lie in a range; unlike CLI::Range this lets no NaN through.
+/// A check that a value is a number in a range; unlike CLI::Range this lets no NaN through, and says it as
+/// people do.
+template <class T>
+auto Between(T least, T most) {
+  return [least, most](const std::string& text) -> std::string {
+    T value{};
+    const bool is_number = CLI::detail::lexical_cast(text, value);
+    if (!is_number && !IsNumeral(text, std::is_integral_v<T>))
+      return text + (std::is_integral_v<T> ? " is no whole number" : " is no number");
+    if (!is_number || !(value >= least && value <= most))
+      return "must lie between " + CLI::detail::to_string(least) + " and " + CLI::detail::to_string(most);
+    return {};
+  };
+}
+
+/// A number, or an optional one, that must lie in a range.
 template <class T, class Target>
 void AddRanged(CLI::App* app, const std::string& name, Target& target, T least, T most,
                const std::string& help) {
   app->add_option_function<T>(
          name, [&target](const T& value) { target = value; }, help)
-      ->check([least, most](const std::string& text) -> std::string {
-        T value{};
-        const bool is_number = CLI::detail::lexical_cast(text, value);
-        if (!is_number && !IsNumeral(text, std::is_integral_v<T>))
-          return text + (std::is_integral_v<T> ? " is no whole number" : " is no number");
-        if (!is_number || !(value >= least && value <= most)) {
-          return "must lie between " + CLI::detail::to_string(least) + " and " + CLI::detail::to_string(most);
-        }
-        return {};
-      });
+      ->check(Between<T>(least, most));
 }
 
 /// Guidance, temperature and masks (kSampling), into fields that GenerateOptions and DrawSettings share.

@@ -66,7 +66,7 @@ void AddKv(CLI::App* app, std::optional<DType>& kv) {
 void AddThreads(CLI::App* app, int& threads) {
   InGroup(app, kComputing)
       ->add_option("-t,--threads", threads, "threads (default: what affinity and cgroups allow)")
-      ->check(CLI::Range(1, kMaxThreads));
+      ->check(Between<int>(1, kMaxThreads));
 }
 
 void AddDevice(CLI::App* app, LoadOptions& load) {

@@ -40,7 +40,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   verb->add_option(
           kImagesNames, o.images,
           "pictures per prompt; picture k has seed S+k, with --best-of K the first of its candidates S+k·K")
-      ->check(CLI::Range(1, kMaxImages));
+      ->check(Between<int>(1, kMaxImages));
   AddRanged<int64_t>(verb, "-s,--seed", o.seed, 0, kMaxSeed,
                      "seed of the first picture, 0 to 2^53-1 (default: random, printed)");
   verb->add_option("-o,--output", o.output,
@@ -51,7 +51,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   verb->add_option(
           "--best-of", o.best_of,
           "draw K candidates for each picture (seeds S … S+K-1), let the model judge them, keep the best")
-      ->check(CLI::Range(1, kMaxBestOf));
+      ->check(Between<int>(1, kMaxBestOf));
   verb->add_option(
           "--from", o.from,
           "draw a picture (PNG, JPEG or WebP) again, with the settings it carries; other flags override them")
@@ -67,7 +67,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       ->type_name(kFile);
   InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "pictures drawn together (default: what memory allows, at most 16)")
-      ->check(CLI::Range(1, 4096));
+      ->check(Between<int>(1, 4096));
   verb->add_flag("--json", o.json, "print a JSON line per picture: its file and every setting");
   verb->add_flag("-v,--verbose", o.verbose, "print speed, against what this machine's memory allows");
   verb->add_flag("-q,--quiet", o.quiet, "no progress bar");

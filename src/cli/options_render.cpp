@@ -66,7 +66,7 @@ void AddRender(CLI::App& app, RenderCommand& o) {
           "each, contact_sheet_001; so many columns (default: as many as rows)")
       ->expected(0, 1)
       ->default_str("0")
-      ->check(CLI::Range(0, 1000));
+      ->check(Between<int>(0, 1000));
   AddStrings(
       verb, "--plot", o.plot,
       "of every job an X/Y sheet: one or two of cfg=1,3,5 temperature=… top_k=… top_p=… min_p=… seed=… "

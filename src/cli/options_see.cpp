@@ -15,10 +15,10 @@ void AddAnswer(CLI::App* verb, AnswerOptions& o) {
   o.max_tokens = kDefaultMaxTokens;
   InGroup(verb, kSampling);
   verb->add_option("--max-tokens", o.max_tokens, "longest answer, in tokens (default 512)")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(Between<int>(1, 1 << 20));
   AddRanged<float>(verb, "--temperature", o.sampling.temperature, 0, 1000, "0 = greedy (default)");
   verb->add_option("--top-k", o.sampling.top_k, "keep the k likeliest tokens (default 0 = all)")
-      ->check(CLI::Range(0, 1 << 30));
+      ->check(Between<int>(0, 1 << 30));
   AddRanged<float>(verb, "--top-p", o.sampling.top_p, 0, 1,
                    "keep the likeliest tokens up to this probability (default 1 = all)");
   AddRanged<float>(verb, "--min-p", o.sampling.min_p, 0, 1,
@@ -58,7 +58,7 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
   verb->add_flag("--overwrite", o.overwrite, "answer again where a result exists already");
   InGroup(verb, kRunning);
   verb->add_option("--batch", o.batch, "images answered together (default: what memory allows, at most 16)")
-      ->check(CLI::Range(1, 4096));
+      ->check(Between<int>(1, 4096));
   verb->add_flag("--json", o.json,
                  "print a JSON line per image: file, question, text, tokens (ids, without EOS), complete, "
                  "prompt_tokens, prefill_seconds, decode_seconds");

@@ -28,7 +28,7 @@ void AddInfo(CLI::App& app, InfoOptions& o) {
   AddKv(verb, o.load.kv);
   AddDevice(verb, o.load);
   verb->add_option("-n,--images", o.images, "pictures per batch, for the memory needed")
-      ->check(CLI::Range(1, kMaxImages));
+      ->check(Between<int>(1, kMaxImages));
   verb->add_flag("--tensors", o.tensors, "list every tensor");
   verb->add_flag("--json", o.json, "print JSON");
 }
@@ -107,16 +107,17 @@ void AddBench(CLI::App& app, BenchOptions& o) {
               "than are counted.");
   verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
       ->delimiter(',')
-      ->check(CLI::Range(1, 4096));
-  verb->add_option("--position", o.position, "positions already in the cache")->check(CLI::Range(1, 1 << 20));
+      ->check(Between<int>(1, 4096));
+  verb->add_option("--position", o.position, "positions already in the cache")
+      ->check(Between<int>(1, 1 << 20));
   verb->add_option("--prompt-tokens", o.prompt_tokens, "prompt length for prefill")
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(Between<int>(1, 1 << 20));
   verb->add_option("--pictures", o.pictures,
                    "draw whole pictures, so many at once, instead of measuring stages")
       ->delimiter(',')
-      ->check(CLI::Range(1, 1024));
+      ->check(Between<int>(1, 1024));
   verb->add_option("--repeats", o.repeats, "runs of each measurement; the median is shown")
-      ->check(CLI::Range(1, 1000));
+      ->check(Between<int>(1, 1000));
   verb->add_option("--compare", o.compare,
                    "show the times of an earlier run beside, from what its --json printed")
       ->type_name(kFile);
@@ -162,7 +163,7 @@ void AddKl(CLI::App& app, KlOptions& o) {
       ->type_name(kModel);
   AddStrings(verb, "-p,--prompt", o.prompts, "a prompt; may be repeated (default: eight simple ones)");
   verb->add_option("-n,--images", o.images, "pictures per prompt, of consecutive seeds (default 1)")
-      ->check(CLI::Range(1, kMaxImages));
+      ->check(Between<int>(1, kMaxImages));
   AddRanged<int64_t>(verb, "--seed", o.seed, 0, kMaxSeed - kMaxImages,
                      "of a prompt's first picture (default 1)");
   AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,
