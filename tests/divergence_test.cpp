@@ -69,6 +69,9 @@ TEST_CASE("what cannot be compared is refused") {
   const TemporaryFolder folder;
   CheckRefused({"kl", kTiny, "--against", "nowhere"}, kBadDataExit, "nowhere: is not a folder",
                folder.path());
+  CHECK_THAT(RunWell({"kl", kTiny, "-p", "a dog", "--dtype", "f32"}).err,
+             Catch::Contains("warning: this compares converted with itself"));
+  CHECK_THAT(RunWell({"kl", kTiny, "-p", "a dog", "--type", "q8_0"}).err, !Catch::Contains("warning"));
   CheckRefused({"kl", kTiny, kTiny}, kUsageExit, "kl: unexpected argument", folder.path());
   CheckRefused({"kl", kTiny, "--against", kOther}, kUsageExit, "they cannot be compared", folder.path());
 }

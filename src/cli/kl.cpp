@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "src/base/printable.h"
 #include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
@@ -25,6 +26,35 @@ constexpr const char* kPrompts[] = {"a dog",
 std::string Describe(const Janus& janus) {
   return janus.name() + ", weights " + NameOf(MatrixType(janus.source())) + ", arithmetic " +
          NameOf(janus.compute()) + ", keys and values " + NameOf(janus.kv_type());
+}
+
+// Both are there and say the same of themselves, out of the same files.
+Result<bool> AreTheSame(Janus& reference, Janus& model) {
+  if (Describe(reference) != Describe(model)) return false;
+  BIFRONS_TRY(const std::string one, reference.source().Hash());
+  BIFRONS_TRY(const std::string other, model.source().Hash());
+  return one == other;
+}
+
+// What makes the numbers mean less than they seem to.
+Status Warn(Janus& reference, Janus& model, const std::vector<DrawRequest>& requests) {
+  BIFRONS_TRY(const bool same, AreTheSame(reference, model));
+  if (same) {
+    std::fprintf(stderr,
+                 "bifrons: warning: this compares %s with itself, in the same types: nothing can differ; see "
+                 "--type, --dtype, --kv and --against\n",
+                 model.name().c_str());
+  }
+  for (const DrawRequest& request : requests) {
+    if (reference.EncodePrompt(request.prompt).conditional == model.EncodePrompt(request.prompt).conditional)
+      continue;
+    std::fprintf(stderr,
+                 "bifrons: warning: %s and %s read \"%s\" as other tokens, by other tokenizers or templates: "
+                 "the difference of those is measured, too\n",
+                 reference.name().c_str(), model.name().c_str(), Printable(request.prompt).c_str());
+    break;
+  }
+  return {};
 }
 
 std::vector<DrawRequest> Requests(const KlOptions& options, float guidance) {
@@ -57,6 +87,8 @@ Result<int> RunKl(const KlOptions& options) {
 
   const float guidance = options.guidance.value_or(reference->config().guidance_default);
   const std::vector<DrawRequest> requests = Requests(options, guidance);
+  BIFRONS_RETURN_IF_ERROR(CheckComparable(*reference, *model));
+  BIFRONS_RETURN_IF_ERROR(Warn(*reference, *model, requests));
   Divergence d;
   {
     ProgressBar bar("comparing", !options.quiet);

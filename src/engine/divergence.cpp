@@ -17,15 +17,6 @@ namespace {
 // Of the whole time, about: drawing is one run of the reference, and then both run over each picture.
 constexpr double kDrawingShare = 1.0 / 3;
 
-Status CheckComparable(const Janus& reference, const Janus& model) {
-  const VqConfig &a = reference.config().vq, &b = model.config().vq;
-  if (a.codebook_size == b.codebook_size && a.tokens() == b.tokens()) return {};
-  return UsageError(model.name() + " draws " + std::to_string(b.tokens()) + " tokens of a codebook of " +
-                    std::to_string(b.codebook_size) + ", " + reference.name() + " " +
-                    std::to_string(a.tokens()) + " of " + std::to_string(a.codebook_size) +
-                    ": they cannot be compared");
-}
-
 // The logarithm of the sum of all e^x, the largest taken out, in f64.
 double LogSumExp(std::span<const float> x) {
   const double most = *std::ranges::max_element(x);
@@ -95,6 +86,15 @@ class Meter {
 };
 
 }  // namespace
+
+Status CheckComparable(const Janus& reference, const Janus& model) {
+  const VqConfig &a = reference.config().vq, &b = model.config().vq;
+  if (a.codebook_size == b.codebook_size && a.tokens() == b.tokens()) return {};
+  return UsageError(model.name() + " draws " + std::to_string(b.tokens()) + " tokens of a codebook of " +
+                    std::to_string(b.codebook_size) + ", " + reference.name() + " " +
+                    std::to_string(a.tokens()) + " of " + std::to_string(a.codebook_size) +
+                    ": they cannot be compared");
+}
 
 double KullbackLeibler(std::span<const float> p, std::span<const float> q) {
   const double all_p = LogSumExp(p), all_q = LogSumExp(q);

@@ -23,6 +23,9 @@ struct Divergence {
 /// KL(p ‖ q) in nats of the distributions of two rows of logits of one length; NaN where a logit is none.
 double KullbackLeibler(std::span<const float> p, std::span<const float> q);
 
+/// Whether both draw the same number of tokens of codebooks of one size. Errors: kUsage.
+Status CheckComparable(const Janus& reference, const Janus& model);
+
 /// Draws the requests with the reference and runs both over their tokens (teacher forcing). `progress` hears
 /// the share that is done; false stops it. Errors: models that draw other tokens (kUsage), logits that are
 /// not numbers (kBadData), Draw's, Interrupted().
