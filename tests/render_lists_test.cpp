@@ -163,8 +163,16 @@ TEST_CASE("a job's best_of draws candidates and keeps the one that generate woul
   CHECK_THAT(Reasons(out)[2], Catch::Contains("best_of is 0; it must be a whole number from 1 to 1000"));
   const auto lines = Lines(out);
   REQUIRE(lines.size() == 5);
-  RunWell({"generate", "--model", kTinyModel, "--dtype", "f32", "--best-of", "3", "-n", "2", "-s", "4", "-o",
-           folder / "own.png", "a cat"});
+  const std::string told = RunWell({"generate", "--model", kTinyModel, "--dtype", "f32", "--best-of", "3",
+                                    "-n", "2", "-s", "4", "-o", folder / "own.png", "a cat"})
+                               .err;
+  CHECK_THAT(told, Catch::Contains("own_1.png: seed ") &&
+                       Catch::Contains(", the best of 3 from 7 on, which score "));
+  const Arguments from = {"generate",           "--model", kTinyModel,          "--from",
+                          folder / "own_2.png", "-o",      folder / "again.png"};
+  CHECK_THAT(RunWell(from).err, !Catch::Contains("best of"));  // it is drawn as it is
+  CHECK_THAT(RunWell(Join(from, {"-n", "2"})).err,
+             Catch::Contains("own_2.png is the best of 3 from seed 7 on"));
   for (const std::string number : {"1", "2"}) {
     CHECK((ReadText(out + "/cat_" + number + ".png") == ReadText(folder / ("own_" + number + ".png"))));
     const json& line = lines.at("cat_" + number + ".png");

@@ -43,6 +43,16 @@ void TellBefore(const GenerateOptions& options, const DrawingJob& job, const Pic
     std::fprintf(stderr, "%zu prompts of a word each: a prompt of several words needs quotes\n",
                  options.prompts.size());
   }
+  // Its own seed is the chosen candidate's, so that the same again is the same picture.
+  if (!job.redrawn && !options.seed && !job.choice.scores.empty() && !options.quiet) {
+    std::fprintf(stderr,
+                 "%s is the best of %zu from seed %llu on; this draws from its own seed %llu on (--best-of "
+                 "%zu --seed %llu chooses again)\n",
+                 options.from.c_str(), job.choice.scores.size(),
+                 static_cast<unsigned long long>(job.choice.first_seed),
+                 static_cast<unsigned long long>(job.requests[0].seed), job.choice.scores.size(),
+                 static_cast<unsigned long long>(job.choice.first_seed));
+  }
   if (options.from.empty() && !options.seed && !options.quiet)
     std::fprintf(stderr, "seed %llu\n", static_cast<unsigned long long>(job.requests[0].seed));
 }

@@ -46,6 +46,21 @@ nlohmann::json ToJson(const std::string& file, PictureFormat format, const Pictu
   return line;
 }
 
+// Which of the candidates it is, and what the model thought of each; nothing of a picture that was the only
+// one.
+void TellChoice(const std::string& file, const PictureSettings& s) {
+  if (s.choice.scores.empty()) return;
+  std::string scores;
+  char score[32];
+  for (const float value : s.choice.scores) {
+    std::snprintf(score, sizeof score, " %.4g", static_cast<double>(value));
+    scores += score;
+  }
+  std::fprintf(stderr, "%s: seed %llu, the best of %zu from %llu on, which score%s\n", file.c_str(),
+               static_cast<unsigned long long>(s.seed), s.choice.scores.size(),
+               static_cast<unsigned long long>(s.choice.first_seed), scores.c_str());
+}
+
 Status WriteCodesOf(const std::string& path, const std::vector<std::vector<int32_t>>& codes) {
   const auto n = static_cast<int64_t>(codes.size()), tokens = static_cast<int64_t>(codes[0].size());
   Tensor all(DType::kI32, n == 1 ? Shape{tokens} : Shape{n, tokens});
@@ -75,6 +90,7 @@ Status PictureOutput::Write(size_t i, const DrawingJob& job, PictureSettings set
   const Image image = Resampled(std::move(picture.image), settings);
   BIFRONS_TRY(const auto bytes, EncodePicture(image, files_.format(), FormatParameters(settings)));
   BIFRONS_TRY(const std::string file, files_.Write(i, bytes));
+  if (!options_->quiet && !job.redrawn) TellChoice(file, settings);
   if (!options_->codes_out.empty()) codes_.push_back(std::move(picture.codes));
   preview.Show(image);
   if (files_.piped()) return {};
