@@ -533,6 +533,8 @@ TEST_CASE("a picture's format is what its name ends in") {
   const fs::path before = fs::current_path();
   fs::current_path(folder.path());
   CHECK(RunWell(Generate({"--format", "jpg", "a dog"})).out == "out.jpg\n");
+  CHECK(RunWell(Generate({"--from", "x.webp"})).out == "out.webp\n");
+  CHECK(ReadText("out.webp") == ReadText("x.webp"));
   fs::current_path(before);
   for (const std::string name : {"x", "x.gif", "x.", ".png"})
     CheckRefused(Generate({"-o", folder / name, "a dog"}), kUsageExit, "must end in .png, .jpg or .webp",

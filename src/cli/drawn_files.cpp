@@ -13,7 +13,12 @@ namespace fs = std::filesystem;
 
 Result<DrawnFiles> DrawnFiles::Begin(const GenerateOptions& options, size_t count) {
   DrawnFiles files;
-  files.format_ = options.format.value_or(FormatOfName(options.output).value_or(PictureFormat::kPng));
+  const auto of_name = [](const std::string& name, PictureFormat otherwise) {
+    return FormatOfName(name).value_or(otherwise);
+  };
+  // The same bytes again are those of the same format.
+  files.format_ =
+      options.format.value_or(of_name(options.output, of_name(options.from, PictureFormat::kPng)));
   if (options.output.empty()) {
     BIFRONS_TRY(files.numbered_,
                 NumberedFiles::Begin("out", std::string(".") + NameOf(files.format_), count > 1));

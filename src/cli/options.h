@@ -27,7 +27,7 @@ struct GenerateOptions {
   std::optional<int> top_k;
   PictureSize size;    // asked for; 0: unsaid
   std::string output;  // "" = out.png, or the next number that is free; "-" = standard output
-  std::optional<PictureFormat> format;  // none: what `output` ends in, else PNG
+  std::optional<PictureFormat> format;  // none: what `output`, else `from` ends in, else PNG
   std::string codes_out;
   std::string from;      // a picture to draw again
   int batch = 0;         // pictures drawn together; 0 = what memory allows, at most 16

@@ -60,7 +60,8 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
   AddSampling(verb, o);
   AddAsked(verb, o.size);
   InGroup(verb, kFiles);
-  AddFormat(verb, o.format, "png (keeps every bit), jpg or webp (default: what --output ends in, else png)");
+  AddFormat(verb, o.format,
+            "png (keeps every bit), jpg or webp (default: what --output or --from ends in, else png)");
   AddForce(verb, o.force);
   verb->add_option("--codes-out", o.codes_out,
                    "also write the image tokens: int32 .npy, [N] or [pictures, N]")
