@@ -49,6 +49,9 @@ TEST_CASE("a picture tells its caches' type, and is drawn again with it") {
       CHECK((ReadText(again) == ReadText(first)));
     }
   }
+  const std::string tiny = kGoldens + "tiny-a/converted";
+  CheckRefused({"generate", "-m", tiny, "--from", first, "-o", folder / "other.png"}, kUsageExit,
+               "was drawn with another model", folder.path());
 }
 
 TEST_CASE("with 8 bits, too, a picture has the same bytes alone, in a batch and with any threads") {

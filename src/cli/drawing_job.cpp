@@ -3,8 +3,11 @@
 #include <random>
 
 #include "src/jobs/picture_file.h"
+#include "src/model/memory_plan.h"
+#include "src/model/model_path.h"
 #include "src/model/quantized_weights.h"
 #include "src/model/text/utf8.h"
+#include "src/model/weight_source.h"
 
 namespace bifrons {
 namespace {
@@ -18,6 +21,17 @@ Result<PictureSettings> ReadSettings(const std::string& picture) {
 
 bool Overrides(const GenerateOptions& o) {
   return o.seed || o.guidance || o.temperature || o.top_k || o.top_p || o.min_p;
+}
+
+// The caches' type is the picture's, and has suited the model that drew it: the name of another model is what
+// is wrong, not a flag that nobody gave.
+Status CheckSuits(const LoadOptions& load, const std::string& picture) {
+  BIFRONS_TRY(const std::string model, ResolveModel(load.model));
+  BIFRONS_TRY(const auto source, OpenWeights(model));
+  const Status suited = CheckKvType(source->config().llama, *load.kv);
+  if (suited.ok()) return {};
+  return UsageError(picture + ": was drawn with another model than " + model +
+                    " (with --kv 8: " + suited.error().message + "); name that model with --model");
 }
 
 // The recorded settings, where no flag overrides them.
@@ -52,6 +66,7 @@ Status TakeFromPicture(const GenerateOptions& options, DrawingJob* into) {
   if (!job.load.compute)
     job.load.compute = settings.compute == NameOf(DType::kBF16) ? DType::kBF16 : DType::kF32;
   if (job.load.chat_template == "auto") job.load.chat_template = settings.chat_template;
+  if (job.load.kv && !options.load.kv) BIFRONS_RETURN_IF_ERROR(CheckSuits(job.load, options.from));
   job.requests.push_back({settings.prompt, settings.seed, settings.sampling});
   return {};
 }
