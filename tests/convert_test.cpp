@@ -236,7 +236,7 @@ TEST_CASE("nothing is replaced that bifrons did not write, nor the model itself"
                "is stored as q8_0 and cannot become q4_0", folder.path());
   refused({"-o", folder / "m.bin"}, "ends in .gguf");
   refused({"-o", folder / "n.gguf", "--type", "q5_0"}, "--type");
-  CheckRefused({"export", "-m", file, "-o", folder / "exported"}, kFailureExit, "is stored as q8_0",
+  CheckRefused({"export", "-m", file, "-o", folder / "exported"}, kUsageExit, "is stored as q8_0",
                folder.path());
   CheckRefused({"convert", "-m", kTiny, "-o", folder / "no/m.gguf"}, kFailureExit, "there is no folder",
                folder.path());

@@ -85,8 +85,8 @@ Status ExportModel(WeightSource& source, const ModelTexts& texts, const std::str
   const JanusConfig& config = source.config();
   for (const TensorSpec& spec : TensorTable(config)) {
     if (const DType type = source.TypeOf(spec.name); IsQuantized(type))
-      return Failure("cannot export " + config.name + ": " + spec.name + " is stored as " + NameOf(type) +
-                     ", which transformers does not load; export the model that it was converted from");
+      return UsageError("cannot export " + config.name + ": " + spec.name + " is stored as " + NameOf(type) +
+                        ", which transformers does not load; export the model that it was converted from");
   }
   BIFRONS_TRY(const ModelText tokenizer, texts.Get("tokenizer.json"));
   BIFRONS_TRY(const PaddedTokenizer padded,

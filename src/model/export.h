@@ -13,9 +13,9 @@ namespace bifrons {
 /// filler entries to the model's vocabulary, and model.safetensors (each tensor in the type that `source`
 /// has) into `out_folder`, which is created. transformers' JanusForConditionalGeneration loads the result.
 /// config.json comes last, so that an interrupted export is no model. Errors: the folder holds something
-/// already (kUsage), the tokenizer is larger than the vocabulary or lacks a special token (kBadData), a
-/// geometry or a type that the converted layout cannot express or a file that cannot be written (kFailure),
-/// Interrupted().
+/// already, the model is quantised (kUsage), the tokenizer is larger than the vocabulary or lacks a special
+/// token (kBadData), a geometry that the converted layout cannot express or a file that cannot be written
+/// (kFailure), Interrupted().
 Status ExportModel(WeightSource& source, const ModelTexts& texts, const std::string& out_folder);
 
 }  // namespace bifrons
