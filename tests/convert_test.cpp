@@ -201,6 +201,8 @@ TEST_CASE("a list is drawn anew where the weights have another type") {
 
 TEST_CASE("info tells types, and where rows are no whole blocks") {
   const std::string out = RunWell({"info", "-m", kTiny, "--type", "q4_k"}).out;
+  CHECK_THAT(out, Contains(" MB as q4_k\n"));
+  CHECK_THAT(RunWell({"info", "-m", kTiny}).out, Contains(" stored MB\n"));
   CHECK_THAT(out, Contains("q8_0") && Contains("of those for q4_k, rows are no whole blocks of it in: "));
   const TemporaryFolder folder;
   const std::string file = Convert(kTiny, folder / "m.gguf", {"--type", "q8_0"});

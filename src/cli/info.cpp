@@ -95,7 +95,9 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
   return json;
 }
 
-void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& model) {
+// `weights`: the type that they are given; none: they are as stored.
+void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& model,
+           std::optional<DType> weights) {
   const auto n = [](int64_t v) { return static_cast<long long>(v); };
   std::printf("%s, %s layout\n", model.c_str(), NameOfLayout(c.layout));
   std::printf(
@@ -109,9 +111,9 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
   std::printf("  images          %lld x %lld pixels, %lld tokens (grid %lld), codebook %lld x %lld\n",
               n(c.vq.image_size()), n(c.vq.image_size()), n(c.vq.tokens()), n(c.vq.grid),
               n(c.vq.codebook_size), n(c.vq.codebook_dim));
-  std::printf("  VQ decoder      base %lld, multipliers %s, %lld residual blocks, latent %lld\n",
+  std::printf("  VQ decoder      base %lld, multipliers %s, %lld residual block%s, latent %lld\n",
               n(c.vq.base_channels), Join(c.vq.channel_multiplier).c_str(), n(c.vq.res_blocks),
-              n(c.vq.latent_channels));
+              c.vq.res_blocks == 1 ? "" : "s", n(c.vq.latent_channels));
   if (c.has_vision) {
     std::printf("  vision tower    %lld layers, width %lld, %lld heads, patch %lld of %lld pixels\n",
                 n(c.vision.layers), n(c.vision.hidden), n(c.vision.heads), n(c.vision.patch),
@@ -121,7 +123,8 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
   }
   std::printf("  guidance        %g by default\n\n", static_cast<double>(c.guidance_default));
 
-  std::printf("%-30s %14s %12s\n", "part", "parameters", "stored MB");
+  std::printf("%-30s %14s %12s\n", "part", "parameters",
+              weights ? (std::string("MB as ") + NameOf(*weights)).c_str() : "stored MB");
   int64_t parameters = 0;
   uint64_t bytes = 0;
   for (const NamedPart& p : kParts) {
@@ -215,7 +218,7 @@ Result<int> RunInfo(const InfoOptions& options) {
     std::printf("%s\n", json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return 0;
   }
-  Print(source->config(), plan, model);
+  Print(source->config(), plan, model, options.load.weights);
   PrintTypes(types, options.load.weights);
   PrintMemory("draw", "picture", plan, precision, options.images, *device, available);
   if (source->config().has_vision)
