@@ -247,23 +247,25 @@ TEST_CASE("results of earlier lists and settings are not taken for the last one'
     return result.out;
   };
   const std::string before = Manifest(list("old", old), old);
-  CHECK_THAT(merged(before, 0), Catch::Contains("3 of 3 finished: complete"));
+  CHECK_THAT(merged(before, 0), Catch::Contains("3 of 3 results finished: complete"));
   // Ended at the first, in the middle, and through; and the old ones again.
   merged(before + Manifest(list("new", changed)), 1);
   CHECK_THAT(merged(before + Manifest(list("new", changed), {changed[0]}), 1),
              Catch::Contains("the last list comes to 3; cannot tell which of the 4 finished are its own"));
   const std::string through = before + Manifest(list("new", changed), changed);
-  CHECK_THAT(merged(through, 0), Catch::Contains("3 of 3 finished, 3 of other lists or settings: complete"));
-  CHECK_THAT(merged(through + Manifest(list("old", old)), 0), Catch::Contains("3 of 3 finished, 3 of other"));
+  CHECK_THAT(merged(through, 0),
+             Catch::Contains("3 of 3 results finished, 3 of other lists or settings: complete"));
+  CHECK_THAT(merged(through + Manifest(list("old", old)), 0),
+             Catch::Contains("3 of 3 results finished, 3 of other"));
   // One line altered, moved or added.
   const Records altered = {old[0], job("b", 1), old[2]}, turned = {old[2], old[1], old[0]};
   CHECK_THAT(merged(before + Manifest(list("altered", altered), {altered[1]}), 0),
-             Catch::Contains("3 of 3 finished, 1 of other"));
+             Catch::Contains("3 of 3 results finished, 1 of other"));
   CHECK_THAT(merged(before + Manifest(list("turned", turned)), 0),
-             Catch::Contains("3 of 3 finished: complete"));
+             Catch::Contains("3 of 3 results finished: complete"));
   const Records grown = {job("d", 0), old[0], old[1], old[2]};
   CHECK_THAT(merged(before + Manifest(list("grown", grown), {grown[0]}), 0),
-             Catch::Contains("4 of 4 finished: complete"));
+             Catch::Contains("4 of 4 results finished: complete"));
   merged(before + Manifest(list("grown", grown)), 1);
   merged(before + Manifest(list("shorter", {old[0]})), 1);  // it may be any of them
   // Of version 0.1, without a digest.

@@ -137,6 +137,10 @@ TEST_CASE("image tokens, manifests and decoded pictures follow the same rule") {
   CheckKept({"merge", out, "-o", list}, list, "a dog\n");
   RunWell({"merge", out, "-o", all, "--force"});
   RunWell({"merge", out, "-o", all});
+  const std::string manifest = out + "/manifest.jsonl", lines = ReadText(manifest);
+  CHECK_THAT(RunProgram({"merge", out, "-o", manifest, "--force"}).err,
+             Catch::Contains("is a manifest to merge too"));
+  CHECK(ReadText(manifest) == lines);
 }
 
 }  // namespace

@@ -267,7 +267,7 @@ TEST_CASE("other settings draw anew beside what is there, and say so") {
   CHECK(told.find("\n2 results of other settings or of an earlier list left as they were") !=
         std::string::npos);
   CHECK(RunWell(Join(other, {"-q"})).err.empty());
-  CHECK(RunWell({"merge", out}).out.find("2 of 2 finished, 2 of other lists or settings: complete") !=
+  CHECK(RunWell({"merge", out}).out.find("2 of 2 results finished, 2 of other lists or settings: complete") !=
         std::string::npos);
   const std::string kept = RunWell(run).err;  // nothing drawn has no rate
   CHECK(kept.find("0 drawn, 2 kept from before; ") != std::string::npos);
@@ -285,8 +285,9 @@ TEST_CASE("merge tells what is complete, missing, damaged or double") {
   WriteText(jobs, Prompts(5));
   const Arguments run = Render(jobs, out, {"--name", "{index}_{number}", "-n", "2"});
   RunWell(run);
-  CHECK(RunWell({"merge", out}).out.find("10 of 10 finished: complete") != std::string::npos);
-  CHECK(RunWell({"merge", out, "--jobs", jobs}).out.find("10 of 10 finished: complete") != std::string::npos);
+  CHECK(RunWell({"merge", out}).out.find("10 of 10 results finished: complete") != std::string::npos);
+  CHECK(RunWell({"merge", out, "--jobs", jobs}).out.find("10 of 10 results finished: complete") !=
+        std::string::npos);
   const json report = json::parse(RunWell({"merge", out, "--json", "-o", folder / "all.jsonl"}).out);
   CHECK((report["complete"] == true && report["expected"] == 10 && report["finished"] == 10));
   int last = -1;
@@ -305,8 +306,8 @@ TEST_CASE("merge tells what is complete, missing, damaged or double") {
   for (const Arguments& by : {Arguments{}, Arguments{"--jobs", jobs}}) {
     const ProgramResult spoilt = RunProgram(Join({"merge", out}, by));
     CHECK(spoilt.exit_code == 1);
-    CHECK(spoilt.out.find("00001_1.png: is not there") != std::string::npos);
-    CHECK(spoilt.out.find("00003_0.png: is not what its manifest says") != std::string::npos);
+    CHECK_THAT(spoilt.out, Catch::Contains("missing: " + out + "/00001_1.png: is not there\n") &&
+                               Catch::Contains("damaged: " + out + "/00003_0.png: is not what its manifest"));
     CHECK(spoilt.out.find("missing: jobs 1 (picture 1), 3 (picture 0)") != std::string::npos);
   }
   CHECK(RunProgram({"merge", out, "--quick"}).out.find("00003_0.png") == std::string::npos);

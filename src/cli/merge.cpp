@@ -8,6 +8,8 @@
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/output_file.h"
+#include "src/jobs/manifest.h"
+#include "src/jobs/shard.h"
 #include "src/model/text/utf8.h"
 
 namespace bifrons {
@@ -69,15 +71,20 @@ void PrintLines(const char* title, size_t count, const std::function<std::string
   if (count > kMostShown) std::printf("%s … and %zu more (--json lists all)\n", title, count - kMostShown);
 }
 
+// Pictures and answers.
+std::string Results(int64_t count) { return std::to_string(count) + (count == 1 ? " result" : " results"); }
+
 void Print(const MergeReport& r) {
-  for (const auto& p : r.parts)
-    std::printf(
-        "%s\n",
-        OneLine(p.manifest + ": shard " + p.shard + ", " + std::to_string(p.finished) + " finished").c_str());
+  for (const auto& p : r.parts) {
+    const std::string shard = p.shard == Shard{}.ToString() ? "" : "shard " + p.shard + ", ";
+    std::printf("%s\n", OneLine(p.manifest + ": " + shard + Results(p.finished) + " finished").c_str());
+  }
   PrintLines("failed:", r.failed.size(), [&](size_t i) { return FailedText(r.failed[i]); });
-  PrintLines("damaged:", r.damaged.size(), [&](size_t i) {
-    return r.damaged[i].path + (r.damaged[i].exists ? ": is not what its manifest says" : ": is not there");
-  });
+  std::vector<std::string> gone, damaged;
+  for (const DamagedFile& d : r.damaged) (d.exists ? damaged : gone).push_back(d.path);
+  PrintLines("missing:", gone.size(), [&](size_t i) { return gone[i] + ": is not there"; });
+  PrintLines("damaged:", damaged.size(),
+             [&](size_t i) { return damaged[i] + ": is not what its manifest says"; });
   if (!r.missing.empty()) std::printf("missing: jobs %s\n", ShownMissing(r.missing, kMostShown).c_str());
   PrintLines("missing: shard", r.missing_shards.size(), [&](size_t i) { return r.missing_shards[i]; });
   if (r.undecided) {
@@ -88,9 +95,9 @@ void Print(const MergeReport& r) {
     return;
   }
   const bool by_jobs = !r.failed.empty() && r.jobs;
-  std::string line = by_jobs ? std::to_string(*r.jobs) + " jobs: " + std::to_string(r.finished_jobs)
-                             : std::to_string(r.finished);
-  if (!by_jobs && r.expected) line += " of " + std::to_string(*r.expected);
+  std::string line = by_jobs      ? std::to_string(*r.jobs) + " jobs: " + std::to_string(r.finished_jobs)
+                     : r.expected ? std::to_string(r.finished) + " of " + Results(*r.expected)
+                                  : Results(r.finished);
   line += " finished";
   if (!r.failed.empty()) line += ", " + std::to_string(r.failed.size()) + " failed (see failed*.jsonl)";
   if (!r.expected && r.header.provisional) {
@@ -101,7 +108,7 @@ void Print(const MergeReport& r) {
   if (r.duplicates > 0) line += ", " + std::to_string(r.duplicates) + " duplicate lines";
   if (r.others > 0) line += ", " + std::to_string(r.others) + " of other lists or settings";
   const char* verdict = ": incomplete; render again with the same command";
-  if (r.complete) verdict = ": complete";
+  if (r.complete) verdict = r.expected == 0 ? ": the list is empty" : ": complete";
   if (r.only_failed) verdict = "";
   std::printf("%s%s\n", line.c_str(), verdict);
 }
@@ -112,6 +119,12 @@ Result<int> RunMerge(const MergeOptions& options) {
   std::optional<OutputFile> output;
   if (!options.output.empty()) {
     BIFRONS_TRY(output, OutputFile::Claim(options.output, options.force));
+    // What it is made of would be lost, and another run goes on from it.
+    for (const std::string& folder : options.folders) {
+      BIFRONS_TRY(const auto manifests, FindManifests(folder));
+      for (const std::string& manifest : manifests)
+        BIFRONS_RETURN_IF_ERROR(output->CheckIsNot(manifest, "a manifest to merge"));
+    }
   }
   BIFRONS_TRY(const MergeReport report,
               CheckFolders({options.folders, options.jobs, !options.quick, output.has_value()}));
