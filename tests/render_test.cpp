@@ -279,6 +279,19 @@ TEST_CASE("other settings draw anew beside what is there, and say so") {
           std::string::npos);
 }
 
+TEST_CASE("an empty list is told, and that a setting means nothing") {
+  const TemporaryFolder folder;
+  const std::string jobs = folder / "jobs.txt";
+  WriteText(jobs, "\n");
+  CHECK_THAT(RunWell(Render(jobs, folder / "none")).err, Catch::Contains("0 drawn (the list has no job); "));
+  CHECK_THAT(
+      RunWell({"merge", folder / "none"}).out,
+      Catch::EndsWith("manifest.jsonl: 0 results finished\n0 of 0 results finished: the list is empty\n"));
+  WriteText(jobs, "a dog\n--prompt \"a cat\" --steps 20\n--steps 30 --prompt \"a cup\"\n");
+  const std::string err = RunWell(Render(jobs, folder / "out")).err;
+  CHECK_THAT(err, Catch::Contains("jobs.txt line 2: --steps is passed over") && !Catch::Contains("line 3"));
+}
+
 TEST_CASE("merge tells what is complete, missing, damaged or double") {
   const TemporaryFolder folder;
   const std::string jobs = folder / "jobs.txt", out = folder / "out";

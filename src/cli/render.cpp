@@ -42,6 +42,14 @@ class Reporter : public RenderListener {
     bar_.Print("bifrons: " + OneLine(failed.where + ": " + failed.error.message));
     if (options_.json) PrintEvent("failed", FailedLine(failed));
   }
+  void OnIgnored(const std::string& where, const std::string& setting) override {
+    if (options_.quiet) return;
+    bar_.Print(
+        "bifrons: warning: " +
+        OneLine(where + ": " + setting +
+                " is passed over, here and where it comes again: the model draws a picture's tokens one "
+                "by one, all of them"));
+  }
   void OnSheet(const std::string& path) override {
     if (!options_.json) return Print(path);
     Print(JsonLine({{"event", "sheet"}, {"file", path}}));
@@ -81,6 +89,10 @@ class Reporter : public RenderListener {
     }
     if (options_.quiet) return;
     std::string line = std::to_string(p.drawn) + " drawn";
+    if (p.drawn + p.answered + p.kept + p.failed == 0 && !summary.interrupted) {
+      line += options_.render.shard.count == 1 ? " (the list has no job)"
+                                               : " (this shard of the list has no job)";
+    }
     if (p.answered > 0) line += ", " + std::to_string(p.answered) + " answered";
     if (p.kept > 0) line += ", " + std::to_string(p.kept) + " kept from before";
     if (p.failed > 0) line += ", " + std::to_string(p.failed) + " failed";

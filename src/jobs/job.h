@@ -42,8 +42,9 @@ struct AnswerJob {
 };
 
 struct Job {
-  int64_t index = 0;                  // position in the list, from 0; a file's own where it says so
-  std::string where;                  // "jobs.txt line 12", for messages
+  int64_t index = 0;    // position in the list, from 0; a file's own where it says so
+  std::string where;    // "jobs.txt line 12", for messages
+  std::string ignored;  // "--steps": a setting that it has and that means nothing here; "" = none
   std::optional<PictureJob> picture;  // exactly one of the two
   std::optional<AnswerJob> answer;
   // OpenAI Batch files:

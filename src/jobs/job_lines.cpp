@@ -108,6 +108,9 @@ class A1111Line {
  public:
   explicit A1111Line(Mistake* mistake) : mistake_(mistake), fields_("--", mistake) {}
 
+  /// The first tag that was passed over; "" = none.
+  const std::string& ignored() const { return ignored_; }
+
   PictureJob Read(const std::vector<std::string>& words) {
     for (size_t i = 0; i < words.size();) {
       const std::string name = words[i].substr(std::min<size_t>(2, words[i].size()));
@@ -152,6 +155,7 @@ class A1111Line {
         break;
       }
       case Tag::kIgnored:
+        if (ignored_.empty()) ignored_ = name;
         break;
       case Tag::kRefused:
         if (!IsOff(text)) mistake_->Report(name, "is not supported; leave it out");
@@ -162,6 +166,7 @@ class A1111Line {
   Mistake* mistake_;
   PictureFields fields_;
   int64_t images_ = 0;  // 0: unsaid
+  std::string ignored_;
 };
 
 class LinesParser : public JobParser {
@@ -171,7 +176,9 @@ class LinesParser : public JobParser {
     if (line.empty() && !entry->mistake.error) return Taken::kNothing;
     if (entry->mistake.error) return Taken::kEntry;
     if (IsA1111(line)) {
-      entry->job.picture = A1111Line(&entry->mistake).Read(SplitWords(line, &entry->mistake));
+      A1111Line reader(&entry->mistake);
+      entry->job.picture = reader.Read(SplitWords(line, &entry->mistake));
+      entry->job.ignored = reader.ignored();
     } else {
       // Rather than draw what was meant for another reader.
       if (LooksLikeJson(line))

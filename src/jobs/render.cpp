@@ -218,6 +218,10 @@ void Renderer::Take(const Job& job, const Stop& stop) {
   // Of other shards too, whose results may stand in the same folder.
   for (int64_t k = 0; k < std::max<int64_t>(count, 1); k++) found_ += folder_->finished().Has(key, k);
   if (!options_.shard.Holds(position_++)) return;
+  if (!job.ignored.empty() && !std::exchange(told_ignored_, true)) {
+    const std::lock_guard lock(mutex_);
+    listener_.OnIgnored(job.where, job.ignored);
+  }
   Known known;
   const ManifestRecord* any = nullptr;
   for (int64_t k = 0; k < std::max<int64_t>(count, 1); k++)

@@ -81,6 +81,8 @@ class RenderListener {
   /// A picture or an answer is there from before; its index is the job's in this list.
   virtual void OnKept(const ManifestRecord& record) = 0;
   virtual void OnFailed(const FailedJob& failed) = 0;
+  /// `setting` of the entry at `where` means nothing here; of a list's first one only.
+  virtual void OnIgnored(const std::string& where, const std::string& setting) = 0;
   virtual void OnSheet(const std::string& path) = 0;
   /// The run was stopped, and has kFinishingSeconds for pictures whose tokens are complete.
   virtual void OnFinishing() = 0;
@@ -204,7 +206,8 @@ class Renderer {
   std::unique_ptr<OutputFolder> folder_;
   ImageFolder images_;
   KeyCounter keys_;
-  int64_t position_ = 0;                  // in the list
+  int64_t position_ = 0;  // in the list
+  bool told_ignored_ = false;
   int64_t found_ = 0;                     // of its results so far: those that the folder began with
   DigestMap<Claim> claims_;               // every name that the run writes
   ManifestHeader header_;                 // of this run
