@@ -181,6 +181,12 @@ TEST_CASE("help is a verb as well, and tells of every option by its group") {
   }
   CHECK_THAT(help, !Contains("--steps"));
   CHECK_THAT(RunWell({"help", "render"}).out, Contains("--grid [INT] ") && Contains("-h, --help  "));
+  CHECK_THAT(RunWell({"help", "render"}).out, Contains("optional:\nprompt, n, seed, best_of, cfg,"));
+  // What may be left out stands in brackets.
+  CHECK_THAT(RunWell({"help", "render"}).out, Contains("Usage: bifrons render [OPTIONS] jobs\n"));
+  CHECK_THAT(RunWell({"help", "caption"}).out, Contains("Usage: bifrons caption [OPTIONS] image...\n"));
+  CHECK_THAT(RunWell({"help", "convert"}).out, Contains("Usage: bifrons convert [OPTIONS] [model]\n"));
+  CHECK_THAT(RunWell({"help", "vq", "encode"}).out, !Contains("--kv") && !Contains("--template"));
   for (const std::string verb :
        {"generate", "render", "merge", "pull", "caption", "ask", "chat", "vq", "info", "tokenize", "trace",
         "bench", "selftest", "kl", "export", "convert"}) {

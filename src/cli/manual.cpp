@@ -112,7 +112,10 @@ std::string Synopsis(const VerbRow& verb, const std::string& path) {
   std::string out = Bold(path) + " [" + Italic("option") + " ...]";
   for (const OptionRow& option : verb.options)
     if (option.required) out += " " + Bold(option.name) + " " + Italic(option.value);
-  for (const OptionRow& argument : verb.arguments) out += " [" + ShownArgument(argument) + "]";
+  for (const OptionRow& argument : verb.arguments) {
+    const std::string shown = ShownArgument(argument);
+    out += argument.required ? " " + shown : " [" + shown + "]";
+  }
   if (!verb.verbs.empty()) out = Bold(path) + " " + Italic("verb") + " [" + Italic("option") + " ...] ...";
   return out + "\n";
 }

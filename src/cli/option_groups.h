@@ -79,6 +79,11 @@ CLI::Option* AddStrings(CLI::App* app, const char* name, std::vector<std::string
 CLI::Option* AddOne(CLI::App* app, const char* name, std::vector<std::string>& strings,
                     const std::string& help);
 CLI::Option* TakeWhole(CLI::Option* option);
+/// A positional that may be left out, as --help and manual pages show it. CLI11's own mark is for those that
+/// it asks for itself; of ours the verbs' Check does. Configuration files, whose mark this takes, there are
+/// none.
+inline CLI::Option* MayBeAbsent(CLI::Option* positional) { return positional->configurable(false); }
+inline bool IsAsked(const CLI::Option& positional) { return positional.get_configurable(); }
 /// --preview
 void AddPreview(CLI::App* app, bool& preview);
 /// --width and --height, also -W and -H.

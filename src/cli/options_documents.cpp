@@ -41,7 +41,7 @@ void AddMan(CLI::App& app, ManOptions& o) {
                            "  bifrons man generate | man -l -\n"
                            "  bifrons man -o man1             bifrons.1, bifrons-generate.1, …\n"
                            "An installed bifrons has them where man looks: man bifrons-generate.");
-  AddStrings(verb, "verb", o.verbs, "the page of this verb (default: of the program)");
+  MayBeAbsent(AddStrings(verb, "verb", o.verbs, "the page of this verb (default: of the program)"));
   verb->add_option("-o,--output", o.folder, "folder to write all pages into (made if absent)")
       ->type_name(kFolder)
       ->check([](const std::string& folder) { return folder.empty() ? "names no folder" : ""; });

@@ -35,7 +35,7 @@ void AddGenerate(CLI::App& app, GenerateOptions& o) {
       "  bifrons generate --from out.png -o again.png      draws the same bytes again\n"
       "  bifrons generate -o - \"a cat\" | magick - cat.gif  the picture on standard output\n"
       "  bifrons generate -- \"-5 degrees\"                  a prompt that begins with a dash");
-  AddStrings(verb, "prompt", o.prompts, "what to draw; several prompts are several pictures");
+  MayBeAbsent(AddStrings(verb, "prompt", o.prompts, "what to draw; several prompts are several pictures"));
   AddStrings(verb, "-p,--prompt", o.prompts, "a prompt, the same as without -p; may be repeated");
   verb->add_option(
           kImagesNames, o.images,

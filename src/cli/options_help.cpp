@@ -61,7 +61,8 @@ class HelpFormatter : public CLI::Formatter {
   }
   std::string make_option_usage(const CLI::Option* positional) const override {
     const std::string name = positional->get_name(true);
-    return positional->get_expected_max() > 1 ? "[" + name + "...]" : name;
+    const std::string shown = positional->get_expected_max() > 1 ? name + "..." : name;
+    return IsAsked(*positional) ? shown : "[" + shown + "]";
   }
   std::string make_option_opts(const CLI::Option* option) const override {
     if (option->get_type_size() == 0) return "";

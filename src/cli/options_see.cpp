@@ -112,7 +112,8 @@ void AddChat(CLI::App& app, ChatOptions& o) {
               "Lines are questions. /image PATH shows an image, /draw PROMPT draws one, /help lists "
               "the rest.\n"
               "Of lines out of a file or a pipe all are tried; the exit code is 1 if one of them failed.");
-  AddStrings(verb, "image", o.images, "images that the first question is about")->type_name(kFile);
+  MayBeAbsent(AddStrings(verb, "image", o.images, "images that the first question is about"))
+      ->type_name(kFile);
   InGroup(verb, kDrawing);
   AddPreview(verb, o.preview);
   AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,

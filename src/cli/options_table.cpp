@@ -25,7 +25,7 @@ OptionRow RowOf(const CLI::Option& option) {
   }
   row.description = DescriptionOf(option);
   row.group = option.get_group();
-  row.required = option.get_required();
+  row.required = option.get_positional() ? IsAsked(option) : option.get_required();
   row.several = option.get_expected_max() == CLI::detail::expected_max_vector_size;
   row.optional_value = !row.value.empty() && option.get_expected_min() == 0;
   return row;

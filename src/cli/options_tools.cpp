@@ -39,7 +39,7 @@ void AddTokenize(CLI::App& app, TokenizeOptions& o) {
               "  bifrons tokenize \"a dog\"\n  bifrons tokenize -m ~/models/Janus-Pro-1B \"Grüße\"\n"
               "  bifrons tokenize -- \"-5 degrees\"");
   AddModel(verb, o.model);
-  AddOne(verb, "text", o.texts, "the text");
+  MayBeAbsent(AddOne(verb, "text", o.texts, "the text"));
   AddOne(verb, "--text", o.texts, "the text, where it is not given by itself");
 }
 
@@ -158,7 +158,7 @@ void AddKl(CLI::App& app, KlOptions& o) {
       "The reference draws the prompts' pictures, in f32; then both models say for every token what may "
       "come\n"
       "next. KL is KL(reference || model) in nats. Both models are in memory at once.");
-  AddOne(verb, "model", o.models, "the model, the same as behind -m")->type_name(kModel);
+  MayBeAbsent(AddOne(verb, "model", o.models, "the model, the same as behind -m"))->type_name(kModel);
   verb->add_option("--against", o.against, "the reference (default: the same model, its weights as stored)")
       ->type_name(kModel);
   AddStrings(verb, "-p,--prompt", o.prompts, "a prompt; may be repeated (default: eight simple ones)");
@@ -183,7 +183,7 @@ void AddConvert(CLI::App& app, ConvertCommand& o) {
               "Configuration, tokenizer and chat template are inside. What cannot be quantised (norms, "
               "convolutions,\n"
               "codebooks) stays as it is stored.");
-  AddOne(verb, "model", o.models, "the model, the same as behind -m")->type_name(kModel);
+  MayBeAbsent(AddOne(verb, "model", o.models, "the model, the same as behind -m"))->type_name(kModel);
   AddModel(verb, o.model);
   verb->add_option("-o,--output,--out", o.output, "file to write, NAME.gguf")->type_name(kFile)->required();
   AddForce(verb, o.force);
