@@ -67,6 +67,9 @@ TEST_CASE("roundtrip is encode and decode, and its PSNR is that of the two pictu
     }
     if (name == "square") CHECK(seen == Pixels(picture));
     CHECK(Ints(folder / "trace/vq_codes.npy") == Ints(codes));
+    const auto json =
+        nlohmann::json::parse(RunWell(Vq("roundtrip", {picture, "-o", folder / "round.png", "--json"})).out);
+    CHECK((json["image"] == picture && json["file"] == folder / "round.png"));
     CHECK(PrintedPsnr(roundtrip.out) == Approx(Psnr(seen, Pixels(folder / "round.png"))).margin(0.0051));
   }
 }

@@ -51,8 +51,9 @@ void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& wh
 void AddThreads(CLI::App* app, int& threads);
 /// Threads, device, convolutions, instruction set: kComputing, as what AddDtype and AddLoad add.
 void AddDevice(CLI::App* app, LoadOptions& load);
-/// Model, its weights' type, arithmetic, caches' type, those of AddDevice, template, profile.
-void AddLoad(CLI::App* app, LoadOptions& load);
+/// Model, its weights' type, arithmetic, those of AddDevice, profile; for verbs that run the transformer its
+/// caches' type and its template as well.
+void AddLoad(CLI::App* app, LoadOptions& load, bool transformer = true);
 /// How images are read: kReading.
 void AddImage(CLI::App* app, ImageOptions& image);
 /// --format

@@ -94,14 +94,17 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
       {"baseline", "avx2", "avx512", "amx", "neon"});
 }
 
-void AddLoad(CLI::App* app, LoadOptions& load) {
+void AddLoad(CLI::App* app, LoadOptions& load, bool transformer) {
   AddModel(app, load.model);
   AddType(app, load.weights);
   AddDtype(app, load.compute);
-  AddKv(app, load.kv);
+  if (transformer) AddKv(app, load.kv);
   AddDevice(app, load);
-  OfferValues(app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b"),
-              {"auto", "janus-pro", "janus-1.3b"});
+  if (transformer) {
+    OfferValues(
+        app->add_option("--template", load.chat_template, "chat template: auto, janus-pro, janus-1.3b"),
+        {"auto", "janus-pro", "janus-1.3b"});
+  }
   app->add_flag_callback(
       "--profile", [&load] { load.profile = std::make_shared<Profile>(); },
       "at the end, print to standard error where the time went: by zone, with bytes, multiply-accumulates "

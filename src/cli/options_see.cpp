@@ -151,7 +151,7 @@ void AddVq(CLI::App& app, VqOptions& o) {
       out->required();
     }
     if (action != VqOptions::Action::kDecode) AddImage(sub, o.image);
-    AddLoad(sub, o.load);
+    AddLoad(sub, o.load, /*transformer=*/false);
   };
   add("encode", VqOptions::Action::kEncode, "Image to codes", "image file, data: URI or -",
       "int32 .npy [N] to write");

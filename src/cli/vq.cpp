@@ -6,6 +6,7 @@
 
 #include "src/base/npy.h"
 #include "src/base/stop.h"
+#include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/output_file.h"
 #include "src/engine/image_codes.h"
@@ -56,11 +57,13 @@ Result<int> Roundtrip(const VqOptions& options, const std::optional<OutputFile>&
   }
   const double psnr = Psnr(fitted, decoded);
   if (options.json) {
-    const nlohmann::json line = {{"tokens", codes.size()},
+    const nlohmann::json line = {{"image", ShownSource(options.inputs[0])},
+                                 {"file", output ? nlohmann::json(output->path()) : nlohmann::json()},
+                                 {"tokens", codes.size()},
                                  {"width", decoded.width},
                                  {"height", decoded.height},
                                  {"psnr_db", std::isfinite(psnr) ? nlohmann::json(psnr) : nlohmann::json()}};
-    std::printf("%s\n", line.dump().c_str());
+    std::printf("%s\n", JsonLine(line).c_str());
   } else {
     std::printf("%zu tokens, PSNR %.2f dB\n", codes.size(), psnr);
     if (output) std::printf("%s\n", options.output.c_str());
