@@ -38,7 +38,7 @@ inline constexpr const char* kImagesNames = "-n,--images,-b,--batch-count";
 CLI::App* InGroup(CLI::App* app, const char* group);
 
 /// A verb with examples below its options, in kEveryday. Whatever it does not know is left over.
-CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples);
+CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const std::string& examples);
 void AddModel(CLI::App* app, std::string& model);
 /// --offline
 void AddOffline(CLI::App* app);

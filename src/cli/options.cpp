@@ -128,9 +128,9 @@ void AddImage(CLI::App* app, ImageOptions& image) {
       "upright");
 }
 
-CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const char* examples) {
+CLI::App* AddVerb(CLI::App& app, const char* name, const char* description, const std::string& examples) {
   CLI::App* verb = app.add_subcommand(name, description)->group("Verbs");
-  verb->footer(std::string("Examples:\n") + examples);
+  verb->footer("Examples:\n" + examples);
   // What is left over is told by ParseCommandLine: CLI11 would list it backwards, and only after other
   // mistakes.
   verb->allow_extras();

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "src/cli/option_groups.h"
+#include "src/jobs/job_fields.h"
 
 namespace bifrons {
 namespace {
@@ -35,7 +36,14 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       "  bifrons render metadata.jsonl -o geneval           GenEval's list; writes 00000/samples/0000.png …\n"
       "  bifrons render one.txt -o plot --plot cfg=1,3,5,7 temperature=0.7,1\n"
       "  bifrons render prompts.txt -o pictures --shard 0/4 one of four processes; bifrons merge checks all\n"
-      "  tail -f queue | bifrons render - -o pictures       lines are drawn as they arrive");
+      "  tail -f queue | bifrons render - -o pictures       lines are drawn as they arrive\n"
+      "Fields of a job, in JSON and as columns of CSV, all but the prompt optional:\n" +
+          PictureFields::Names() +
+          ".\n"
+          "The same command again keeps what is there. Another model, --type, --kv or setting of a picture "
+          "draws\n"
+          "another one; another --dtype, --device or --isa does not: for their last bits take another "
+          "folder.");
   AddOne(verb, "jobs", o.lists,
          "job file, its format told by its contents: prompts or A1111 lines; JSON lines, objects or "
          "an array of them, also in an object's \"jobs\" or \"prompts\"; CSV with a header; an "
