@@ -146,6 +146,7 @@ TEST_CASE("What cannot be redrawn is refused by field") {
   CHECK(error(with("Seed: 9007199254740991", "Seed: 9007199254740992")).find("Seed") != std::string::npos);
   CHECK(error(with("Seed: 9007199254740991", "Seed: -1")).find("Seed") != std::string::npos);
   CHECK(error(with("Temperature: ", "Temperature: nan")).find("Temperature") != std::string::npos);
+  CHECK_THAT(error(with(", KV: ", ", KV: q8_0, KV: ")), Catch::Contains("has the field \"KV\" twice"));
   CHECK(error(with("Size: 384x384", "Size: large")).find("size") != std::string::npos);
   CHECK(error(with("Gumbel-max", "Euler a")).find("Euler a") != std::string::npos);
 }

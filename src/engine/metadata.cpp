@@ -45,8 +45,9 @@ std::string Quoted(const std::string& value) {
   return out + '"';
 }
 
-// "Key: value, Key: \"quoted, value\"" → map; nothing when it is not of that form.
-bool ParseFields(std::string_view line, std::map<std::string, std::string>* fields) {
+// "Key: value, Key: \"quoted, value\"" → map; false when it is not of that form. `twice`: a key that comes
+// again, whose values would contradict each other.
+bool ParseFields(std::string_view line, std::map<std::string, std::string>* fields, std::string* twice) {
   while (!line.empty()) {
     const size_t colon = line.find(": ");
     if (colon == std::string_view::npos) return false;
@@ -70,7 +71,7 @@ bool ParseFields(std::string_view line, std::map<std::string, std::string>* fiel
       value = line.substr(0, end);
       line.remove_prefix(end);
     }
-    (*fields)[key] = value;
+    if (!fields->emplace(key, value).second) *twice = key;
     if (line.starts_with(", ")) {
       line.remove_prefix(2);
     } else if (!line.empty()) {
@@ -141,7 +142,10 @@ Result<PictureSettings> ParseParameters(std::string_view text) {
   PictureSettings s;
   s.prompt = text.substr(0, newline);
   std::map<std::string, std::string> fields;
-  if (!ParseFields(text.substr(newline + 1), &fields)) return bad("is not a list of \"Name: value\" fields");
+  std::string twice;
+  if (!ParseFields(text.substr(newline + 1), &fields, &twice))
+    return bad("is not a list of \"Name: value\" fields");
+  if (!twice.empty()) return bad("has the field \"" + twice + "\" twice");
 
   std::string missing, wrong;
   const auto string = [&](const char* key, std::string* value) {
