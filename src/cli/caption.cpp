@@ -217,10 +217,10 @@ int CaptionRun::Summarise(Janus* janus) {
     char line[200];
     std::snprintf(line, sizeof line,
                   "%.2f s (%.2f images/s, %.1f tokens/s), of which reading and looking at images %.2f s; %s, "
-                  "%s, %d threads",
+                  "%s, %d thread%s",
                   seconds, static_cast<double>(done_) / seconds, static_cast<double>(tokens_) / seconds,
                   image_seconds_, janus->device().isa().c_str(), NameOf(janus->compute()),
-                  janus->device().threads());
+                  janus->device().threads(), janus->device().threads() == 1 ? "" : "s");
     bar_.Print(line);
   }
   return failed > 0 ? static_cast<int>(ErrorKind::kBadData) : 0;
