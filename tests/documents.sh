@@ -45,6 +45,11 @@ check 'bash: --dtype b' bf16 "$(bash_offers vq encode --dtype b)"
 check 'bash: a file' 'only file.png' "$(bash_offers caption on)"
 check 'bash: -o FILE' 'only file.png' "$(bash_offers generate -o on)"
 check 'bash: -o FOLDER' "$(lines bin folder man1)" "$(bash_offers render list.txt -o '')"
+check 'bash: -m FILE' 'only file.png' "$(bash_offers generate -m on)"
+check 'bash: -m r' "$(lines random:janus-1.3b random:janus-pro-1b random:janus-pro-7b)" "$(bash_offers generate -m r)"
+check 'bash: -m random:' "$(lines janus-1.3b janus-pro-1b janus-pro-7b)" "$(bash_offers generate -m random :)"
+check 'bash: -m random:janus-p' "$(lines janus-pro-1b janus-pro-7b)" "$(bash_offers kl --model random : janus-p)"
+check 'bash: kl random:janus-1' janus-1.3b "$(bash_offers kl random : janus-1)"
 check 'bash: a number' '' "$(bash_offers generate --seed '')"
 check 'bash: behind --' '' "$(bash_offers generate -- --be)"
 check 'bash: a prompt that is a verb' --recursive "$(bash_offers caption generate --rec)"
@@ -76,6 +81,8 @@ for mode in sourced found; do
   offered 'bifrons generate --format=we' 'bifrons generate --format=webp '
   offered 'bifrons vq decode --dtype b' 'bifrons vq decode --dtype bf16 '
   offered 'bifrons caption --recursive on' 'bifrons caption --recursive only\ file.png '
+  offered 'bifrons generate -m random:janus-1' 'bifrons generate -m random:janus-1.3b '
+  offered 'bifrons generate -m only' 'bifrons generate -m only\ file.png '
   offered 'bifrons render li' 'bifrons render list.txt '
   offered 'bifrons render -o fol' 'bifrons render -o folder/'
   zpty -d shell
@@ -97,6 +104,8 @@ if command -v fish > /dev/null; then
   check 'fish: --format=w' --format=webp "$(fish_offers 'bifrons generate --format=w')"
   check 'fish: a file' 'only file.png' "$(fish_offers 'bifrons caption only')"
   check 'fish: -o FOLDER' folder/ "$(fish_offers 'bifrons render -o fol')"
+  check 'fish: -m FILE' 'only file.png' "$(fish_offers 'bifrons generate -m only')"
+  check 'fish: -m random:janus-1' random:janus-1.3b "$(fish_offers 'bifrons generate -m random:janus-1')"
   check 'fish: a prompt' '' "$(fish_offers 'bifrons generate on')"
   fish --no-config -c 'source bifrons.fish; complete -C "bifrons gen"' | grep -q 'Draw pictures'
 fi

@@ -10,6 +10,13 @@ _bifrons() {
   # --format=jpg comes as three words.
   [[ $before == = ]] && before=${COMP_WORDS[COMP_CWORD - 2]}
   [[ $word == = ]] && word=
+  # random:janus-pro-1b as well: what stands before the colon is complete.
+  local random=
+  if [[ $word == : && $before == random ]]; then
+    random=1 word= before=${COMP_WORDS[COMP_CWORD - 2]}
+  elif [[ $before == : && ${COMP_WORDS[COMP_CWORD - 2]} == random ]]; then
+    random=1 before=${COMP_WORDS[COMP_CWORD - 3]}
+  fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "$verb ${COMP_WORDS[i]}" in
 )";
@@ -18,7 +25,7 @@ constexpr const char* kVerbFound = R"( verb+=" ${COMP_WORDS[i]}" ;;
       *) break ;;
     esac
   done
-  local options= offer= words= ended=
+  local options= offer= words= models= ended=
   for (( ; i < COMP_CWORD; i++)); do
     [[ ${COMP_WORDS[i]} == -- ]] && before= ended=1
   done
@@ -35,6 +42,15 @@ constexpr const char* kBashEnd = R"(  esac
       compopt -o filenames 2> /dev/null
       [[ $offer == files ]] && i=-f || i=-d
       mapfile -t COMPREPLY < <(compgen "$i" -- "$word")
+      ;;
+    models)
+      if [[ $random ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$models" -- "$word")
+      else
+        # As file names their colon would be quoted.
+        [[ random: == "$word"* ]] || compopt -o filenames 2> /dev/null
+        mapfile -t COMPREPLY < <(compgen -f -W "random:${models// / random:}" -- "$word")
+      fi
       ;;
   esac
 }
@@ -63,6 +79,8 @@ std::string BashOffers(const OptionRow& value) {
       return "offer=files";
     case Offer::kFolders:
       return "offer=folders";
+    case Offer::kModels:
+      return "offer=models models='" + RandomModels("") + "'";
     case Offer::kNothing:
       break;
   }

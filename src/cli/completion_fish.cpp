@@ -36,6 +36,8 @@ std::string FishOffers(const OptionRow& row) {
       return "-a " + Quoted(Joined(row.choices, " "));
     case Offer::kFiles:
       return "-F";
+    case Offer::kModels:
+      return "-F -a " + Quoted(RandomModels("random:"));
     case Offer::kFolders:
       return "-a '(__fish_complete_directories)'";
     case Offer::kNothing:
@@ -56,7 +58,8 @@ void AddLines(const VerbRow& verb, const std::string& path, std::string* script)
     if (!option.short_name.empty()) what += " -s " + option.short_name.substr(1);
     if (!option.value.empty() && !option.optional_value) {
       const std::string offered = FishOffers(option);
-      what += (option.offer() == Offer::kFiles ? " -r " : " -x ") + offered;
+      const bool offers_files = option.offer() == Offer::kFiles || option.offer() == Offer::kModels;
+      what += (offers_files ? " -r " : " -x ") + offered;
       if (offered.empty()) what.pop_back();
     }
     complete(condition, what + " -d " + Quoted(option.description));

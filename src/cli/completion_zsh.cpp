@@ -37,6 +37,8 @@ std::string Action(const OptionRow& row, const std::string& name) {
       return action + "_files";
     case Offer::kFolders:
       return action + "_files -/";
+    case Offer::kModels:
+      return action + "_bifrons_a_model";
     case Offer::kNothing:
       break;
   }
@@ -89,6 +91,8 @@ void AddFunctions(const VerbRow& verb, const std::string& function, std::string*
 std::string ZshCompletion(const VerbRow& program) {
   std::string script = "#compdef bifrons\n# Made by: bifrons completion zsh\n";
   AddFunctions(program, "_" + program.name, &script);
+  script += "\n_bifrons_a_model() {\n  _alternative 'files:model:_files' 'names:random weights:(" +
+            RandomModels("random\\:") + ")'\n}\n";
   return script + kZshEnd;
 }
 

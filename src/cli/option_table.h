@@ -8,7 +8,11 @@
 namespace bifrons {
 
 /// What a shell offers in the place of a value.
-enum class Offer : uint8_t { kNothing, kChoices, kFiles, kFolders };
+enum class Offer : uint8_t { kNothing, kChoices, kFiles, kFolders, kModels };
+
+/// The geometries with random weights, which are no files and offered beside them: "janus-1.3b janus-pro-1b
+/// janus-pro-7b", each behind `before`.
+std::string RandomModels(const std::string& before);
 
 std::string Joined(const std::vector<std::string>& words, const std::string& between);
 

@@ -37,9 +37,17 @@ std::string Joined(const std::vector<std::string>& words, const std::string& bet
   return CLI::detail::join(words, between);
 }
 
+std::string RandomModels(const std::string& before) {
+  std::string names;
+  for (const char* name : {"janus-1.3b", "janus-pro-1b", "janus-pro-7b"})
+    names += (names.empty() ? "" : " ") + before + name;
+  return names;
+}
+
 Offer OptionRow::offer() const {
   if (!choices.empty()) return Offer::kChoices;
-  if (value == kFile || value == kModel) return Offer::kFiles;
+  if (value == kFile) return Offer::kFiles;
+  if (value == kModel) return Offer::kModels;
   return value == kFolder ? Offer::kFolders : Offer::kNothing;
 }
 
