@@ -208,9 +208,10 @@ int CaptionRun::Summarise(Janus* janus) {
   if (!options_.quiet && (to_files() || (failed > 0 && asked_of_many))) {
     std::string line = std::to_string(done_) + " captioned";
     if (kept_ > 0) line += ", " + std::to_string(kept_) + " kept from before";
-    // A text does not say what was asked.
-    if (kept_ > 0 && options_.write_txt) line += ", whatever they answer (--overwrite replaces them)";
     if (failed > 0) line += ", " + std::to_string(failed) + " failed";
+    if (kept_ > 0 && options_.write_txt)
+      line +=
+          "; a text does not say what was asked, and is kept whatever it answers (--overwrite replaces it)";
     bar_.Print(line);
   }
   if (options_.verbose && janus && done_ > 0) {
