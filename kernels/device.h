@@ -23,7 +23,7 @@ class Device {
   // ---- what it is -------------------------------------------------------------------------------
   /// "cpu", "cuda", "ref"
   virtual std::string backend() const = 0;
-  /// "baseline", "avx2", "avx512", "amx", "neon"; "sm_90" and the like for cuda; "scalar" for ref
+  /// "baseline", "avx2", "avx512", "amx", "neon", "dotprod"; "sm_90" and the like for cuda; "scalar" for ref
   virtual std::string isa() const = 0;
   /// What it calls itself: "AMD EPYC 9654 96-Core Processor", "NVIDIA H200".
   virtual std::string name() const = 0;

@@ -6,6 +6,9 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace bifrons::cpu {
@@ -60,10 +63,16 @@ std::vector<Isa> Detect() {
   return isas;
 }
 #else
-std::vector<Isa> Detect() { return {Isa::kNeon}; }
+std::vector<Isa> Detect() {
+  std::vector<Isa> isas = {Isa::kNeon};
+#if defined(__linux__)
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) isas.push_back(Isa::kDotprod);
+#endif
+  return isas;
+}
 #endif
 
-constexpr Isa kAll[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kAmx, Isa::kNeon};
+constexpr Isa kAll[] = {Isa::kBaseline, Isa::kAvx2, Isa::kAvx512, Isa::kAmx, Isa::kNeon, Isa::kDotprod};
 
 }  // namespace
 
@@ -79,6 +88,8 @@ const char* NameOf(Isa isa) {
       return "amx";
     case Isa::kNeon:
       return "neon";
+    case Isa::kDotprod:
+      return "dotprod";
   }
   return "?";
 }

@@ -14,9 +14,10 @@ enum class Isa : uint8_t {
   kAvx512,    // AVX-512 F/BW/VL/DQ with VNNI and BF16; a processor without the last two takes kAvx2
   kAmx,       // kAvx512 and AMX tiles (int8, bf16) that the kernel lets this process use
   kNeon,      // arm64
+  kDotprod,   // kNeon with sums of four products of bytes (Armv8.2-A's FEAT_DotProd): weights in blocks
 };
 
-/// "baseline", "avx2", "avx512", "amx", "neon": the names of --isa.
+/// "baseline", "avx2", "avx512", "amx", "neon", "dotprod": the names of --isa.
 const char* NameOf(Isa);
 
 /// The set of that name, whether or not this processor has it.

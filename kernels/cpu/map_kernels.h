@@ -44,7 +44,8 @@ struct MapKernels {
 };
 
 // Each compiled for its instruction set: see simd.cmake. Call through GetMapKernels.
-extern const MapKernels kMapKernelsBaseline, kMapKernelsAvx2, kMapKernelsAvx512, kMapKernelsNeon;
+extern const MapKernels kMapKernelsBaseline, kMapKernelsAvx2, kMapKernelsAvx512, kMapKernelsNeon,
+    kMapKernelsDotprod;
 
 const MapKernels& GetMapKernels(Isa);
 

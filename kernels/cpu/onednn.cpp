@@ -30,6 +30,7 @@ dnnl::cpu_isa MaxIsa(Isa isa) {
       return dnnl::cpu_isa::avx512_core_amx;
 #endif
     case Isa::kNeon:
+    case Isa::kDotprod:
       break;  // the cap knows x86 only
   }
   return dnnl::cpu_isa::all;
@@ -47,7 +48,8 @@ Status CapOneDnn(Isa isa) {
                       " asked for, but this process already uses " + NameOf(*capped) +
                       ", and oneDNN's set is chosen once per process; start another process");
   }
-  if (isa != Isa::kNeon && dnnl::set_max_cpu_isa(MaxIsa(isa)) != dnnl::status::success) {
+  const dnnl::cpu_isa cap = MaxIsa(isa);
+  if (cap != dnnl::cpu_isa::all && dnnl::set_max_cpu_isa(cap) != dnnl::status::success) {
     return Failure(std::string("oneDNN was used before its instruction set could be capped to ") +
                    NameOf(isa));
   }

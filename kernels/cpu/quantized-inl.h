@@ -107,6 +107,19 @@ struct Bytes {
   BIFRONS_INLINE explicit Bytes(U8s bytes) : w((int8x16_t)(kOffset == 128 ? bytes ^ 128 : bytes)) {}
 };
 
+#if defined(__ARM_FEATURE_DOTPROD)
+template <int kOffset>
+struct Sums {
+  int32x4_t total;
+  BIFRONS_INLINE void Start(int32_t minus_sum) {
+    total = vdupq_n_s32(kOffset == 128 ? 0 : minus_sum * kOffset);
+  }
+  BIFRONS_INLINE void Add(const Bytes<kOffset>& bytes, uint32_t word) {
+    total = vdotq_s32(total, bytes.w, vreinterpretq_s8_u32(vdupq_n_u32(word)));
+  }
+  BIFRONS_INLINE F32s Finish() const { return (F32s)vcvtq_f32_s32(total); }
+};
+#else
 template <int kOffset>
 struct Sums {
   int32x4_t low, high;  // of two rows each: two halves of their sums
@@ -122,6 +135,7 @@ struct Sums {
   }
   BIFRONS_INLINE F32s Finish() const { return (F32s)vcvtq_f32_s32(vpaddq_s32(low, high)); }
 };
+#endif
 
 #else
 

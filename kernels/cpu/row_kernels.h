@@ -109,7 +109,8 @@ struct RowKernels {
 };
 
 // Each compiled for its instruction set: see simd.cmake. Call through GetRowKernels.
-extern const RowKernels kRowKernelsBaseline, kRowKernelsAvx2, kRowKernelsAvx512, kRowKernelsNeon;
+extern const RowKernels kRowKernelsBaseline, kRowKernelsAvx2, kRowKernelsAvx512, kRowKernelsNeon,
+    kRowKernelsDotprod;
 
 const RowKernels& GetRowKernels(Isa);
 

@@ -2,6 +2,7 @@
 # a check at run time. Sets SIMD_SOURCES, and compiles files that end in an instruction set's name for it.
 
 set(AVX2 -mavx2 -mfma -mf16c)
+set(DOTPROD -march=armv8.2-a+dotprod)
 set(AVX512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni -mavx512bf16 -mfma -mf16c)
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
@@ -9,7 +10,7 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   set(SIMD_SOURCES ${CMAKE_CURRENT_LIST_DIR}/tiles_amx.cpp)
   set_source_files_properties(${SIMD_SOURCES} PROPERTIES COMPILE_OPTIONS "${AVX512};-mamx-tile;-mamx-bf16")
 else()
-  set(SIMD_ISAS Neon)
+  set(SIMD_ISAS Neon Dotprod)
   set(SIMD_SOURCES)
 endif()
 foreach(Isa ${SIMD_ISAS})

@@ -25,6 +25,8 @@ Kernels KernelsOf(Isa isa) {
 #else
     case Isa::kNeon:
       return {kRowKernelsNeon, kMapKernelsNeon};
+    case Isa::kDotprod:
+      return {kRowKernelsDotprod, kMapKernelsDotprod};
 #endif
     default:
       BIFRONS_CHECK(false, "no kernels for %s here", NameOf(isa));

@@ -88,11 +88,10 @@ void AddDevice(CLI::App* app, LoadOptions& load) {
          },
          "a GPU's convolutions: own (default; auto is the same) or cudnn (NVIDIA's, from libcudnn.so.9)")
       ->check(CLI::IsMember({"own", "auto", "cudnn"}));
-  OfferValues(
-      app->add_option(
-          "--isa", load.isa,
-          "the cpu's instruction set: baseline, avx2, avx512, amx, neon (default: the best available)"),
-      {"baseline", "avx2", "avx512", "amx", "neon"});
+  OfferValues(app->add_option("--isa", load.isa,
+                              "the cpu's instruction set: baseline, avx2, avx512, amx, neon, dotprod "
+                              "(default: the best available)"),
+              {"baseline", "avx2", "avx512", "amx", "neon", "dotprod"});
 }
 
 void AddLoad(CLI::App* app, LoadOptions& load, bool transformer) {
