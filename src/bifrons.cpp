@@ -38,8 +38,8 @@ Result<LoadOptions> Convert(const EngineOptions& o) {
     return UsageError("dtype \"" + o.dtype + "\": f32 and bf16 are known");
   }
   if (!o.type.empty()) {
-    load.weights = WeightTypeOf(o.type);
-    if (!load.weights) return UsageError("type \"" + o.type + "\": use " + WeightTypeNames());
+    load.weights = WeightType::Of(o.type);
+    if (!load.weights) return UsageError("type \"" + o.type + "\": use " + WeightType::Names());
   }
   if (o.kv_bits != 0 && o.kv_bits != 8 && o.kv_bits != 16)
     return UsageError("kv_bits " + std::to_string(o.kv_bits) + ": use 8, 16, or 0 for the arithmetic's");

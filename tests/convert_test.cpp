@@ -75,12 +75,12 @@ void CheckSameTensors(WeightSource& a, WeightSource& b) {
 TEST_CASE("a converted model is the model that it was, in every type and from every layout") {
   const std::string model =
       GENERATE("tiny-a/converted", "tiny-a/original", "tiny-b/original", "tiny-c/original");
-  const std::string type = GENERATE("", "bf16", "q8_0", "q4_0", "q4_k");
+  const std::string type = GENERATE("", "bf16", "q8_0", "q4_0", "q4_k", "mixed", "q8_0,qkv=q4_0,vision=bf16");
   INFO(model << " " << type);
   const TemporaryFolder folder;
   const std::string path = (kGoldens / model).string(), file = folder / "m.gguf";
   Convert(path, file, type.empty() ? Arguments{} : Arguments{"--type", type});
-  const auto expected = OpenWeightsAs(path, WeightTypeOf(type)), opened = OpenWeights(file);
+  const auto expected = OpenWeightsAs(path, WeightType::Of(type)), opened = OpenWeights(file);
   REQUIRE((opened.ok() ? "" : opened.error().message) == std::string());
   CHECK((*opened)->config().layout == Layout::kGguf);
   CHECK((*opened)->config().name == "m");
@@ -152,7 +152,7 @@ Drawn Draw(const TemporaryFolder& folder, const Arguments& how) {
 }
 
 TEST_CASE("a converted model draws and answers as the folder that is given the type") {
-  const std::string type = GENERATE("", "bf16", "q8_0", "q4_0", "q4_k");
+  const std::string type = GENERATE("", "bf16", "q8_0", "q4_0", "q4_k", "mixed", "q8_0,qkv=q4_0,vision=bf16");
   INFO(type);
   const TemporaryFolder folder;
   const Arguments how = type.empty() ? Arguments{} : Arguments{"--type", type};
@@ -183,6 +183,14 @@ TEST_CASE("what is drawn with another type is told, and drawn again with it") {
   const std::string first = ReadText(folder / "drawn.png");
   RunWell({"generate", "-m", kTiny, "--from", folder / "drawn.png", "-o", folder / "again.png"});
   CHECK((ReadText(folder / "again.png") == first));
+  // A name with a comma in it is quoted, as other readers of such texts need it.
+  const Drawn mixture = Draw(folder, {"-m", kTiny, "--type", "q8_0,o=q4_0", "-s", "3", "a dog"});
+  CHECK(mixture.settings.weights == "q8_0,o=q4_0");
+  CHECK_THAT(ReadPictureParameters(folder / "drawn.png").value(),
+             Catch::Contains("Weights: \"q8_0,o=q4_0\""));
+  const std::string mixed = ReadText(folder / "drawn.png");
+  RunWell({"generate", "-m", kTiny, "--from", folder / "drawn.png", "-o", folder / "again.png", "--force"});
+  CHECK((ReadText(folder / "again.png") == mixed));
 }
 
 TEST_CASE("a list is drawn anew where the weights have another type") {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "src/base/blocks.h"
 #include "src/model/memory_plan.h"
@@ -40,7 +41,7 @@ JanusConfig SmallConfig() {
   return c;
 }
 
-std::unique_ptr<WeightSource> Made(DType wanted, int threads = 0) {
+std::unique_ptr<WeightSource> Made(WeightType wanted, int threads = 0) {
   auto made = QuantizeWeights(MakeRandomWeights(SmallConfig()), wanted, threads);
   REQUIRE(made.ok());
   return std::move(*made);
@@ -95,7 +96,7 @@ TEST_CASE("what is made is told, and planned for") {
   const auto stored = MakeRandomWeights(SmallConfig());
   CHECK_FALSE(stored->made_type());
   const auto quantized = Made(DType::kQ4_0);
-  CHECK(quantized->made_type() == DType::kQ4_0);
+  CHECK(quantized->made_type() == "q4_0");
   CHECK_FALSE(quantized->InFile("llama.embed"));
   CHECK(quantized->Hash().value() == stored->Hash().value());
   // Nothing to make: as if it had not been asked for.
@@ -132,9 +133,45 @@ TEST_CASE("what is quantised is not quantised again, unless it has the type") {
 }
 
 TEST_CASE("types have names") {
-  for (const char* name : {"bf16", "q8_0", "q4_0", "q4_k"})
-    CHECK(NameOf(WeightTypeOf(name).value()) == std::string(name));
-  for (const char* name : {"", "f32", "Q8_0", "q8_0 ", "i32"}) CHECK_FALSE(WeightTypeOf(name));
+  for (const DType type : kWeightTypes) {
+    const auto found = WeightType::Of(NameOf(type));
+    REQUIRE(found);
+    CHECK(found->name() == NameOf(type));
+    for (int role = 0; role < kMatrixRoles; role++) CHECK(found->For(static_cast<MatrixRole>(role)) == type);
+  }
+  for (const char* name : {"", ",", "f32", "Q8_0", "q8_0 ", "i32", "q8_0,", "q8_0,,o=q4_0", "o=q4_0",
+                           "q8_0,o", "q8_0,o=", "q8_0,O=q4_0", "q8_0,o=q4_0,", "q8_0,o=q4_0,o=q4_0",
+                           "q8_0,o=q4_0=q4_0", "q8_0,o=mixed", "mixed,o=q4_0", "Mixed"}) {
+    INFO(name);
+    CHECK_FALSE(WeightType::Of(name));
+  }
+}
+
+TEST_CASE("roles have types of their own") {
+  const std::string name = "q4_k,down=q8_0,qkv=q4_0,vision=bf16";
+  const auto type = WeightType::Of(name);
+  REQUIRE(type);
+  CHECK(type->name() == name);
+  const auto source = Made(*type);
+  CHECK(source->made_type() == name);
+  for (const auto& [tensor, expected] :
+       {std::pair("llama.layers.0.q", DType::kQ4_0), std::pair("llama.layers.0.k", DType::kQ4_0),
+        std::pair("llama.layers.0.v", DType::kQ4_0), std::pair("llama.layers.0.o", DType::kQ4_K),
+        std::pair("llama.layers.0.gate", DType::kQ4_K), std::pair("llama.layers.0.up", DType::kQ4_K),
+        std::pair("llama.layers.0.down", DType::kQ8_0), std::pair("llama.embed", DType::kQ4_K),
+        std::pair("lm_head", DType::kQ4_K), std::pair("gen_head.fc.weight", DType::kQ4_K),
+        std::pair("aligner.1.weight", DType::kQ4_K), std::pair("siglip.layers.0.fc2.weight", DType::kBF16)}) {
+    INFO(tensor);
+    CHECK(source->TypeOf(tensor) == expected);
+  }
+}
+
+TEST_CASE("every role is some tensor's, and every quantizable tensor has one") {
+  std::set<MatrixRole> found;
+  for (const TensorSpec& spec : TensorTable(SmallConfig())) {
+    if (spec.quantizable) found.insert(RoleOf(spec.name));
+  }
+  CHECK(found.size() == kMatrixRoles);
 }
 
 // A source whose tensors can be changed, in any of the types that are stored.

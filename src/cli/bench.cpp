@@ -19,7 +19,7 @@ nlohmann::json Describe(Janus& janus, double bandwidth) {
           {"isa", janus.device().isa()},
           {"threads", janus.device().threads()},
           {"model", janus.name()},
-          {"weights", NameOf(MatrixType(janus.source()))},
+          {"weights", WeightsName(janus.source())},
           {"dtype", NameOf(janus.compute())},
           {"kv", NameOf(janus.kv_type())},
           {"bandwidth_gbs", bandwidth / 1e9}};
@@ -27,7 +27,7 @@ nlohmann::json Describe(Janus& janus, double bandwidth) {
 
 void PrintHeading(Janus& janus) {
   std::printf("%s; %s in %s, %s, %s, keys and values in %s, %d thread%s\n", janus.device().name().c_str(),
-              janus.name().c_str(), NameOf(MatrixType(janus.source())), janus.device().isa().c_str(),
+              janus.name().c_str(), WeightsName(janus.source()).c_str(), janus.device().isa().c_str(),
               NameOf(janus.compute()), NameOf(janus.kv_type()), janus.device().threads(),
               janus.device().threads() == 1 ? "" : "s");
 }

@@ -53,7 +53,7 @@ Status TakeFromPicture(const GenerateOptions& options, DrawingJob* into) {
   if (job.load.device == "cpu" && settings.backend == "cpu" && job.load.isa.empty())
     job.load.isa = settings.isa;
   if (!job.load.weights && !settings.weights.empty()) {
-    job.load.weights = WeightTypeOf(settings.weights);
+    job.load.weights = WeightType::Of(settings.weights);
     if (!job.load.weights)
       return DataError(options.from + ": was drawn with weights of the unknown type " + settings.weights);
   }

@@ -97,7 +97,7 @@ nlohmann::json ToJson(const JanusConfig& c, const MemoryPlan& plan, const std::s
 
 // `weights`: the type that they are given; none: they are as stored.
 void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& model,
-           std::optional<DType> weights) {
+           const std::optional<WeightType>& weights) {
   const auto n = [](int64_t v) { return static_cast<long long>(v); };
   std::printf("%s, %s layout\n", model.c_str(), NameOfLayout(c.layout));
   std::printf(
@@ -124,7 +124,7 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
   std::printf("  guidance        %g by default\n\n", static_cast<double>(c.guidance_default));
 
   std::printf("%-30s %14s %12s\n", "part", "parameters",
-              weights ? (std::string("MB as ") + NameOf(*weights)).c_str() : "stored MB");
+              weights ? (std::string("MB as ") + weights->name()).c_str() : "stored MB");
   int64_t parameters = 0;
   uint64_t bytes = 0;
   for (const NamedPart& p : kParts) {
@@ -141,18 +141,18 @@ struct TypeCounts {
 };
 
 TypeCounts CountTypes(const WeightSource& source, const std::vector<TensorSpec>& table,
-                      std::optional<DType> wanted) {
+                      const std::optional<WeightType>& wanted) {
   TypeCounts counts;
   for (const TensorSpec& spec : table) {
     if (!source.Has(spec.name)) continue;
     const DType type = source.TypeOf(spec.name);
     counts.tensors[type]++;
-    if (wanted && spec.quantizable && type != *wanted) counts.instead[type]++;
+    if (wanted && spec.quantizable && type != wanted->For(RoleOf(spec.name))) counts.instead[type]++;
   }
   return counts;
 }
 
-void PrintTypes(const TypeCounts& counts, std::optional<DType> wanted) {
+void PrintTypes(const TypeCounts& counts, const std::optional<WeightType>& wanted) {
   const auto list = [](const std::map<DType, int>& by_type) {
     std::string text;
     for (const auto& [type, count] : by_type)
@@ -161,7 +161,7 @@ void PrintTypes(const TypeCounts& counts, std::optional<DType> wanted) {
   };
   std::printf("tensors: %s\n", list(counts.tensors).c_str());
   if (!counts.instead.empty()) {
-    std::printf("of those for %s, rows are no whole blocks of it in: %s\n", NameOf(*wanted),
+    std::printf("of those for %s, rows are no whole blocks of it in: %s\n", wanted->name().c_str(),
                 list(counts.instead).c_str());
   }
   std::printf("\n");

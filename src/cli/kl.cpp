@@ -24,7 +24,7 @@ constexpr const char* kPrompts[] = {"a dog",
 
 // "janus-mini, weights q8_0, arithmetic bf16, keys and values bf16"
 std::string Describe(const Janus& janus) {
-  return janus.name() + ", weights " + NameOf(MatrixType(janus.source())) + ", arithmetic " +
+  return janus.name() + ", weights " + WeightsName(janus.source()) + ", arithmetic " +
          NameOf(janus.compute()) + ", keys and values " + NameOf(janus.kv_type());
 }
 

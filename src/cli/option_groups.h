@@ -46,7 +46,8 @@ void AddDtype(CLI::App* app, std::optional<DType>& compute);
 /// --kv
 void AddKv(CLI::App* app, std::optional<DType>& kv);
 /// --type, of weights that are made while a model is loaded, or for a file.
-void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& when = ", made while loading");
+void AddType(CLI::App* app, std::optional<WeightType>& weights,
+             const std::string& when = ", made while loading");
 /// --threads
 void AddThreads(CLI::App* app, int& threads);
 /// Threads, device, convolutions, instruction set: kComputing, as what AddDtype and AddLoad add.

@@ -45,14 +45,20 @@ void AddDtype(CLI::App* app, std::optional<DType>& compute) {
       ->check(CLI::IsMember({"f32", "bf16"}));
 }
 
-void AddType(CLI::App* app, std::optional<DType>& weights, const std::string& when) {
-  std::vector<std::string> names;
-  for (const DType type : kWeightTypes) names.emplace_back(NameOf(type));
-  InGroup(app, kComputing)
-      ->add_option_function<std::string>(
-          "--type", [&weights](const std::string& name) { weights = WeightTypeOf(name); },
-          "weights: matrices and the text embedding as " + WeightTypeNames() + when + " (default: as stored)")
-      ->check(CLI::IsMember(names));
+void AddType(CLI::App* app, std::optional<WeightType>& weights, const std::string& when) {
+  CLI::Option* const option =
+      InGroup(app, kComputing)
+          ->add_option_function<std::string>(
+              "--type", [&weights](const std::string& name) { weights = WeightType::Of(name); },
+              "weights: matrices and the text embedding as " + WeightType::Names() + when +
+                  "; ROLE=TYPE behind it, as in q4_0,down=q8_0, is one role's (" + MatrixRoleNames() +
+                  ") (default: as stored)")
+          ->check([](const std::string& name) {
+            return WeightType::Of(name) ? ""
+                                        : "no type of weights: use " + WeightType::Names() +
+                                              ", or one with others by role, as in q4_0,down=q8_0";
+          });
+  OfferValues(option, WeightType::Named());
 }
 
 void AddKv(CLI::App* app, std::optional<DType>& kv) {

@@ -158,9 +158,9 @@ struct ExportOptions {
 struct ConvertCommand {
   std::vector<std::string> models;  // one, moved to `model`
   std::string model, output;
-  std::optional<DType> weights;  // none: as stored
-  int threads = 0;               // 0 = what affinity and cgroups allow
-  bool force = false;            // replace a file that bifrons did not write
+  std::optional<WeightType> weights;  // none: as stored
+  int threads = 0;                    // 0 = what affinity and cgroups allow
+  bool force = false;                 // replace a file that bifrons did not write
   bool quiet = false;
 };
 

@@ -8,7 +8,7 @@ PictureSettings DescribeModel(Janus& janus) {
   s.model = janus.name();
   s.width = s.height = janus.config().vq.image_size();
   s.steps = janus.config().vq.tokens();
-  if (const auto type = janus.source().made_type()) s.weights = NameOf(*type);
+  if (const auto type = janus.source().made_type()) s.weights = *type;
   s.compute = NameOf(janus.compute());
   s.kv_type = NameOf(janus.kv_type());
   s.backend = janus.device().backend();

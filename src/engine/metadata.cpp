@@ -109,7 +109,7 @@ std::string FormatParameters(const PictureSettings& s) {
   text +=
       ", Temperature: " + ShortestText(s.sampling.temperature) + ", Top-k: " + ShortestText(s.sampling.top_k);
   text += ", Top-p: " + ShortestText(s.sampling.top_p) + ", Min-p: " + ShortestText(s.sampling.min_p);
-  if (!s.weights.empty()) text += ", Weights: " + s.weights;
+  if (!s.weights.empty()) text += ", Weights: " + Quoted(s.weights);
   text += ", Dtype: " + s.compute + ", KV: " + s.kv_type + ", Device: " + s.backend + ", ISA: " + s.isa;
   if (!s.convolutions.empty()) text += ", Convolutions: " + Quoted(s.convolutions);
   text += ", Template: " + s.chat_template + ", Version: " + Quoted(s.version);

@@ -9,6 +9,7 @@
 
 #include "kernels/profile.h"
 #include "src/base/dtype.h"
+#include "src/model/weight_type.h"
 
 namespace bifrons {
 
@@ -36,7 +37,7 @@ struct LoadOptions {
   std::string device = kAutoDevice;          // or one of MakeDevice's
   std::string isa;                           // of the cpu, and then that is the device; "" = the best it has
   std::optional<DType> compute;              // none = what the device likes best
-  std::optional<DType> weights;              // of matrices and the text embedding; none = as stored
+  std::optional<WeightType> weights;         // of matrices and the text embedding; none = as stored
   std::optional<DType> kv;                   // of keys and values (IsKvType); none = `compute`
   std::optional<Convolutions> convolutions;  // none = own
   int threads = 0;                           // 0 = what affinity and cgroups allow

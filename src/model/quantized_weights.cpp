@@ -66,8 +66,10 @@ void Narrow(float* x, int64_t n, DType type, void* to) {
 
 class QuantizedWeights : public WeightSource {
  public:
-  QuantizedWeights(std::unique_ptr<WeightSource> inner, DType wanted, int threads)
-      : inner_(std::move(inner)), wanted_(wanted), threads_(threads > 0 ? threads : AvailableThreads()) {}
+  QuantizedWeights(std::unique_ptr<WeightSource> inner, WeightType wanted, int threads)
+      : inner_(std::move(inner)),
+        wanted_(std::move(wanted)),
+        threads_(threads > 0 ? threads : AvailableThreads()) {}
 
   /// Says of every tensor which type it gets.
   Status Choose() {
@@ -91,8 +93,8 @@ class QuantizedWeights : public WeightSource {
     const auto it = made_as_.find(name);
     return it == made_as_.end() ? inner_->TypeOf(name) : it->second;
   }
-  std::optional<DType> made_type() const override {
-    return made_as_.empty() ? inner_->made_type() : std::optional(wanted_);
+  std::optional<std::string> made_type() const override {
+    return made_as_.empty() ? inner_->made_type() : std::optional(wanted_.name());
   }
   bool InFile(const std::string& name) const override {
     return !made_as_.contains(name) && inner_->InFile(name);
@@ -138,7 +140,7 @@ class QuantizedWeights : public WeightSource {
   }
 
   std::unique_ptr<WeightSource> inner_;
-  const DType wanted_;
+  const WeightType wanted_;
   const int threads_;
   std::map<std::string, DType> made_as_;  // of those whose type is not the stored one
   std::map<std::string, Tensor> made_;
@@ -146,40 +148,29 @@ class QuantizedWeights : public WeightSource {
 
 }  // namespace
 
-std::optional<DType> WeightTypeOf(std::string_view name) {
-  for (const DType type : kWeightTypes) {
-    if (name == NameOf(type)) return type;
-  }
-  return std::nullopt;
+std::string WeightsName(const WeightSource& source) {
+  return source.made_type().value_or(NameOf(MatrixType(source)));
 }
 
-std::string WeightTypeNames() {
-  std::string names;
-  for (const DType& type : kWeightTypes) {
-    if (&type != kWeightTypes) names += &type == std::end(kWeightTypes) - 1 ? " or " : ", ";
-    names += NameOf(type);
-  }
-  return names;
-}
-
-DType WeightTypeFor(const TensorSpec& spec, DType stored, DType wanted) {
+DType WeightTypeFor(const TensorSpec& spec, DType stored, const WeightType& wanted) {
   if (!spec.quantizable) return stored;
-  if (IsWhole(spec.shape, wanted)) return wanted;
-  return wanted == DType::kQ4_K && IsWhole(spec.shape, DType::kQ8_0) ? DType::kQ8_0 : stored;
+  const DType type = wanted.For(RoleOf(spec.name));
+  if (IsWhole(spec.shape, type)) return type;
+  return type == DType::kQ4_K && IsWhole(spec.shape, DType::kQ8_0) ? DType::kQ8_0 : stored;
 }
 
-Result<std::unique_ptr<WeightSource>> QuantizeWeights(std::unique_ptr<WeightSource> source, DType wanted,
+Result<std::unique_ptr<WeightSource>> QuantizeWeights(std::unique_ptr<WeightSource> source, WeightType wanted,
                                                       int threads) {
-  auto quantized = std::make_unique<QuantizedWeights>(std::move(source), wanted, threads);
+  auto quantized = std::make_unique<QuantizedWeights>(std::move(source), std::move(wanted), threads);
   BIFRONS_RETURN_IF_ERROR(quantized->Choose());
   return std::unique_ptr<WeightSource>(std::move(quantized));
 }
 
-Result<std::unique_ptr<WeightSource>> OpenWeightsAs(const std::string& model, std::optional<DType> wanted,
-                                                    int threads) {
+Result<std::unique_ptr<WeightSource>> OpenWeightsAs(const std::string& model,
+                                                    std::optional<WeightType> wanted, int threads) {
   BIFRONS_TRY(auto source, OpenWeights(model));
   if (!wanted) return source;
-  return QuantizeWeights(std::move(source), *wanted, threads);
+  return QuantizeWeights(std::move(source), *std::move(wanted), threads);
 }
 
 }  // namespace bifrons

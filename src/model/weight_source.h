@@ -23,9 +23,9 @@ class WeightSource {
   /// The type that Get(name) has, without producing the tensor: f32, bf16 or f16, or blocks where the table
   /// has the tensor as quantizable.
   virtual DType TypeOf(const std::string& name) const = 0;
-  /// The type that matrices were asked for in and that the files have not (quantized_weights.h): it decides
+  /// The type that matrices were asked for in and that the files have not (WeightType's name): it decides
   /// pictures beside the hash. None: weights are as stored.
-  virtual std::optional<DType> made_type() const { return {}; }
+  virtual std::optional<std::string> made_type() const { return {}; }
   /// Whether the view that Get(name) makes stands in a mapped file, not in memory of this process.
   virtual bool InFile(const std::string& name) const = 0;
   /// SHA-256 over the model's files (path-independent; cached by size and time), for pictures' metadata. Hex.
