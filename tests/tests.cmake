@@ -47,10 +47,12 @@ endforeach()
 set_tests_properties(company_test image_wrong_input_test large_input_test large_lists_test reference_test render_killed_test
   understanding_reference_test wrong_input_test PROPERTIES COST 50)
 
-# Draw again and again, beside the scalar reference or on the emulated GPU; read lists of very many lines: what runs there
-# is looked at in the other tests.
+# Draw again and again, beside the scalar reference or on the emulated GPU; read lists of very many lines; start every verb
+# for every wrong option and every wrong file of a model's folder: what runs there is looked at in the other tests and by the
+# fuzz targets.
 if(BIFRONS_SANITIZE)
-  set_tests_properties(selftest_test large_lists_test render_scale_test convolutions_test device_choice_test PROPERTIES LABELS long)
+  set_tests_properties(selftest_test large_lists_test render_scale_test convolutions_test device_choice_test model_folder_test
+    usage_test PROPERTIES LABELS long)
   # Whole models with the best instruction set; the others, and ref, in the op matrix.
   set_tests_properties(reference_test understanding_reference_test same_picture_test same_answer_test convert_test PROPERTIES
     ENVIRONMENT_MODIFICATION BIFRONS_TEST_DEVICE=set:cpu)
