@@ -50,7 +50,7 @@ class Claim:
         thing, *_, size = sprites[0]
         if self.place and self.place != place(sprites[0]):
             return False
-        return {'small': size == scenes.SIZES[0], 'big': size == scenes.SIZES[-1], None: True}[self.size]
+        return {'small': size <= scenes.SMALL, 'big': size >= scenes.BIG, None: True}[self.size]
 
 
 def centre(sprite):

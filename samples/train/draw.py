@@ -32,11 +32,12 @@ import training
 import wording
 
 WHOLE = 0.15  # of the pictures that are not short go on to their last token
-FLAT = 0.25  # of the background's tokens that decide nothing are asked for, ...
-FLAT_WEIGHT = 2.0  # ... and count so much
+FLAT = 0.25  # of the background's tokens that decide nothing are asked for
 SHORT_FACTOR = 2.5  # examples in a short batch, against one of whole pictures
 SEVERAL_IN_SHORT = 0.35  # scenes of several sprites kept there: what they show is as well learned from one
 LEAST, MOST = 0.5, 2.5  # times as often as the average come the things that are known best and worst
+
+CHECKS = 'sprite_loss', 'choice_loss', 'choices_right', 'small_loss', 'big_loss', 'worst_thing'
 
 
 def caption(scene, settings, r):
@@ -88,7 +89,7 @@ class Batches:
 
 class Stage(training.Stage):
     columns = 'tokens', 'sprite_loss', 'choice_loss', 'blank_loss'
-    checks = 'sprite_loss', 'choice_loss', 'choices_right', 'worst_thing'
+    checks = CHECKS
 
     def __init__(self, settings, world):
         super().__init__(settings, world.device)
@@ -135,7 +136,7 @@ class Drawing:
         self._weigh()
 
     def _weigh(self):
-        """Draws the weak things more often. What the best one still costs is the choice of a place."""
+        """Draws the weak things more often. What the best one still costs is the choice of its places."""
         best = min(self.things.values())
         excess = {thing: loss - best + 0.1 for thing, loss in self.things.items()}
         mean = sum(excess.values()) / len(excess)
@@ -165,7 +166,7 @@ class Drawing:
         marks, flat = marks[asked & ~blank], flat[asked & ~blank]
         last, first = self.settings['choice_weight_last'], self.settings['choice_weight']
         weights = torch.where(
-            marks, last + (first - last) * max(0, 1 - progress / 0.75), torch.where(flat, FLAT_WEIGHT, 1.0)
+            marks, last + (first - last) * max(0, 1 - progress / 0.75), torch.where(flat, self.settings['flat_weight'], 1.0)
         )
         total = (losses * weights).sum() / weights.numel()
         even = losses.new_zeros(())
@@ -177,7 +178,8 @@ class Drawing:
 
     def validate(self, work):
         """Mean losses of sprites' tokens and of those that decide something, on pictures of every kind, and
-        how many of the latter are the likeliest; then every thing by itself, written to draw-things.csv."""
+        how many of the latter are the likeliest; then of every thing by itself, small and big, in which sizes
+        the most is to be learned. What each thing costs is written to draw-things.csv."""
         r = random.Random(8)
         shown = [
             scenes.unseen_scene(r, dataclasses.replace(self.mix, weights=None))
@@ -185,10 +187,13 @@ class Drawing:
         ]
         results = self._check(shown)
         sprites, chosen, right = (np.concatenate(column) for column in zip(*results))
-        losses = {thing: 0.0 for thing in self.things}
-        plain = [self._plain(thing, r) for thing in self.things]
-        for thing, (_, choices, _) in zip(self.things, self._check(plain)):
-            losses[thing] = float(choices.sum())
+        small, big = (
+            [losses for losses, *_ in self._check([self._alone(thing, size, r) for thing in self.things])]
+            for size in (scenes.SMALL, scenes.BIG)
+        )
+        losses = {
+            thing: float(sum(part.sum() for part in parts)) for thing, *parts in zip(self.things, small, big)
+        }
         self.things = losses
         self._weigh()
         with open(work / 'draw-things.csv', 'w', newline='', encoding='utf-8') as file:
@@ -196,13 +201,15 @@ class Drawing:
                 ((f'{loss:.3f}', thing.name) for thing, loss in losses.items()),
                 key=lambda row: -float(row[0]),
             )
-            csv.writer(file, lineterminator='\n').writerows([('choice_loss', 'thing'), *rows])
-        return sprites.mean(), chosen.mean(), right.mean(), max(losses.values())
+            csv.writer(file, lineterminator='\n').writerows([('loss', 'thing'), *rows])
+        alone = (np.concatenate(part).mean() for part in (small, big))
+        return sprites.mean(), chosen.mean(), right.mean(), *alone, max(losses.values())
 
     @staticmethod
-    def _plain(thing, r):
+    def _alone(thing, size, r):
         background = r.choice([colour for colour in scenes.COLOURS if colour != thing.colour])
-        return scenes.Scene(background, ((thing, 16, 16, 56),), thing.single, True)
+        at, word = (16, 'big') if size == scenes.BIG else (32, 'small')
+        return scenes.Scene(background, ((thing, at, at, size),), f'a {word} {thing.name}', True)
 
     def _check(self, shown):
         """For every scene the losses of its sprites' tokens, of those that decide something, and whether

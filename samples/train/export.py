@@ -27,7 +27,7 @@ CHAT_TEMPLATE = (
 
 
 def _parts(world, janus):
-    """Gives the whole model the weights of every stage there is; the joint one has the last word. Returns
+    """Gives the whole model the weights of every stage there is; the last has the last word. Returns
     their names."""
     tower = see.Tower(janus)
     parts = dict(
@@ -36,6 +36,7 @@ def _parts(world, janus):
         see=tower,
         encode=encode.Encoder(janus),
         joint=joint.Joint(janus, tower),
+        finetune=joint.Joint(janus, tower),
     )
     return [name for name, part in parts.items() if world.load(part, name)]
 

@@ -26,8 +26,7 @@ SHORT_ANSWERS = 2  # conversations about a picture, besides its captions and jud
 SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
 SHORT_WEIGHT = 2.0  # of the tokens of a short answer against a caption's
 # At first pictures are described: until things are named no verdict can be right, and guesses drown what could be
-# learned. Each is (before, after) JUDGE_FROM, a share of the steps. Half of the judgements are Yes.
-JUDGE_FROM = 0.5
+# learned. Each is (before, after) `judge_from`, a share of the steps. Half of the judgements are Yes.
 CAPTIONS, JUDGEMENTS, VERDICT_WEIGHT = (2, 1), (1, 4), (0.5, 4.0)
 JUDGED = 0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
 TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
@@ -156,15 +155,7 @@ def collate(examples, vocabulary, judging):
 
 class Stage(training.Stage):
     columns = 'draw_loss', 'choice_loss', 'caption_loss', 'answer_loss', 'tower'
-    checks = (
-        'sprite_loss',
-        'choice_loss',
-        'choices_right',
-        'worst_thing',
-        'caption_loss',
-        'answer_loss',
-        'tower',
-    )
+    checks = (*draw.CHECKS, 'caption_loss', 'answer_loss', 'tower')
 
     def __init__(self, settings, world):
         super().__init__(settings, world.device)
@@ -172,9 +163,7 @@ class Stage(training.Stage):
         self.mix = scenes.Mix(**settings['talk_mix'])
         janus = world.build()
         self.module = Joint(janus, see.Tower(janus)).to(self.device)
-        for name, part in (('draw', self.module.drawer), ('see', self.module.tower)):
-            world.load(part, name)
-        self.module.start()
+        self.load(world)
         self.names = names(world.vocabulary).to(self.device)
         if settings['fuse']:
             model.fuse(self.module)
@@ -182,13 +171,19 @@ class Stage(training.Stage):
         self.paintings = painted.paintings(world, settings['paintings'], self.mix)
         self.drawings = judged.pictures(world, settings['judged'], scenes.Mix(**settings['mix']))
 
+    def load(self, world):
+        """The weights to go on from."""
+        for name, part in (('draw', self.module.drawer), ('see', self.module.tower)):
+            world.load(part, name)
+        self.module.start()
+
     def slow(self):
         return self.module.tower.parameters()
 
     def loss(self, progress):
         with self.autocast():
             draw_loss, drawn, (_, sprite_loss, choice_loss, _) = self.drawing.loss(self.random, progress)
-        judging = progress >= JUDGE_FROM
+        judging = progress >= self.settings['judge_from']
         examples = [
             example(self.random, self.paintings, self.drawings, self.mix, judging)
             for _ in range(self.settings['talks'])
@@ -238,3 +233,11 @@ class Stage(training.Stage):
     def restore(self, state):
         super().restore(state)
         self.drawing.restore(state['drawing'])
+
+
+class Finetune(Stage):
+    """More of the joint training, on what that has learned least. Tokens count as often as they come: where
+    those that decide something weigh more, a second sprite is begun where one was asked for."""
+
+    def load(self, world):
+        world.load(self.module, 'joint')

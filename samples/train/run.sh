@@ -25,4 +25,5 @@ trap 'kill $(jobs -p) 2>/dev/null; wait; exit 143' INT TERM
 wait $draw
 # Drawing and understanding together, in the same transformer.
 (stage joint) & wait $!
+(stage finetune) & wait $!
 (stage export "$out")

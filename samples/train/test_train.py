@@ -42,6 +42,7 @@ TINY = dict(
     see=dict(batch=2, fuse=False),
     encode=dict(batch=4),
     joint=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
+    finetune=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
 )
 STEPS = 6
 
@@ -147,7 +148,7 @@ class TrainingTest(unittest.TestCase):
         cls.work = pathlib.Path(cls.folder.name)
         cls.settings = tiny()
         # Every stage as if nothing had happened, each on what the ones before it have made.
-        for name in ('paint', 'draw', 'see', 'encode', 'joint'):
+        for name in ('paint', 'draw', 'see', 'encode', 'joint', 'finetune'):
             cls.run_stage(name, cls.work)
 
     @classmethod
@@ -198,6 +199,7 @@ class TrainingTest(unittest.TestCase):
             see=made[:1],
             encode=('paint.pt', *made[:1]),
             joint=('paint.pt', 'draw.pt', 'see.pt', *made),
+            finetune=('joint.pt', *made),
         ).items():
             work = self.copy(*needed)
             self.run_stage(name, work, stop=3)
@@ -259,7 +261,7 @@ class TrainingTest(unittest.TestCase):
         world = World(self.settings, self.work, 'cpu')
         export.export(world, out)
         janus = JanusForConditionalGeneration.from_pretrained(out, dtype=torch.float32)
-        weights = self.weights(self.work, 'joint')['averaged']['drawer.generation_embeddings.weight']
+        weights = self.weights(self.work, 'finetune')['averaged']['drawer.generation_embeddings.weight']
         self.assertTrue(torch.equal(janus.model.generation_embeddings.weight, weights.bfloat16().float()))
         tokens = np.stack([codebook.tokens(scenes.scene(random.Random(1)))])
         self.assertEqual(janus.decode_image_tokens(torch.from_numpy(tokens)).shape, (1, 96, 96, 3))
