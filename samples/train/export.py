@@ -37,6 +37,7 @@ def _parts(world, janus):
         encode=encode.Encoder(janus),
         joint=joint.Joint(janus, tower),
         finetune=joint.Joint(janus, tower),
+        polish=joint.Joint(janus, tower),
     )
     return [name for name, part in parts.items() if world.load(part, name)]
 

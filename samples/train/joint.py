@@ -25,9 +25,6 @@ import training
 SHORT_ANSWERS = 2  # conversations about a picture, besides its captions and judgements
 SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
 SHORT_WEIGHT = 2.0  # of the tokens of a short answer against a caption's
-# At first pictures are described: until things are named no verdict can be right, and guesses drown what could be
-# learned. Each is (before, after) `judge_from`, a share of the steps. Half of the judgements are Yes.
-CAPTIONS, JUDGEMENTS, VERDICT_WEIGHT = (2, 1), (1, 4), (0.5, 4.0)
 JUDGED = 0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
 TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
 WORD_SCALE = 20.0  # of cosines with the vocabulary
@@ -109,10 +106,10 @@ def conversation(vocabulary, turns):
     return ids, wanted
 
 
-def talks(scene, r, judging):
-    """Conversations about a scene: lists of (question, answer)."""
-    asked = [questions.describe(scene, r) for _ in range(CAPTIONS[judging])]
-    asked += [questions.judge(scene, r, answer=r.random() < 0.5) for _ in range(JUDGEMENTS[judging])]
+def talks(scene, r, form):
+    """Conversations about a scene: lists of (question, answer). Half of the judgements are Yes."""
+    asked = [questions.describe(scene, r) for _ in range(form['captions'])]
+    asked += [questions.judge(scene, r, answer=r.random() < 0.5) for _ in range(form['judgements'])]
     asked += [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
     result = []
     while asked:
@@ -121,20 +118,20 @@ def talks(scene, r, judging):
     return result
 
 
-def example(r, paintings, drawings, mix, judging):
+def example(r, paintings, drawings, mix, form):
     """A picture, its scene or None where there is none, and conversations."""
-    if judging and drawings and r.random() < JUDGED:
+    if form['failed'] and drawings and r.random() < JUDGED:
         scene, picture, found = r.choice(drawings)
-        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(JUDGEMENTS[True])]
+        return picture, None, [[questions.judge_drawn(found, scene, r)] for _ in range(form['judgements'])]
     scene, picture = see.look(r, paintings, mix)
     snapped = all(size in scenes.SIZES for *_, size in scene.sprites)
     if len(scene.sprites) == 1 and not snapped:  # neither small nor big nor what lies between
         scene = scenes.training_scene(r, mix)
         picture = scenes.render(scene)
-    return picture, scene, talks(scene, r, judging)
+    return picture, scene, talks(scene, r, form)
 
 
-def collate(examples, vocabulary, judging):
+def collate(examples, vocabulary, form):
     """Pictures, scenes and padded rows: ids, segments, positions, wanted ids and their weights [b, n]."""
     rows = []
     for _, _, conversations in examples:
@@ -143,7 +140,7 @@ def collate(examples, vocabulary, judging):
             ids, wanted = conversation(vocabulary, turns)
             answers, long = {answer for _, answer in turns}, sum(w >= 0 for w in wanted) > 6
             verdict = answers <= {'Yes', 'No'}
-            weight = VERDICT_WEIGHT[judging] if verdict else 1.0 if long else SHORT_WEIGHT
+            weight = form['verdict_weight'] if verdict else 1.0 if long else SHORT_WEIGHT
             row += [(i, number, at, w, weight) for at, (i, w) in enumerate(zip(ids, wanted))]
         rows.append(row)
     length, nothing = max(map(len, rows)), (vocabulary.token_to_id(words.PAD), -1, 0, pictures.UNKNOWN, 0.0)
@@ -180,15 +177,20 @@ class Stage(training.Stage):
     def slow(self):
         return self.module.tower.parameters()
 
+    def form(self, progress):
+        """How it is talked about a picture. At first pictures are described: until things are named no verdict
+        can be right, and guesses drown what could be learned."""
+        return self.settings['judging' if progress >= self.settings['judge_from'] else 'describing']
+
     def loss(self, progress):
         with self.autocast():
             draw_loss, drawn, (_, sprite_loss, choice_loss, _) = self.drawing.loss(self.random, progress)
-        judging = progress >= self.settings['judge_from']
+        form = self.form(progress)
         examples = [
-            example(self.random, self.paintings, self.drawings, self.mix, judging)
+            example(self.random, self.paintings, self.drawings, self.mix, form)
             for _ in range(self.settings['talks'])
         ]
-        talk_loss, figures = self._talk(collate(examples, self.vocabulary, judging))
+        talk_loss, figures = self._talk(collate(examples, self.vocabulary, form))
         return draw_loss + self.settings['talk_weight'] * talk_loss, drawn, (sprite_loss, choice_loss, *figures)
 
     def _talk(self, examples):
@@ -222,8 +224,9 @@ class Stage(training.Stage):
         r, shown = random.Random(8), []
         while len(shown) < self.settings['talks']:
             shown.append(scenes.unseen_scene(r, self.mix))
-        rows = [(scenes.render(scene), scene, talks(scene, r, True)) for scene in shown]
-        _, figures = self._talk(collate(rows, self.vocabulary, True))
+        form = self.form(1.0)
+        rows = [(scenes.render(scene), scene, talks(scene, r, form)) for scene in shown]
+        _, figures = self._talk(collate(rows, self.vocabulary, form))
         with self.autocast():
             return *self.drawing.validate(self.work), *figures
 
@@ -236,8 +239,17 @@ class Stage(training.Stage):
 
 
 class Finetune(Stage):
-    """More of the joint training, on what that has learned least. Tokens count as often as they come: where
-    those that decide something weigh more, a second sprite is begun where one was asked for."""
+    """More of the joint training, from its weights."""
 
     def load(self, world):
         world.load(self.module, 'joint')
+
+
+class Polish(Finetune):
+    """A short end at low rates, from the mean of both: the joint training knows better what is asked for,
+    the fine-tuned one what it looks like."""
+
+    def load(self, world):
+        ends = [training.averaged(world.work, name) for name in ('joint', 'finetune')]
+        if all(ends):
+            self.module.load_state_dict({k: (v + ends[1][k]) / 2 for k, v in ends[0].items()})

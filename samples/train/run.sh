@@ -26,4 +26,5 @@ wait $draw
 # Drawing and understanding together, in the same transformer.
 (stage joint) & wait $!
 (stage finetune) & wait $!
+(stage polish) & wait $!
 (stage export "$out")

@@ -43,6 +43,7 @@ TINY = dict(
     encode=dict(batch=4),
     joint=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
     finetune=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
+    polish=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
 )
 STEPS = 6
 
@@ -148,7 +149,7 @@ class TrainingTest(unittest.TestCase):
         cls.work = pathlib.Path(cls.folder.name)
         cls.settings = tiny()
         # Every stage as if nothing had happened, each on what the ones before it have made.
-        for name in ('paint', 'draw', 'see', 'encode', 'joint', 'finetune'):
+        for name in ('paint', 'draw', 'see', 'encode', 'joint', 'finetune', 'polish'):
             cls.run_stage(name, cls.work)
 
     @classmethod
@@ -200,6 +201,7 @@ class TrainingTest(unittest.TestCase):
             encode=('paint.pt', *made[:1]),
             joint=('paint.pt', 'draw.pt', 'see.pt', *made),
             finetune=('joint.pt', *made),
+            polish=('joint.pt', 'finetune.pt', *made),
         ).items():
             work = self.copy(*needed)
             self.run_stage(name, work, stop=3)
@@ -261,7 +263,7 @@ class TrainingTest(unittest.TestCase):
         world = World(self.settings, self.work, 'cpu')
         export.export(world, out)
         janus = JanusForConditionalGeneration.from_pretrained(out, dtype=torch.float32)
-        weights = self.weights(self.work, 'finetune')['averaged']['drawer.generation_embeddings.weight']
+        weights = self.weights(self.work, 'polish')['averaged']['drawer.generation_embeddings.weight']
         self.assertTrue(torch.equal(janus.model.generation_embeddings.weight, weights.bfloat16().float()))
         tokens = np.stack([codebook.tokens(scenes.scene(random.Random(1)))])
         self.assertEqual(janus.decode_image_tokens(torch.from_numpy(tokens)).shape, (1, 96, 96, 3))

@@ -1,7 +1,7 @@
 """Trains janus-mini, one stage at a time:
 
     python train.py codebook|tokenizer            what weights are trained for, made once and kept here
-    python train.py paint|draw|see|encode|joint|finetune   a stage; it goes on where it was stopped
+    python train.py paint|draw|see|encode|joint|finetune|polish   a stage; it goes on where it was stopped
     python train.py keep STAGE                    puts a stage's averaged weights into stages/
     python train.py export DIRECTORY              writes the model directory of all stages there are
 
@@ -33,6 +33,7 @@ STAGES = dict(
     encode=encode.Stage,
     joint=joint.Stage,
     finetune=joint.Finetune,
+    polish=joint.Polish,
 )
 MADE = dict(codebook=codebook.make, tokenizer=tokenizer.make)
 
