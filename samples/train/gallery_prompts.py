@@ -4,13 +4,19 @@ world knows.
 
 import random
 
+import claims
 import scenes
 
-KINDS = (  # how many, and what the caption's subject contains
-    (5, lambda s: len(s.sprites) == 1 and s.sprites[0][0].colour is None and s.sprites[0][3] == 56),
-    (2, lambda s: len(s.sprites) == 1 and s.sprites[0][0].colour is not None and s.sprites[0][3] == 56),
+
+def _plain(scene):
+    return scene.subject == scene.sprites[0][0].single
+
+
+KINDS = (  # how many, and what the scene is
+    (5, lambda s: _plain(s) and not s.sprites[0][0].colour),
+    (2, lambda s: _plain(s) and s.sprites[0][0].colour),
     (1, lambda s: s.subject.startswith('a big ')),
-    (2, lambda s: len(s.sprites) == 1 and s.sprites[0][3] == 40),
+    (2, lambda s: len(s.sprites) == 1 and claims.place(s.sprites[0])),
     (3, lambda s: len(s.sprites) > 1 and s.sprites[0][0] is s.sprites[1][0]),
     (3, lambda s: len(s.sprites) == 2 and s.sprites[0][0] is not s.sprites[1][0]),
 )
