@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 import unittest
 
 import numpy as np
@@ -25,7 +24,7 @@ import scenes
 import train
 import training
 import wording
-from world import World
+from world import World, configuration
 
 TINY = dict(
     model=dict(
@@ -50,7 +49,7 @@ STEPS = 6
 
 def tiny():
     """The configuration at a size that trains in a second."""
-    settings = tomllib.loads((scenes.HERE / 'mini.toml').read_text(encoding='utf-8'))
+    settings = configuration(scenes.HERE / 'mini.toml')
     for section, changes in TINY.items():
         settings[section].update(changes)
         if section != 'model':

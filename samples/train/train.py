@@ -11,7 +11,6 @@ step those had.
 
 import argparse
 import pathlib
-import tomllib
 
 import torch
 
@@ -24,7 +23,7 @@ import paint
 import see
 import tokenizer
 import training
-from world import World
+from world import World, configuration
 
 STAGES = dict(
     paint=paint.Stage,
@@ -56,7 +55,7 @@ def main():
         '--start', type=pathlib.Path, help='kept weights, for instance stages/draw.safetensors'
     )
     options = parser.parse_args()
-    settings = tomllib.loads(options.config.read_text(encoding='utf-8'))
+    settings = configuration(options.config)
     options.work.mkdir(parents=True, exist_ok=True)
     # Stages run side by side, one thread each: two multi-threaded trainings slow each other down fourfold.
     torch.set_num_threads(1)
