@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "src/base/counted.h"
 #include "src/base/printable.h"
 
 namespace bifrons {
@@ -22,7 +23,7 @@ class NameSample {
   std::string ToString() const { return count_ > shown_ ? list_ + ", …" : list_; }
   /// "1 tensor", "4 tensors".
   std::string Counted(const std::string& noun) const {
-    return std::to_string(count_) + " " + noun + (count_ == 1 ? "" : "s");
+    return bifrons::Counted(static_cast<int64_t>(count_), noun);
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "kernels/device.h"
+#include "src/base/counted.h"
 #include "src/cli/bench_stages.h"
 #include "src/cli/commands.h"
 #include "src/engine/benchmark.h"
@@ -26,10 +27,10 @@ nlohmann::json Describe(Janus& janus, double bandwidth) {
 }
 
 void PrintHeading(Janus& janus) {
-  std::printf("%s; %s in %s, %s, %s, keys and values in %s, %d thread%s\n", janus.device().name().c_str(),
+  std::printf("%s; %s in %s, %s, %s, keys and values in %s, %s\n", janus.device().name().c_str(),
               janus.name().c_str(), WeightsName(janus.source()).c_str(), janus.device().isa().c_str(),
-              NameOf(janus.compute()), NameOf(janus.kv_type()), janus.device().threads(),
-              janus.device().threads() == 1 ? "" : "s");
+              NameOf(janus.compute()), NameOf(janus.kv_type()),
+              Counted(janus.device().threads(), "thread").c_str());
 }
 
 // "   before 71.20 ms, 1.08 times as fast"
@@ -170,11 +171,11 @@ Result<int> RunBench(const BenchOptions& options) {
   } else {
     json = MeasureStages(options, *janus);
   }
-  const std::vector<Stage> stages = StagesOf(json);
   if (options.csv) {
     std::fputs(ToCsv(json, before).c_str(), stdout);
     return 0;
   }
+  const std::vector<Stage> stages = StagesOf(json);
   if (options.json) {
     if (before) json["compared"] = Comparison(*before, stages);
     std::printf("%s\n", json.dump(2).c_str());

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "src/base/atomic_file.h"
+#include "src/base/counted.h"
 #include "src/base/progress.h"
 #include "src/base/seconds_since.h"
 #include "src/base/stop.h"
@@ -218,10 +219,10 @@ int CaptionRun::Summarise(Janus* janus) {
     char line[200];
     std::snprintf(line, sizeof line,
                   "%.2f s (%.2f images/s, %.1f tokens/s), of which reading and looking at images %.2f s; %s, "
-                  "%s, %d thread%s",
+                  "%s, %s",
                   seconds, static_cast<double>(done_) / seconds, static_cast<double>(tokens_) / seconds,
                   image_seconds_, janus->device().isa().c_str(), NameOf(janus->compute()),
-                  janus->device().threads(), janus->device().threads() == 1 ? "" : "s");
+                  Counted(janus->device().threads(), "thread").c_str());
     bar_.Print(line);
   }
   return failed > 0 ? static_cast<int>(ErrorKind::kBadData) : 0;

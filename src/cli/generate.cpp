@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "src/base/counted.h"
 #include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/commands.h"
@@ -23,12 +24,12 @@ void PrintSpeed(Janus& janus, const SchedulerStats& stats) {
       stderr,
       "prefill %.2f s (%.0f tokens/s), decode %.2f s (%.1f image tokens/s, %.1f GB/s = %.0f %% of the "
       "measured %.1f GB/s%s), "
-      "VQ decoding %.2f s; %s, %s, %d thread%s\n",
+      "VQ decoding %.2f s; %s, %s, %s\n",
       stats.prefill_seconds, static_cast<double>(stats.prompt_tokens) / std::max(stats.prefill_seconds, 1e-9),
       stats.decode_seconds, static_cast<double>(stats.image_tokens) / std::max(stats.decode_seconds, 1e-9),
       rate / 1e9, 100 * rate / bandwidth, bandwidth / 1e9,
       rate > bandwidth ? ", from the caches in part" : "", stats.vq_seconds, janus.device().isa().c_str(),
-      NameOf(janus.compute()), janus.device().threads(), janus.device().threads() == 1 ? "" : "s");
+      NameOf(janus.compute()), Counted(janus.device().threads(), "thread").c_str());
 }
 
 // What is worth knowing before the drawing begins. After all checks, so that an error stays the only line.

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "src/base/counted.h"
 #include "src/cli/commands.h"
 #include "src/model/choose_device.h"
 #include "src/model/memory_plan.h"
@@ -111,9 +112,9 @@ void Print(const JanusConfig& c, const MemoryPlan& plan, const std::string& mode
   std::printf("  images          %lld x %lld pixels, %lld tokens (grid %lld), codebook %lld x %lld\n",
               n(c.vq.image_size()), n(c.vq.image_size()), n(c.vq.tokens()), n(c.vq.grid),
               n(c.vq.codebook_size), n(c.vq.codebook_dim));
-  std::printf("  VQ decoder      base %lld, multipliers %s, %lld residual block%s, latent %lld\n",
-              n(c.vq.base_channels), Join(c.vq.channel_multiplier).c_str(), n(c.vq.res_blocks),
-              c.vq.res_blocks == 1 ? "" : "s", n(c.vq.latent_channels));
+  std::printf("  VQ decoder      base %lld, multipliers %s, %s, latent %lld\n", n(c.vq.base_channels),
+              Join(c.vq.channel_multiplier).c_str(), Counted(c.vq.res_blocks, "residual block").c_str(),
+              n(c.vq.latent_channels));
   if (c.has_vision) {
     std::printf("  vision tower    %lld layers, width %lld, %lld heads, patch %lld of %lld pixels\n",
                 n(c.vision.layers), n(c.vision.hidden), n(c.vision.heads), n(c.vision.patch),
@@ -175,11 +176,11 @@ void PrintMemory(const char* what, const char* noun, const MemoryPlan& plan, Pre
                              ? ""
                              : std::string(" with keys and values in ") + NameOf(precision.kv);
   std::printf(
-      "memory to %s %d %s%s at once in %s%s on %s%s: weights %.1f MB + caches %.1f MB + activations %.1f MB "
+      "memory to %s %s at once in %s%s on %s%s: weights %.1f MB + caches %.1f MB + activations %.1f MB "
       "= %.1f MB (%.1f MB available)\n",
-      what, images, noun, images == 1 ? "" : "s", NameOf(precision.compute), kv.c_str(),
-      device.backend().c_str(), with.c_str(), Megabytes(plan.weights), Megabytes(plan.kv_cache),
-      Megabytes(plan.activations), Megabytes(plan.total()), Megabytes(available));
+      what, Counted(images, noun).c_str(), NameOf(precision.compute), kv.c_str(), device.backend().c_str(),
+      with.c_str(), Megabytes(plan.weights), Megabytes(plan.kv_cache), Megabytes(plan.activations),
+      Megabytes(plan.total()), Megabytes(available));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "src/base/counted.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/output_file.h"
@@ -72,7 +73,7 @@ void PrintLines(const char* title, size_t count, const std::function<std::string
 }
 
 // Pictures and answers.
-std::string Results(int64_t count) { return std::to_string(count) + (count == 1 ? " result" : " results"); }
+std::string Results(int64_t count) { return Counted(count, "result"); }
 
 void Print(const MergeReport& r) {
   for (const auto& p : r.parts) {

@@ -1,6 +1,7 @@
 // The table that completions and manual pages are made of, read from the parser's own.
 #include "src/cli/option_groups.h"
 #include "src/cli/option_table.h"
+#include "src/model/config.h"
 
 namespace bifrons {
 namespace {
@@ -39,8 +40,7 @@ std::string Joined(const std::vector<std::string>& words, const std::string& bet
 
 std::string RandomModels(const std::string& before) {
   std::string names;
-  for (const char* name : {"janus-1.3b", "janus-pro-1b", "janus-pro-7b"})
-    names += (names.empty() ? "" : " ") + before + name;
+  for (const char* name : kPublishedNames) names += (names.empty() ? "" : " ") + before + name;
   return names;
 }
 

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "src/base/counted.h"
 #include "src/engine/scheduler.h"
 
 namespace bifrons {
@@ -14,9 +15,9 @@ Status CheckContext(Janus& janus, const Conversation& prompt) {
   if (length < limit) return {};
   const auto images = static_cast<int64_t>(prompt.image_starts.size());
   const int64_t image_tokens = images * janus.config().vision.patches();
-  return UsageError("the conversation is too long: " + std::to_string(images) + " image" +
-                        (images == 1 ? "" : "s") + " of " + std::to_string(janus.config().vision.patches()) +
-                        " tokens and " + std::to_string(length - image_tokens) + " tokens of text make " +
+  return UsageError("the conversation is too long: " + Counted(images, "image") + " of " +
+                        std::to_string(janus.config().vision.patches()) + " tokens and " +
+                        std::to_string(length - image_tokens) + " tokens of text make " +
                         std::to_string(length) + ", and the model's context holds " + std::to_string(limit) +
                         " with the answer; use fewer images or a shorter text",
                     "messages");

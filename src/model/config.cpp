@@ -97,8 +97,9 @@ Result<JanusConfig> PublishedConfig(const std::string& name) {
   } else if (name == "janus-pro-7b") {
     c.llama = {.hidden = 4096, .intermediate = 11008, .layers = 30, .heads = 32, .kv_heads = 32};
   } else {
-    return UsageError("there is no published geometry \"" + name +
-                      "\"; known: janus-1.3b, janus-pro-1b, janus-pro-7b");
+    std::string known;
+    for (const char* one : kPublishedNames) known += (known.empty() ? "" : ", ") + std::string(one);
+    return UsageError("there is no published geometry \"" + name + "\"; known: " + known);
   }
   c.llama.head_dim = c.llama.hidden / c.llama.heads;
   c.llama.vocabulary = 102400;

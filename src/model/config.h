@@ -94,7 +94,8 @@ float ParseGuidance(std::string_view json, float fallback);
 /// messages.
 Status CheckConfig(const JanusConfig& config, const std::string& path);
 
-/// The published geometry of "janus-1.3b", "janus-pro-1b" or "janus-pro-7b"; kUsage for any other name.
+inline constexpr const char* kPublishedNames[] = {"janus-1.3b", "janus-pro-1b", "janus-pro-7b"};
+/// The published geometry of one of these; kUsage for any other name.
 Result<JanusConfig> PublishedConfig(const std::string& name);
 
 }  // namespace bifrons
