@@ -144,6 +144,11 @@ class Program {
     }
     return false;
   }
+  /// Bytes that it has read from files and pipes so far; what it maps does not count.
+  uint64_t BytesRead() const {
+    const std::string counts = ReadText("/proc/" + std::to_string(process_) + "/io"), field = "rchar: ";
+    return counts.starts_with(field) ? std::strtoull(counts.c_str() + field.size(), nullptr, 10) : 0;
+  }
   /// What it has printed so far.
   std::string Printed() const { return ReadText(folder_ / "out"); }
 
