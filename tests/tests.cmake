@@ -44,8 +44,11 @@ foreach(test reference_test understanding_reference_test same_picture_test same_
 endforeach()
 
 # Begun first, so that none of them runs on alone in the end.
-set_tests_properties(company_test image_wrong_input_test large_input_test large_lists_test reference_test render_killed_test
-  understanding_reference_test wrong_input_test PROPERTIES COST 50)
+set_tests_properties(company_test image_wrong_input_test large_input_test large_lists_test ops_matrix_test reference_test
+  render_killed_test understanding_reference_test wrong_input_test PROPERTIES COST 50)
+if(ISAS)
+  set_tests_properties(ops_matrix_test_avx2 PROPERTIES COST 50)
+endif()
 
 # Draw again and again, beside the scalar reference or on the emulated GPU; read lists of very many lines; start every verb
 # for every wrong option and every wrong file of a model's folder: what runs there is looked at in the other tests and by the
@@ -54,8 +57,8 @@ if(BIFRONS_SANITIZE)
   set_tests_properties(selftest_test large_lists_test render_scale_test convolutions_test device_choice_test model_folder_test
     usage_test PROPERTIES LABELS long)
   # Whole models with the best instruction set; the others, and ref, in the op matrix.
-  set_tests_properties(reference_test understanding_reference_test same_picture_test same_answer_test convert_test PROPERTIES
-    ENVIRONMENT_MODIFICATION BIFRONS_TEST_DEVICE=set:cpu)
+  set_tests_properties(reference_test understanding_reference_test same_picture_test same_answer_test convert_test kv_type_test
+    PROPERTIES ENVIRONMENT_MODIFICATION BIFRONS_TEST_DEVICE=set:cpu)
 endif()
 
 # What the thread sanitizer looks at: the engine's own tests and rendering.
