@@ -67,7 +67,7 @@ TEST_CASE("a file of a type is as far as the type made while loading") {
 
 TEST_CASE("what cannot be compared is refused") {
   const TemporaryFolder folder;
-  CheckRefused({"kl", kTiny, "--against", "nowhere"}, kBadDataExit, "nowhere: is not a folder",
+  CheckRefused({"kl", kTiny, "--against", "nowhere"}, kBadDataExit, "nowhere: there is no such folder",
                folder.path());
   CHECK_THAT(RunWell({"kl", kTiny, "-p", "a dog", "--dtype", "f32"}).err,
              Catch::Contains("warning: this compares converted with itself"));

@@ -21,8 +21,8 @@ CLI::App* InGroup(CLI::App* app, const char* group) {
 void AddModel(CLI::App* app, std::string& model) {
   app->add_option("-m,--model", model,
                   "model folder, GGUF file, hf:ORG/NAME[@REVISION] (downloaded once), "
-                  "random:janus-1.3b, random:janus-pro-1b or random:janus-pro-7b (default: $BIFRONS_MODEL, "
-                  "else the bundled janus-mini)")
+                  "random:janus-1.3b, random:janus-pro-1b or random:janus-pro-7b, or janus-mini, which is "
+                  "bundled (default: $BIFRONS_MODEL, else janus-mini)")
       ->type_name(kModel)
       ->group(kEveryday);
   AddOffline(app);

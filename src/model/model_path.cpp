@@ -8,6 +8,7 @@
 #include "src/base/name_sample.h"
 #include "src/model/checkpoint/adapter.h"
 #include "src/model/checkpoint/hub_snapshot.h"
+#include "src/model/config.h"
 
 namespace bifrons {
 
@@ -26,7 +27,7 @@ Result<std::string> BundledModel() {
   candidates.emplace_back(BIFRONS_INSTALLED_ASSETS);  // a program that embeds the engine
   candidates.emplace_back(BIFRONS_SOURCE_ASSETS);
   for (const fs::path& candidate : candidates) {
-    const fs::path folder = (candidate / "janus-mini").lexically_normal();
+    const fs::path folder = (candidate / kBundledName).lexically_normal();
     if (fs::exists(folder / "config.json", error)) return folder.string();
   }
   return DataError(
@@ -73,18 +74,21 @@ Error NoModel(const std::string& model) {
   const fs::path above = fs::absolute(path, error).parent_path();
   if (fs::is_regular_file(path, error) && fs::exists(above / "config.json", error))
     return DataError(model + ": is not a folder; name the one that it is in: " + above.string());
-  return DataError(
-      model +
-      ": is not a folder; a model is its folder, a GGUF, random:janus-pro-1b or random:janus-pro-7b; "
-      "`bifrons pull ORG/NAME` downloads one, and so does the program for hf:ORG/NAME");
+  std::string others;
+  for (const char* name : kPublishedNames) others += std::string(", random:") + name;
+  return DataError(model + (fs::exists(path, error) ? ": is not a folder" : ": there is no such folder") +
+                   "; a model is its folder, a GGUF, " + kBundledName + others +
+                   "; `bifrons pull ORG/NAME` downloads one, and so does the program for hf:ORG/NAME");
 }
 
 }  // namespace
 
 Result<std::string> ResolveModel(const std::string& model) {
-  if (!model.empty()) return ResolveNamed(model);
-  if (const char* set = std::getenv("BIFRONS_MODEL"); set && *set) return ResolveNamed(set);
-  return BundledModel();
+  std::string named = model;
+  if (const char* set = std::getenv("BIFRONS_MODEL"); named.empty() && set) named = set;
+  std::error_code error;
+  const bool bundled = named.empty() || (named == kBundledName && !fs::exists(named, error));
+  return bundled ? BundledModel() : ResolveNamed(named);
 }
 
 Result<ModelTexts> OpenModelTexts(const std::string& model) {
