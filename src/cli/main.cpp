@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -118,6 +119,8 @@ int main(int argc, char** argv) {
     error = result.error();
   } else {
     if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return *result;
+    // Whoever reads has seen enough, as `head` has; of a picture the verb itself tells.
+    if (errno == EPIPE) return static_cast<int>(bifrons::ErrorKind::kFailure);
     error = bifrons::Failure("cannot write to standard output");
   }
   if (bifrons::StopRequested()) error.kind = static_cast<bifrons::ErrorKind>(bifrons::SignalExitCode());
