@@ -52,13 +52,8 @@ void PrintStages(const std::vector<Stage>& stages, const EarlierRun* before) {
     if (reads) std::printf("   %.0f GMAC/s", stage.gmacs);
     std::printf("%s\n", Beside(before, stage.name, stage.ms).c_str());
   }
-  const bool beyond =
-      std::ranges::any_of(stages, [](const Stage& stage) { return std::lround(stage.percent) > 100; });
-  if (beyond) {
-    std::printf(
-        "more than 100 %%: weights came out of the caches, or a convolution took fewer products than are "
-        "counted\n");
-  }
+  const auto beyond = [](const Stage& stage) { return std::lround(stage.percent) > 100; };
+  if (std::ranges::any_of(stages, beyond)) std::fputs(kBeyondLimits, stdout);
 }
 
 void PrintPicturesHeading() {

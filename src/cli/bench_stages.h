@@ -10,6 +10,11 @@
 
 namespace bifrons {
 
+/// How a share of a measured limit comes to be more than all of it.
+inline constexpr const char* kBeyondLimits =
+    "more than 100 %: weights came out of the caches, a convolution took fewer products than are counted, or\n"
+    "other programs were busy while the limit was measured\n";
+
 struct Stage {
   std::string name;  // "decode step, 2 rows"
   double ms = 0;

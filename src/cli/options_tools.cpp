@@ -97,14 +97,11 @@ Status Check(const TraceOptions& o) {
 }
 
 void AddBench(CLI::App& app, BenchOptions& o) {
-  CLI::App* verb =
-      AddVerb(app, "bench", "Measure all stages against this machine's limits",
-              "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json\n"
-              "  bifrons bench --pictures 1,4,16\n"
-              "  bifrons bench --json > before.json\n  bifrons bench --compare before.json\n"
-              "Limits are measured in the same run: of reading memory, and of multiplying. More than\n"
-              "100 % of one: weights came out of the caches, or a convolution took fewer products\n"
-              "than are counted.");
+  CLI::App* verb = AddVerb(app, "bench", "Measure all stages against this machine's limits",
+                           "  bifrons bench\n  bifrons bench -m random:janus-pro-1b --rows 2,8,32 --json\n"
+                           "  bifrons bench --pictures 1,4,16\n"
+                           "  bifrons bench --json > before.json\n  bifrons bench --compare before.json\n"
+                           "Limits are measured in the same run: of reading memory, and of multiplying.");
   verb->add_option("--rows", o.rows, "rows of a decode step, two per picture")
       ->delimiter(',')
       ->check(Between<int>(1, 4096));

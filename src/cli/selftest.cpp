@@ -1,12 +1,15 @@
 // bifrons selftest: what is right, what is wrong and how fast it is, in one block for a report.
 #include "src/engine/selftest.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "src/base/progress.h"
 #include "src/base/thread_pool.h"
+#include "src/cli/bench_stages.h"
 #include "src/cli/commands.h"
 #include "src/model/choose_device.h"
 #include "src/model/text/utf8.h"
@@ -112,12 +115,16 @@ void Print(const Roofline& r) {
   std::printf("limits: %.1f GB/s, %.0f GMAC/s in f32, %.0f in bf16; %.1f s\n", r.bandwidth / 1e9,
               r.f32_mac_rate / 1e9, r.bf16_mac_rate / 1e9, r.seconds);
   if (!r.points.empty()) std::printf("%12s %8s %5s %8s %5s\n", "ms", "GB/s", "", "GMAC/s", "");
+  bool beyond = false;
   for (const auto& [speed, compute] : r.points) {
+    const double read = 1e11 * speed.gigabytes_per_second() / r.bandwidth;
+    const double multiplied = 1e11 * speed.gigamacs_per_second() / r.mac_rate(compute);
     std::printf("%12.3f %8.1f %3.0f %% %8.0f %3.0f %%  %s %s\n", 1e3 * speed.seconds,
-                speed.gigabytes_per_second(), 1e11 * speed.gigabytes_per_second() / r.bandwidth,
-                speed.gigamacs_per_second(), 1e11 * speed.gigamacs_per_second() / r.mac_rate(compute),
-                speed.op.c_str(), speed.shape.c_str());
+                speed.gigabytes_per_second(), read, speed.gigamacs_per_second(), multiplied, speed.op.c_str(),
+                speed.shape.c_str());
+    beyond = beyond || std::lround(std::max(read, multiplied)) > 100;
   }
+  if (beyond) std::fputs(kBeyondLimits, stdout);
   PrintError(r.error);
 }
 
