@@ -136,7 +136,7 @@ template <class Settings>
 void AddSampling(CLI::App* app, Settings& settings) {
   InGroup(app, kSampling);
   AddRanged<float>(app, kGuidanceNames, settings.guidance, -1000, 1000,
-                   "classifier-free guidance weight (default: the model's, else 5)");
+                   "classifier-free guidance weight, 1 = none (default: the model's, else 5)");
   AddRanged<float>(app, "--temperature", settings.temperature, 0, 1000, "0 = greedy (default 1)");
   AddRanged<int>(app, "--top-k", settings.top_k, 0, 1 << 30, "keep the k likeliest tokens (default 0 = all)");
   AddRanged<float>(app, "--top-p", settings.top_p, 0, 1,

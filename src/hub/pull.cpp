@@ -205,7 +205,7 @@ Result<std::string> Pull(const Repository& repository, const HubSettings& settin
     const auto whole = RepositoryCache(settings.cache, repository.name).FindWhole(repository.revision);
     if (whole) return *whole;
     return Failure(repository.shown() + " is not whole in " + settings.cache +
-                   ", and offline (HF_HUB_OFFLINE or --offline) nothing is downloaded");
+                   ", and offline (HF_HUB_OFFLINE or --offline) nothing is downloaded; pull it without");
   }
   BIFRONS_TRY(HttpClient client, HttpClient::Create(settings.endpoint, settings.token));
   return Puller(repository, settings, options, std::move(client)).Run();
