@@ -122,6 +122,12 @@ TEST_CASE("typing mistakes are told with what was meant") {
       {{"generate", "--nonsense", "a dog"}, "goes after --"},
       {{"paint", "a dog"}, "no verb \"paint\" (did you mean generate?)"},
       {{"download", "org/name"}, "no verb \"download\" (did you mean pull?)"},
+      {{"generate", "--upscale", "2", "a dog"}, "unknown option --upscale, which goes with render"},
+      {{"render", "list.txt", "--preview"}, "unknown option --preview, which goes with generate, chat"},
+      {{"generate", "--negativ", "blurry"}, "(did you mean --negative-prompt?)"},
+      {{"generate", "-q", "a dog", "-5"}, "unknown option -5"},
+      {{"generate", "-5", "a dog"}, "unknown option -5 (what begins with a dash goes after --)"},
+      {{"a dog"}, "no verb \"a dog\" (did you mean generate \"a dog\"?)"},
       {{"serve"}, "no verb \"serve\"; see bifrons --help"},
       {{}, "give a verb"},
       {{"vq"}, "give a verb, as in: bifrons vq encode"},
@@ -134,13 +140,20 @@ TEST_CASE("what stands where it does not belong is told in the order it was type
       {{"vq", "--conv", "own", "encode", "a.png"},
        "--conv goes behind the verb, as in: bifrons vq encode --conv"},
       {{"info", "first", "second"}, "unexpected argument first"},
-      {{"bench", "first", "--second"}, "unexpected argument first"},
+      {{"bench", "first", "--second"}, "unexpected argument first; see"},
+      {{"info", "model.gguf"}, "unexpected argument model.gguf (a model goes behind -m)"},
+      {{"bench", "random:janus-1.3b"}, "(a model goes behind -m)"},
+      {{"info", kModel}, "(a model goes behind -m)"},
   });
 }
 
 TEST_CASE("what is missing or in the wrong place is told with an example") {
   CheckAllRefused({
       {{"ask", "What is this?", "out.png"}, "images come first, then the question"},
+      {{"ask", "dog.png", "What", "is", "this?"},
+       "a question of several words goes in quotes, as in: bifrons ask dog.png \"What is this?\""},
+      {{"ask", "What", "now?"}, "in quotes, as in: bifrons ask \"What now?\""},
+      {{"caption", "dog.png", "What is this?"}, "there is no file What is this?; a question goes behind --q"},
       {{"render"}, "give a list, as in: bifrons render prompts.txt -o pictures"},
       {{"render", "list.txt"}, "give a folder for the pictures, as in: bifrons render prompts.txt -o"},
       {{"vq", "encode"}, "give a file, as in: bifrons vq encode dog.png -o codes.npy"},
@@ -562,6 +575,36 @@ TEST_CASE("standard output takes a picture, and nothing else") {
   CheckAllRefused({{Generate({"-o", "-", "-n", "2", "a dog"}), "one picture"},
                    {Generate({"-o", "-", "a dog", "a cat"}), "one picture"},
                    {Generate({"-o", "-", "--json", "a dog"}), "--json"}});
+}
+
+TEST_CASE("nothing is told to somebody who has read enough") {
+  const TemporaryFolder folder;
+  const std::string err = folder / "err";
+  int ends[2];
+  REQUIRE(::pipe(ends) == 0);
+  ::close(ends[0]);
+  for (const std::string arguments : {"man", "help render", "completion bash", "--version"}) {
+    INFO(arguments);
+    const std::string command = std::string("'") + TestedProgram() + "' " + arguments + " 2>'" + err + "' >&";
+    const int status = std::system((command + std::to_string(ends[1])).c_str());
+    CHECK(WEXITSTATUS(status) == 1);
+    CHECK(ReadText(err).empty());
+  }
+  ::close(ends[1]);
+}
+
+TEST_CASE("the bundled model has a name") {
+  const TemporaryFolder folder;
+  const Arguments drawn = {"-q", "-s", "1", "a dog on a blue background"};
+  RunWell(Join({"generate", "-o", folder / "a.png"}, drawn));
+  RunWell(Join({"generate", "-m", "janus-mini", "-o", folder / "b.png"}, drawn));
+  CHECK((ReadText(folder / "a.png") == ReadText(folder / "b.png")));
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.path());
+  fs::create_directory("janus-mini");  // comes first
+  const ProgramResult other = RunProgram({"info", "-m", "janus-mini"});
+  fs::current_path(before);
+  CHECK(other.exit_code == kBadDataExit);
 }
 
 TEST_CASE("--json prints every setting of what was drawn") {

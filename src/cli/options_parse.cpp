@@ -1,5 +1,6 @@
 // The command line as a whole: which verb, which options, what belongs to neither.
 #include <algorithm>
+#include <filesystem>
 #include <sstream>
 #include <string_view>
 #include <utility>
@@ -21,11 +22,11 @@ std::vector<const CLI::App*> SubverbsOf(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
 }
 
-// With their dashes; not those that are refused whatever their value.
-std::vector<std::string> OptionsOf(const CLI::App& app) {
+// With their dashes; those that are refused whatever their value only if asked for.
+std::vector<std::string> OptionsOf(const CLI::App& app, bool refused = false) {
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
-    if (option->get_group().empty()) continue;
+    if (option->get_group().empty() && !refused) continue;
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
   return names;
@@ -74,6 +75,17 @@ Error Wrong(const Verbs& verbs, const std::string& what) {
                     (name.empty() ? "" : name + " ") + "--help");
 }
 
+// "generate, chat": the verbs that have this option; "" for none.
+std::string VerbsWith(const CLI::App& app, const std::string& option) {
+  std::string names;
+  for (const CLI::App* verb : SubverbsOf(app)) {
+    const std::vector<std::string> options = OptionsOf(*verb);
+    if (std::find(options.begin(), options.end(), option) != options.end())
+      names += (names.empty() ? "" : ", ") + verb->get_name();
+  }
+  return names;
+}
+
 // What is no option of the last of `verbs`.
 Error UnknownOption(const Verbs& verbs, const std::string& argument) {
   const std::string option = NameOf(argument);
@@ -84,7 +96,12 @@ Error UnknownOption(const Verbs& verbs, const std::string& argument) {
     behind.push_back(subverb);
     return Wrong(verbs, option + " goes behind the verb, as in: bifrons " + NameOf(behind) + " " + option);
   }
-  const std::string nearest = Nearest(option, OptionsOf(*verbs.back()));
+  std::string nearest = Nearest(option, OptionsOf(*verbs.back()));
+  if (nearest.empty()) {
+    if (const std::string others = VerbsWith(*verbs.front(), option); !others.empty())
+      return Wrong(verbs, "unknown option " + option + ", which goes with " + others);
+    nearest = Nearest(option, OptionsOf(*verbs.back(), /*refused=*/true));
+  }
   if (!nearest.empty() || !subverbs.empty()) return Wrong(verbs, "unknown option " + option + Meant(nearest));
   return Wrong(verbs, "unknown option " + option + " (what begins with a dash goes after --)");
 }
@@ -112,18 +129,41 @@ Error UnknownVerb(const Verbs& verbs, const std::string& argument) {
     names.push_back("help");
     meant = OurVerb(argument);
   }
-  return Wrong(verbs,
-               "no verb \"" + argument + "\"" + Meant(meant.empty() ? Nearest(argument, names) : meant));
+  if (meant.empty()) meant = Nearest(argument, names);
+  if (meant.empty() && verbs.size() == 1 && argument.find(' ') != argument.npos)
+    meant = "generate \"" + argument + '"';
+  return Wrong(verbs, "no verb \"" + argument + "\"" + Meant(meant));
 }
 
-// CLI11 takes -seed for -s with the value "eed".
+// Of an argument that no verb has a place for; "" for what does not look like a model.
+std::string WhereModelsGo(const CLI::App& verb, const std::string& argument) {
+  std::error_code error;
+  const bool looks = argument.ends_with(".gguf") || argument.starts_with("hf:") ||
+                     argument.starts_with("random:") || std::filesystem::is_directory(argument, error);
+  return looks && Has(verb, "--model") ? " (a model goes behind -m)" : "";
+}
+
+Error Unexpected(const Verbs& verbs, const std::string& argument) {
+  return Wrong(verbs, "unexpected argument " + argument + WhereModelsGo(*verbs.back(), argument));
+}
+
+// Whether what follows this argument is its value.
+bool TakesValue(const CLI::App& verb, const std::string& argument) {
+  const CLI::Option* option = IsOption(argument) ? verb.get_option_no_throw(argument) : nullptr;
+  return option != nullptr && option->get_type_size() != 0;
+}
+
+// CLI11 takes -seed for -s with the value "eed", and -5 for what the verb works on.
 Status CheckDashes(const CLI::App& app, const std::vector<std::string>& arguments) {
   const Verbs verbs = LeadingVerbs(app, arguments);
-  for (const std::string& argument : arguments) {
-    const std::string option = NameOf(argument);
-    if (option.size() < 3 || option[0] != '-' || option[1] == '-' || !Has(*verbs.back(), "-" + option))
-      continue;
-    return Wrong(verbs, "unknown option " + option + Meant("-" + option));
+  for (size_t i = 0; i < arguments.size(); i++) {
+    const std::string option = NameOf(arguments[i]);
+    if (option.size() < 2 || option[0] != '-') continue;
+    const bool number = option[1] >= '0' && option[1] <= '9';
+    if (number && (i == 0 || !TakesValue(*verbs.back(), arguments[i - 1])))
+      return UnknownOption(verbs, option);
+    if (option.size() > 2 && option[1] != '-' && Has(*verbs.back(), "-" + option))
+      return Wrong(verbs, "unknown option " + option + Meant("-" + option));
   }
   return {};
 }
@@ -136,7 +176,7 @@ Status CheckLeftOver(const Verbs& verbs, bool strings) {
     for (const std::string& argument : verb->remaining()) {
       if (IsOption(argument)) return UnknownOption(outer, argument);
       if (!SubverbsOf(*verb).empty()) return UnknownVerb(outer, argument);
-      if (!strings) return Wrong(outer, "unexpected argument " + argument);
+      if (!strings) return Unexpected(outer, argument);
     }
   }
   if (const auto subverbs = SubverbsOf(*verbs.back()); !subverbs.empty()) {
@@ -156,7 +196,7 @@ Result<std::vector<std::string>> WithoutHelpVerb(const CLI::App& app, std::vecto
   for (size_t i = verbs.size() - 1; i < arguments.size(); i++) {
     if (IsOption(arguments[i])) continue;
     if (!SubverbsOf(*verbs.back()).empty()) return UnknownVerb(verbs, arguments[i]);
-    return Wrong(verbs, "unexpected argument " + arguments[i]);
+    return Unexpected(verbs, arguments[i]);
   }
   arguments.push_back("--help");
   return arguments;
@@ -258,7 +298,7 @@ Result<Command> ParseCommandLine(int argc, const char* const* argv) {
   // A mistyped option is told rather than the required one that is missing for it.
   BIFRONS_RETURN_IF_ERROR(CheckLeftOver(verbs, strings != nullptr));
   if (!wrong.empty()) return Wrong(verbs, wrong);
-  if (!strings && !after.empty()) return Wrong(verbs, "unexpected argument " + after[0]);
+  if (!strings && !after.empty()) return Unexpected(verbs, after[0]);
   if (strings) {
     const std::vector<std::string> more = verbs.back()->remaining();
     strings->insert(strings->end(), more.begin(), more.end());

@@ -38,6 +38,27 @@ bool IsImage(const std::string& argument) {
   return argument.find_first_of(" \t\n") == argument.npos && HasImageName(argument);
 }
 
+// Whether it is words of a question, and no path that is mistyped.
+bool IsWords(const std::string& argument) {
+  std::error_code error;
+  return argument.find_first_of("/.:") == argument.npos && !std::filesystem::exists(argument, error);
+}
+
+// Of ask's arguments, where a question's words stand as images: an error that puts them together.
+Status CheckQuoted(const std::vector<std::string>& arguments) {
+  std::string images, question;
+  for (const std::string& argument : arguments) {
+    if (question.empty() && (IsImage(argument) || !IsWords(argument))) {
+      images += ShownSource(argument) + ' ';
+    } else {
+      question += (question.empty() ? "" : " ") + argument;
+    }
+  }
+  if (question.empty() || question == arguments.back()) return {};
+  return UsageError("ask: a question of several words goes in quotes, as in: bifrons ask " + images + '"' +
+                    Printable(question) + '"');
+}
+
 }  // namespace
 
 void AddCaption(CLI::App& app, CaptionOptions& o) {
@@ -69,6 +90,11 @@ void AddCaption(CLI::App& app, CaptionOptions& o) {
 
 Status Check(const CaptionOptions& o) {
   if (o.inputs.empty()) return UsageError("caption: give an image, as in: bifrons caption dog.png");
+  for (const std::string& input : o.inputs) {
+    if (IsWords(input) && (input.ends_with("?") || input.find(' ') != input.npos))
+      return UsageError("caption: there is no file " + Printable(input) +
+                        "; a question goes behind --question, or to bifrons ask");
+  }
   if (o.write_txt && !o.jsonl.empty())
     return UsageError("caption: --write-txt and --jsonl both say where results go; give one");
   if (o.overwrite && !o.write_txt && o.jsonl.empty())
@@ -102,7 +128,7 @@ Status Check(const AskOptions& o) {
     return UsageError("ask: after " + ShownSource(last) + " no question follows, as in: bifrons ask " +
                       ShownSource(last) + " \"What is this?\"; bifrons caption describes images");
   }
-  return {};
+  return CheckQuoted(o.arguments);
 }
 
 void AddChat(CLI::App& app, ChatOptions& o) {
@@ -117,7 +143,7 @@ void AddChat(CLI::App& app, ChatOptions& o) {
   InGroup(verb, kDrawing);
   AddPreview(verb, o.preview);
   AddRanged<float>(verb, kGuidanceNames, o.guidance, -1000, 1000,
-                   "classifier-free guidance weight (default: the model's, else 5)");
+                   "classifier-free guidance weight, 1 = none (default: the model's, else 5)");
   AddAsked(verb, o.size);
   AddAnswer(verb, o.answer);
   RefuseForeign(verb);
