@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bifrons=build/release/bifrons
 [ -x "$bifrons" ] || { echo "build first: bash samples/quickstart.sh" >&2; exit 1; }
+command -v montage > /dev/null || { echo "montage is missing: install ImageMagick (apt-get install imagemagick)" >&2; exit 1; }
 pictures=$(mktemp -d)
 trap 'rm -rf "$pictures"' EXIT
 
