@@ -7,6 +7,10 @@
 // depends on none of the others.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "bifrons.h is C++20: compile with -std=c++20"
+#endif
+
 #include <concepts>
 #include <cstdint>
 #include <functional>
@@ -20,12 +24,15 @@ namespace bifrons {
 
 /// How to load a model. The defaults are those of the program `bifrons`.
 struct EngineOptions {
-  std::string model;  // folder, GGUF, "random:janus-pro-1b", or "" for $BIFRONS_MODEL or the bundled model
+  // A folder, a GGUF, "random:janus-pro-1b", "janus-mini" (the bundled one), or "" = $BIFRONS_MODEL, else
+  // that.
+  std::string model;
   std::string device =
       "auto";  // "cuda" (or "cuda:1", …), "cpu", "ref" (slow scalar reference); auto = cuda or else cpu
   std::string instruction_set;  // "" = the best this processor has
   std::string dtype;            // "f32", "bf16", or "" = bf16 where the processor multiplies it
-  // The weights' matrices and text embedding: "bf16", "q8_0", "q4_0", "q4_k", or "" = as they are stored.
+  // The weights' matrices and text embedding: "bf16", "q8_0", "q4_0", "q4_k", "mixed", any of them with roles
+  // behind it ("q4_0,down=q8_0"), or "" = as they are stored.
   std::string type;
   int kv_bits = 0;  // of the transformer's cached keys and values: 16 (bf16), 8 (q8_0), or 0 = as dtype
   int threads = 0;  // 0 = what affinity and cgroups allow

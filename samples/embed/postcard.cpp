@@ -62,7 +62,7 @@ int main(int argc, char** argv) {
   while (end.wait_for(std::chrono::milliseconds(50)) != std::future_status::ready)
     if (interrupted) engine->Cancel(id);
   if (const std::string why = end.get(); !why.empty()) return Fail(why);
-  std::fprintf(stderr, "\n");
+  std::fprintf(stderr, "\r100 %%, %zu image tokens \n", picture.codes.size());
   if (!WritePpm(argv[2], picture)) return Fail(std::string("cannot write ") + argv[2]);
   std::printf("%s\n%s\n", argv[2], picture.parameters.c_str());
 

@@ -12,7 +12,8 @@ namespace bifrons {
 
 /// How a share of a measured limit comes to be more than all of it.
 inline constexpr const char* kBeyondLimits =
-    "more than 100 %: weights came out of the caches, a convolution took fewer products than are counted, or\n"
+    "more than 100 %: weights came out of the caches, a convolution took fewer products than are counted, "
+    "or\n"
     "other programs were busy while the limit was measured\n";
 
 struct Stage {
