@@ -441,6 +441,12 @@ TEST_CASE("wrong usage is one line") {
   refused(Render(jobs, out, {"--format", "gif"}), 2);
   refused(Render(jobs, out, {"--upscale", "3"}), 2);
   refused(Render(jobs, out, {"--memory", "much"}), 2);
+  refused(Render(jobs, out, {"--memory", "6"}), 2);
+  refused(Render(jobs, out, {"--memory", "1023K"}), 2);
+  CHECK_THAT(RunProgram(Render(jobs, out, {"--memory", "6"})).err,
+             Catch::Contains("6 has no unit, and as bytes is less than 1 MB; give a size such as 6GB"));
+  for (const std::string size : {"1G", "0.5GB", "1000000000"})
+    CHECK(RunProgram(Render(jobs, folder / "sizes", {"--memory", size})).exit_code == 0);
   refused(Render(jobs, out, {"--plot", "cfg=1,x"}), 2);
   refused(Render(jobs, out, {"--plot", "cfg=1,2", "-n", "2"}), 2);
   refused(Render(jobs, out, {"--manifest", "x.jsonl"}), 2);

@@ -11,16 +11,26 @@ namespace {
 constexpr const char* kDefaultName = "{index}_{seed}_{slug}";
 constexpr const char* kPlotName = "{index}_{number:2}_{slug}";
 
-// "6G", "512M", "100000"; nothing if it is no size.
-std::optional<size_t> ParseSize(std::string_view text) {
+// "6G", "6GB", "512M", "8000000"; nothing if it is no size.
+std::optional<double> ParseSize(std::string_view text) {
   double number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
+  std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
+  if (suffix.size() == 2 && suffix[1] == 'B') suffix.remove_suffix(1);
   const int shift = suffix.empty() ? 0 : suffix == "K" ? 10 : suffix == "M" ? 20 : suffix == "G" ? 30 : -1;
-  if (error != std::errc() || shift < 0) return std::nullopt;
   const double bytes = std::ldexp(number, shift);
-  if (!(bytes >= 1 && bytes < 1e18)) return std::nullopt;
-  return static_cast<size_t>(bytes);
+  if (error != std::errc() || shift < 0 || !(bytes >= 0 && bytes < 1e18)) return std::nullopt;
+  return bytes;
+}
+
+// Why it is no amount of memory to work with; "" if it is one.
+std::string WrongMemory(const std::string& text) {
+  constexpr double kLeast = 1 << 20;
+  const std::optional<double> bytes = ParseSize(text);
+  if (!bytes) return text + " is no size such as 6GB or 512MB";
+  if (*bytes >= kLeast) return "";
+  const bool no_unit = text.find_first_not_of("0123456789.") == std::string::npos;
+  return text + (no_unit ? " has no unit, and as bytes" : "") + " is less than 1 MB; give a size such as 6GB";
 }
 
 }  // namespace
@@ -117,13 +127,12 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       "what the manifest says");
   verb->add_option_function<std::string>(
           "--memory",
-          [&o](const std::string& text) { o.render.scheduler.memory = ParseSize(text).value_or(0); },
-          "bytes for caches and rows, with K, M or G (default: what is left beside the model and what else "
-          "it "
+          [&o](const std::string& text) {
+            o.render.scheduler.memory = static_cast<size_t>(ParseSize(text).value_or(0));
+          },
+          "for caches and rows, as in 6GB or 512MB (default: what is left beside the model and what else it "
           "needs)")
-      ->check([](const std::string& text) -> std::string {
-        return ParseSize(text) ? "" : text + " is no size such as 6G or 512M";
-      });
+      ->check(WrongMemory);
   AddRanged<int64_t>(verb, "--batch", o.render.scheduler.pictures, 1, 4096,
                      "pictures drawn, or questions answered, at once at most (default 16)");
   verb->add_flag("--json", o.json,
