@@ -49,6 +49,16 @@ TEST_CASE("files that are no job files") {
   CHECK_THAT(OpenError("\x1F\x8B\x08", "jobs.jsonl.gz", ErrorKind::kBadData), Catch::Contains("gzip"));
   CHECK_THAT(OpenError(std::string("\xFF\xFE", 2) + std::string("a\0\n\0", 4), "jobs", ErrorKind::kBadData),
              Catch::Contains("UTF-16"));
+  using namespace std::string_literals;
+  for (const auto& [text, what] : {std::pair{"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"s, "a PNG picture"},
+                                   {"\xFF\xD8\xFF\xE0\0\x10JFIF"s, "a JPEG picture"},
+                                   {"GIF89a\x01"s, "a GIF picture"},
+                                   {"RIFF\x24\0\0\0WEBPVP8 "s, "a WebP picture"},
+                                   {"%PDF-1.7\n%\xE2\xE3\n"s, "a PDF document"},
+                                   {"\x7F\x45LF\x02\0\0\nx"s, "binary"}}) {
+    CHECK_THAT(OpenError(text, "jobs", ErrorKind::kBadData),
+               Catch::EndsWith("jobs: this is "s + what + ", not a list of prompts"));
+  }
   CHECK_THAT(OpenError("text,seed\na,1\n", "jobs.csv", ErrorKind::kBadData), Catch::Contains("prompt"));
   CHECK_THAT(OpenError("prompt,cfg,Guidance\n", "jobs", ErrorKind::kBadData), Catch::Contains("same field"));
   const TemporaryFolder folder;
@@ -380,11 +390,11 @@ TEST_CASE("GenEval's prompts") {
 
 TEST_CASE("bytes that are no text") {
   using namespace std::string_literals;
-  const ReadJobs jobs = ReadJobFile("a\0b\n\xFF\xFEx\ncaf\xE9\na cat\n"s + "\xED\xA0\x80\n");
+  const ReadJobs jobs = ReadJobFile("caf\xE9\na\0b\n\xFF\xFEx\na cat\n"s + "\xED\xA0\x80\n");
   REQUIRE(jobs.entries.size() == 5);
-  CHECK_THAT(jobs.bad(0).error.message, Catch::Contains("NUL character stands at byte 2"));
-  CHECK_THAT(jobs.bad(1).error.message, Catch::Contains("not UTF-8 at byte 1"));
-  CHECK_THAT(jobs.bad(2).error.message, Catch::Contains("not UTF-8 at byte 4"));
+  CHECK_THAT(jobs.bad(0).error.message, Catch::Contains("not UTF-8 at byte 4"));
+  CHECK_THAT(jobs.bad(1).error.message, Catch::Contains("NUL character stands at byte 2"));
+  CHECK_THAT(jobs.bad(2).error.message, Catch::Contains("not UTF-8 at byte 1"));
   CHECK(jobs.picture(3).prompt == "a cat");
   CHECK_THAT(jobs.bad(4).error.message, Catch::Contains("not UTF-8 at byte 1"));
 }

@@ -435,6 +435,14 @@ TEST_CASE("wrong usage is one line") {
     CHECK(std::count(run.err.begin(), run.err.end(), '\n') == 1);
   };
   refused({"render", jobs}, 2);
+  // A picture for a list, from a file and through a pipe.
+  const std::string png = ReadText(fs::path(BIFRONS_TEST_DIR) / "goldens/pillow.png");
+  WriteText(folder / "dog.png", png);
+  refused(Render(folder / "dog.png", out), 3);
+  const ProgramResult piped = RunProgram(Render("-", out), png);
+  CHECK(piped.exit_code == 3);
+  CHECK(piped.err == "bifrons: standard input: this is a PNG picture, not a list of prompts\n");
+  CHECK_FALSE(fs::exists(out));
   refused({"render", "-o", out}, 2);
   refused(Render(jobs, out, {"--name", "{what}"}), 2);
   refused(Render(jobs, out, {"--shard", "3/3"}), 2);

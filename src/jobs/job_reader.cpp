@@ -247,7 +247,23 @@ class JsonJobReader : public ListReader {
   int64_t passed_over_;
 };
 
-// Files that other programs would have to turn into text.
+// What a file that begins so is; null: nothing that is known by its beginning.
+const char* KnownBinary(std::string_view beginning) {
+  constexpr struct {
+    std::string_view start;
+    const char* name;
+  } kKnown[] = {{"\x89PNG", "a PNG picture"},
+                {"\xFF\xD8\xFF", "a JPEG picture"},
+                {"GIF87a", "a GIF picture"},
+                {"GIF89a", "a GIF picture"},
+                {"%PDF-", "a PDF document"}};
+  for (const auto& known : kKnown)
+    if (beginning.starts_with(known.start)) return known.name;
+  const bool webp = beginning.starts_with("RIFF") && beginning.substr(0, 12).ends_with("WEBP");
+  return webp ? "a WebP picture" : beginning.find('\0') != beginning.npos ? "binary" : nullptr;
+}
+
+// Files that other programs would have to turn into text, and those that hold none.
 Status CheckIsText(const std::string& name, std::string_view beginning) {
   if (beginning.starts_with("\xFF\xFE") || beginning.starts_with("\xFE\xFF"))
     return DataError(name + ": this is UTF-16; save it as UTF-8");
@@ -255,6 +271,8 @@ Status CheckIsText(const std::string& name, std::string_view beginning) {
     return DataError(name + ": this is a ZIP archive, as Excel's files are; save it as CSV in UTF-8");
   if (beginning.starts_with("\x1F\x8B"))
     return DataError(name + ": this is compressed by gzip; unpack it first");
+  if (const char* const known = KnownBinary(beginning))
+    return DataError(name + ": this is " + known + ", not a list of prompts");
   return {};
 }
 

@@ -53,7 +53,7 @@ class JobReader {
 
   /// Opens a job file, or standard input for "-". Lines that begin with `comments` are passed over, except
   /// among the lines of one entry and in an array; "" = none. Errors (kBadData): cannot be opened, a CSV
-  /// header without a prompt, a file that is no text.
+  /// header without a prompt, a file that is no text (of binary ones its first line tells).
   static Result<std::unique_ptr<JobReader>> Open(const std::string& path, const std::string& comments = "");
   virtual ~JobReader() = default;
 
