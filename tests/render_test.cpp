@@ -95,6 +95,25 @@ TEST_CASE("JSON lines and CSV say what they want of each picture") {
   CHECK((upscaled["upscale"] == 2 && upscaled["width"] == 2 * lines[1]["width"].get<int>()));
 }
 
+TEST_CASE("a table's columns that are no fields are told in one line") {
+  const TemporaryFolder folder;
+  const std::string list = folder / "jobs.csv";
+  const auto told = [&](const std::string& text, const Arguments& more = {}) {
+    WriteText(list, text);
+    fs::remove_all(folder / "out");
+    const std::string err = RunWell(Render(list, folder / "out", more)).err;
+    return err.substr(0, err.find("; the fields of a job are prompt, n, seed, "));
+  };
+  const std::string warning = "bifrons: warning: " + list + ": ";
+  CHECK(told("prompt,My Note,Seeed,\na cat,9,5,\n") ==
+        warning + "2 columns are ignored: my_note, seeed (did you mean seed?)");
+  CHECK(told("prompt,cgf\na cat,9\n") == warning + "1 column is ignored: cgf (did you mean cfg?)");
+  CHECK_THAT(told("prompt,cfg,\na cat,9,\n"), !Catch::Contains("ignored"));
+  CHECK(told("prompt,cgf\na cat,9\n", {"-q"}).empty());
+  const std::string piped = RunProgram(Render("-", folder / "piped"), "prompt,note\na cat,x\n").err;
+  CHECK_THAT(piped, Catch::StartsWith("bifrons: warning: standard input: 1 column is ignored: note; the"));
+}
+
 TEST_CASE("GenEval's metadata becomes GenEval's tree") {
   const TemporaryFolder folder;
   const std::string entries[] = {

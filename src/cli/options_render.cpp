@@ -49,7 +49,7 @@ void AddRender(CLI::App& app, RenderCommand& o) {
       "  tail -f queue | bifrons render - -o pictures       lines are drawn as they arrive\n"
       "Fields of a job, in JSON and as columns of CSV, all but the prompt optional:\n" +
           PictureFields::Names() +
-          ".\n"
+          ".\nOther columns are ignored, with a warning.\n"
           "The same command again keeps what is there. Another model, --type, --kv or setting of a picture "
           "draws\n"
           "another one; another --dtype, --device or --isa does not: for their last bits take another "

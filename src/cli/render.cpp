@@ -6,12 +6,15 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/available_memory.h"
+#include "src/base/name_sample.h"
 #include "src/base/progress.h"
 #include "src/base/stop.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/drawn_size.h"
+#include "src/cli/nearest.h"
 #include "src/cli/signals.h"
+#include "src/jobs/job_fields.h"
 #include "src/jobs/list_parts.h"
 #include "src/jobs/sheet.h"
 #include "src/model/text/utf8.h"
@@ -144,6 +147,21 @@ std::string Told(const RenderProgress& p) {
   return std::to_string(done) + (p.expected ? " of " + std::to_string(*p.expected) : "") + " done";
 }
 
+// People's tables have columns of their own, and some are misspelt.
+void WarnOfColumns(const std::string& list, const std::vector<std::string>& ignored) {
+  if (ignored.empty()) return;
+  constexpr size_t kShown = 10;
+  NameSample columns(kShown);
+  for (const std::string& name : ignored) {
+    const std::string nearest = Nearest(name, PictureFields::AllNames());
+    columns.Add(name + (nearest.empty() ? "" : " (did you mean " + nearest + "?)"));
+  }
+  const std::string text = list + ": " + columns.Counted("column") +
+                           (columns.count() == 1 ? " is ignored: " : " are ignored: ") + columns.ToString() +
+                           "; the fields of a job are " + PictureFields::Names();
+  std::fprintf(stderr, "bifrons: warning: %s\n", OneLine(text).c_str());
+}
+
 }  // namespace
 
 Result<int> RunRender(const RenderCommand& options) {
@@ -155,6 +173,10 @@ Result<int> RunRender(const RenderCommand& options) {
   if (!options.render.image_root.empty())
     BIFRONS_RETURN_IF_ERROR(ImageFolder::Open(options.render.image_root));
   BIFRONS_RETURN_IF_ERROR(CheckDrawnSize("render", options.load, options.size));
+  if (!options.quiet) {
+    WarnOfColumns(options.render.jobs == "-" ? "standard input" : options.render.jobs,
+                  reader->ignored_columns());
+  }
   LoadOptions load = options.load;
   const std::optional<int> best_of = options.render.defaults.best_of;
   BIFRONS_TRY(load.parts, PartsForJobs(options.render.jobs, reader->format(), best_of));

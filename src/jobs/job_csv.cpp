@@ -1,5 +1,5 @@
 // CSV with a header (RFC 4180); commas, semicolons or tabs between cells, or what Excel's "sep=" says.
-// Columns that are not ours are ignored.
+// Columns that are not ours are ignored, and told.
 #include <algorithm>
 #include <vector>
 
@@ -127,9 +127,14 @@ struct Column {
 
 class CsvParser : public JobParser {
  public:
-  /// `columns`: those that are fields, of `count`.
-  CsvParser(char separator, std::vector<Column> columns, size_t count)
-      : columns_(std::move(columns)), count_(count), record_(separator, count) {}
+  /// `columns`: those that are fields, of `count`; `ignored`: the names of others.
+  CsvParser(char separator, std::vector<Column> columns, std::vector<std::string> ignored, size_t count)
+      : columns_(std::move(columns)),
+        ignored_(std::move(ignored)),
+        count_(count),
+        record_(separator, count) {}
+
+  std::vector<std::string> ignored_columns() const override { return ignored_; }
 
   Taken Take(const std::string& line, ParsedEntry* entry) override {
     if (!record_.open() && IsBlank(line) && !entry->mistake.error) return Taken::kNothing;
@@ -180,6 +185,7 @@ class CsvParser : public JobParser {
 
  private:
   std::vector<Column> columns_;
+  std::vector<std::string> ignored_;
   size_t count_;
   CsvRecord record_;
 };
@@ -215,9 +221,13 @@ Result<std::unique_ptr<JobParser>> MakeCsvParser(
   if (header.count() > kMaxColumns)
     return DataError("the header names more than " + std::to_string(kMaxColumns) + " columns");
   std::vector<Column> columns;
+  std::vector<std::string> ignored;
   for (size_t i = 0; i < header.count(); i++) {
     std::string name = ColumnName(header.cells()[i]);
-    if (!PictureFields::Knows(name)) continue;
+    if (!PictureFields::Knows(name)) {
+      if (!name.empty()) ignored.push_back(std::move(name));
+      continue;
+    }
     for (const Column& other : columns) {
       if (PictureFields::Same(other.name, name))
         return DataError("the columns " + other.name + " and " + name + " are the same field");
@@ -226,7 +236,8 @@ Result<std::unique_ptr<JobParser>> MakeCsvParser(
   }
   if (std::none_of(columns.begin(), columns.end(), [](const Column& c) { return c.name == "prompt"; }))
     return DataError("no column is named prompt: the header is " + Printable(first));
-  return std::unique_ptr<JobParser>(std::make_unique<CsvParser>(between, std::move(columns), header.count()));
+  return std::unique_ptr<JobParser>(
+      std::make_unique<CsvParser>(between, std::move(columns), std::move(ignored), header.count()));
 }
 
 }  // namespace bifrons

@@ -158,6 +158,13 @@ std::string PictureFields::Names() {
   return names;
 }
 
+std::vector<std::string> PictureFields::AllNames() {
+  std::vector<std::string> names;
+  for (const FieldName& f : kNames)
+    if (f.field != kNegativePrompt) names.emplace_back(f.name);
+  return names;
+}
+
 void PictureFields::SetSize(const std::string& name, const FieldValue& value) {
   const std::string text = value.Text(name, mistake_);
   if (text.empty() || text == "auto") return;

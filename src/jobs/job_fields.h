@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/base/result.h"
 #include "src/jobs/job.h"
@@ -63,6 +64,8 @@ class PictureFields {
   static bool Same(std::string_view a, std::string_view b);
   /// "prompt, n, seed, …"
   static std::string Names();
+  /// The same one by one, and what else each may be called.
+  static std::vector<std::string> AllNames();
 
   std::optional<int64_t> index() const { return index_; }
   /// The job; a missing prompt is a mistake.

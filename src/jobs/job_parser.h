@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "src/jobs/job_fields.h"
 
@@ -38,6 +39,8 @@ class JobParser {
   virtual Taken Take(const std::string& text, ParsedEntry* entry) = 0;
   /// No further line belongs to the entry that Take left open.
   virtual void Abandon(ParsedEntry*) {}
+  /// JobReader's.
+  virtual std::vector<std::string> ignored_columns() const { return {}; }
 };
 
 /// Nothing but white space.

@@ -87,6 +87,7 @@ class ListReader : public JobReader {
       : name_(std::move(name)), format_(format), parser_(std::move(parser)) {}
 
   JobFormat format() const override { return format_; }
+  std::vector<std::string> ignored_columns() const override { return parser_->ignored_columns(); }
 
   Result<std::optional<Entry>> Next() override {
     line_ = 0, bytes_ = 0;

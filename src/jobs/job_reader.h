@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "src/jobs/job.h"
 
@@ -65,6 +66,8 @@ class JobReader {
   /// the fields beside a list.
   virtual int64_t passed_over() const = 0;
   virtual JobFormat format() const = 0;
+  /// A table's columns that are no fields, as fields are spelt; those without a name are left out.
+  virtual std::vector<std::string> ignored_columns() const = 0;
 };
 
 }  // namespace bifrons
