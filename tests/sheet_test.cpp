@@ -131,6 +131,37 @@ TEST_CASE("captions stand below their own pictures") {
   }
 }
 
+TEST_CASE("a seed below a small picture is not broken") {
+  const auto typesetter = Typesetter::Create();
+  REQUIRE(typesetter.ok());
+  const auto set = [&](const std::string& text, TextBox box) {
+    box.font_size = 12;
+    auto image = typesetter->Set(text, box);
+    REQUIRE(image.ok());
+    return std::move(*image);
+  };
+  const std::string number = "5152475466539524", seed = "seed " + number;
+  const int64_t fits = set(number, {.width = 1000, .shrink = true}).width;
+  // As wide as the number, and so narrow that it needs a smaller font.
+  for (const int64_t width : {fits + 2, fits - 8}) {
+    INFO(width);
+    const TextBox box{.width = width, .whole_words = true};
+    CHECK(set(seed, box).rgb == set("seed\n" + number, box).rgb);
+    CHECK(set("seed 7", box).rgb == set("seed 7", {.width = width}).rgb);
+  }
+  CHECK(set(seed, {.width = fits - 8}).rgb !=
+        set("seed\n" + number, {.width = fits - 8, .whole_words = true}).rgb);
+  // Words that no font makes fit are broken after all.
+  CHECK(set(std::string(100, 'w'), {.width = fits, .whole_words = true}).height >
+        set("w", {.width = fits}).height);
+
+  Sheet sheet;
+  sheet.cells = Cells(1, "a dog");
+  const int64_t without = Drawn(sheet).height;
+  sheet.cells[0].note = "seed 7";
+  CHECK(Drawn(sheet).height > without + 8);
+}
+
 TEST_CASE("however long a caption, it takes a few lines") {
   const auto height = [](const std::string& caption) {
     Sheet sheet;

@@ -81,7 +81,7 @@ void AddRender(CLI::App& app, RenderCommand& o) {
           },
           "also contact sheets: of every job with several pictures, NAME_grid, and of all jobs with one, 36 "
           "on "
-          "each, contact_sheet_001; so many columns (default: as many as rows)")
+          "each, contact_sheet_001; so many columns (default: of one job as many as rows, of all jobs 6)")
       ->expected(0, 1)
       ->default_str("0")
       ->check(Between<int>(0, 1000));

@@ -31,6 +31,8 @@ class Contents {
   Sha256 hash_;
 };
 
+std::string SeedNote(uint64_t seed) { return "seed " + std::to_string(seed); }
+
 }  // namespace
 
 PlannedSheet PlanSheet(const PlannedJob& planned, const std::vector<std::string>& hashes,
@@ -50,7 +52,7 @@ PlannedSheet PlanSheet(const PlannedJob& planned, const std::vector<std::string>
   }
   for (size_t k = 0; k < planned.pictures.size(); k++) {
     const PlannedPicture& picture = planned.pictures[k];
-    sheet.cells.push_back({{}, plot.empty() ? "seed " + std::to_string(picture.seed) : ""});
+    sheet.cells.push_back({{}, "", plot.empty() ? SeedNote(picture.seed) : ""});
     result.pictures.push_back({picture.file, hashes[k]});
   }
   return result;
@@ -61,7 +63,7 @@ PlannedSheet PlanListSheet(std::span<const SinglePicture> pictures, int columns,
   result.format = format;
   result.sheet.columns = std::min(ListSheetColumns(columns), static_cast<int>(pictures.size()));
   for (const SinglePicture& picture : pictures) {
-    result.sheet.cells.push_back({{}, OneLine(picture.prompt) + "\nseed " + std::to_string(picture.seed)});
+    result.sheet.cells.push_back({{}, OneLine(picture.prompt), SeedNote(picture.seed)});
     result.pictures.push_back({picture.file, picture.sha256});
   }
   return result;
@@ -72,8 +74,10 @@ std::string SheetText(const PlannedSheet& planned) {
   Contents contents;
   contents.Add(std::to_string(sheet.columns));
   contents.Add(sheet.title), contents.Add(sheet.column_labels), contents.Add(sheet.row_labels);
-  for (size_t i = 0; i < planned.pictures.size(); i++)
-    contents.Add(planned.pictures[i].sha256), contents.Add(sheet.cells[i].caption);
+  for (size_t i = 0; i < planned.pictures.size(); i++) {
+    contents.Add(planned.pictures[i].sha256);
+    contents.Add(sheet.cells[i].caption), contents.Add(sheet.cells[i].note);
+  }
   return std::string(kSheet) + std::to_string(planned.pictures.size()) + std::string(kContents) +
          contents.Finish();
 }

@@ -44,7 +44,7 @@ struct RenderOptions {
   NameTemplate names;
   Shard shard;
   bool sheets = false;     // contact sheets: of every job with several pictures, and of all that have one
-  int sheet_columns = 0;   // 0 = about as many as rows
+  int sheet_columns = 0;   // 0 = about as many as rows, or kListSheetSide
   bool verify = false;     // read every finished picture, also where size and time are as recorded
   ImageOptions images;     // how those that are asked about are read
   std::string image_root;  // the folder that they are below; "": the job file's, and of a stream none

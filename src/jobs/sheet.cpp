@@ -62,7 +62,7 @@ struct Texts {
 bool HasText(const Sheet& sheet) {
   return !sheet.title.empty() || !sheet.row_labels.empty() || !sheet.column_labels.empty() ||
          std::any_of(sheet.cells.begin(), sheet.cells.end(),
-                     [](const SheetCell& c) { return !c.caption.empty(); });
+                     [](const SheetCell& c) { return !c.caption.empty() || !c.note.empty(); });
 }
 
 int64_t Highest(const Image* first, const Image* end) {
@@ -86,14 +86,25 @@ int64_t SheetWidth(const Measures& m, const Texts& texts) {
   return GridLeft(m, texts) + m.columns * (m.cell_width + m.gap);
 }
 
+// Both as wide as their box, or empty.
+Image Stacked(Image above, const Image& below) {
+  above.width = std::max(above.width, below.width), above.height += below.height;
+  above.rgb.insert(above.rgb.end(), below.rgb.begin(), below.rgb.end());
+  return above;
+}
+
 Result<Texts> SetTexts(const Sheet& sheet, const Measures& m) {
   Texts texts;
   texts.captions.resize(sheet.cells.size());
   if (!HasText(sheet)) return texts;
   BIFRONS_TRY(const Typesetter typesetter, Typesetter::Create());
   TextBox box{.width = m.cell_width, .font_size = m.font_size};
+  TextBox note = box;
+  note.whole_words = true;
   for (size_t i = 0; i < sheet.cells.size(); i++) {
-    BIFRONS_TRY(texts.captions[i], typesetter.Set(sheet.cells[i].caption, box));
+    BIFRONS_TRY(Image caption, typesetter.Set(sheet.cells[i].caption, box));
+    BIFRONS_TRY(const Image below, typesetter.Set(sheet.cells[i].note, note));
+    texts.captions[i] = Stacked(std::move(caption), below);
   }
   box.bold = true;
   box.align = TextBox::Align::kCentre;

@@ -12,8 +12,9 @@ namespace bifrons {
 /// A cell of a sheet.
 struct SheetCell {
   Image image;  // empty: a gap, drawn as a grey field
-  std::string
-      caption;  // UTF-8, below the picture, wrapped to its width, each line at most 4 lines; may be empty
+  // UTF-8, below the picture, wrapped to its width, each line of it at most 4 lines; may be empty.
+  std::string caption;
+  std::string note{};  // the same below the caption, in a smaller font rather than with a word broken
 };
 
 /// Row by row, the last row may be short. Pictures stand as they are, unscaled; smaller ones in the middle of

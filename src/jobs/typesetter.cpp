@@ -56,6 +56,18 @@ PangoFontDescription* SansSerif(int64_t size, bool bold) {
   return font;
 }
 
+// Of a layout with its text and width, which wraps between words when this returns.
+void SetFont(PangoLayout* layout, const TextBox& box) {
+  pango_layout_set_wrap(layout, PANGO_WRAP_WORD);
+  for (int64_t size = box.font_size;; size--) {
+    const Owned<PangoFontDescription, pango_font_description_free> font(SansSerif(size, box.bold));
+    pango_layout_set_font_description(layout, font.get());
+    int width = 0;
+    if (box.whole_words) pango_layout_get_pixel_size(layout, &width, nullptr);
+    if (width <= box.width || 2 * (size - 1) < box.font_size) return;
+  }
+}
+
 Image ToImage(cairo_surface_t* surface) {
   const int width = cairo_image_surface_get_width(surface), height = cairo_image_surface_get_height(surface);
   Image image{width, height, {}};
@@ -107,18 +119,17 @@ Result<Image> Typesetter::Set(const std::string& text, const TextBox& box) const
   if (prepared.empty()) return Image{};
 
   const Owned<PangoLayout> layout(pango_layout_new(context_->pango.get()));
-  const Owned<PangoFontDescription, pango_font_description_free> font(SansSerif(box.font_size, box.bold));
-  pango_layout_set_font_description(layout.get(), font.get());
   pango_layout_set_width(layout.get(), static_cast<int>(box.width * PANGO_SCALE));
-  pango_layout_set_wrap(layout.get(), PANGO_WRAP_WORD_CHAR);
   // A word that is broken gets no hyphen: a prompt stands as it is.
   const Owned<PangoAttrList, pango_attr_list_unref> attributes(pango_attr_list_new());
   pango_attr_list_insert(attributes.get(), pango_attr_insert_hyphens_new(FALSE));
   pango_layout_set_attributes(layout.get(), attributes.get());
-  pango_layout_set_height(layout.get(), -box.lines);
-  pango_layout_set_ellipsize(layout.get(), PANGO_ELLIPSIZE_END);
   pango_layout_set_alignment(layout.get(), ToPango(box.align));
   pango_layout_set_text(layout.get(), prepared.data(), static_cast<int>(prepared.size()));
+  SetFont(layout.get(), box);
+  pango_layout_set_wrap(layout.get(), PANGO_WRAP_WORD_CHAR);
+  pango_layout_set_height(layout.get(), -box.lines);
+  pango_layout_set_ellipsize(layout.get(), PANGO_ELLIPSIZE_END);
 
   PangoRectangle extent;
   pango_layout_get_pixel_extents(layout.get(), nullptr, &extent);

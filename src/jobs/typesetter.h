@@ -19,7 +19,8 @@ struct TextBox {
   int lines = 4;                // of a paragraph, and paragraphs; an ellipsis stands for the rest
   Align align = Align::kStart;  // kStart: where the paragraph's script begins
   bool bold = false;
-  bool shrink = false;  // the picture is only as wide as the longest line
+  bool shrink = false;       // the picture is only as wide as the longest line
+  bool whole_words = false;  // a smaller font, half as large at least, where a word is wider than a line
 };
 
 /// One, for all the texts of a sheet: finding the fonts takes longer than setting a text.
