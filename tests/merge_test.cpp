@@ -276,6 +276,33 @@ TEST_CASE("results of earlier lists and settings are not taken for the last one'
   merged(Manifest(Header(3), old), 0);
 }
 
+TEST_CASE("every manifest tells what it has finished, whatever others have") {
+  const TemporaryFolder folder;
+  const std::string a = folder / "a", b = folder / "b";
+  for (const std::string& name : {a, b}) {
+    fs::create_directories(name);
+    WriteText(name + "/0.png", "same");
+    WriteText(name + "/1.png", "of " + name);
+  }
+  const auto picture = [](const std::string& in, int64_t index) {
+    return index == 0 ? Picture("0.png", "same") : Picture("1.png", "of " + in, 1);
+  };
+  ManifestRecord again = picture(a, 0);
+  again.seed = 7;
+  WriteText(a + "/manifest.jsonl", Manifest(Header(3), {again, picture(a, 0), picture(a, 1)}));
+  WriteText(b + "/manifest.jsonl", Manifest(Header(3), {picture(b, 0), picture(b, 1), Answer(2)}));
+  const std::string both = a + "/manifest.jsonl: 2 results finished\n" + b +
+                           "/manifest.jsonl: 3 results finished\n3 of 3 results finished, 2 in more than one "
+                           "manifest (the last counts), 1 duplicate line: complete\n";
+  CHECK(RunWell({"merge", a, b}).out == both);
+  const auto report = nlohmann::json::parse(RunWell({"merge", a, b, "--json"}).out);
+  CHECK((report["repeated"] == 2 && report["manifests"][0]["finished"] == 2));
+  // Of an earlier one only what is right.
+  fs::remove(a + "/1.png");
+  CHECK_THAT(RunWell({"merge", a, b}).out, Catch::StartsWith(a + "/manifest.jsonl: 1 result finished\n") &&
+                                               Catch::Contains(", 1 in more than one manifest"));
+}
+
 TEST_CASE("jobs that failed are told, and are no reason to render again") {
   const TemporaryFolder folder;
   const std::string out = folder.path().string();

@@ -54,6 +54,7 @@ nlohmann::ordered_json ToJson(const MergeReport& r) {
   out["expected"] = r.expected ? nlohmann::ordered_json(*r.expected) : nlohmann::ordered_json();
   out["undecided"] = r.undecided;
   out["finished"] = r.finished, out["duplicates"] = r.duplicates, out["others"] = r.others;
+  out["repeated"] = r.repeated;
   out["manifests"] = nlohmann::ordered_json::array();
   for (const auto& p : r.parts)
     out["manifests"].push_back({{"file", p.manifest}, {"shard", p.shard}, {"finished", p.finished}});
@@ -106,7 +107,9 @@ void Print(const MergeReport& r) {
   } else if (!r.expected) {
     line += " (the list was a stream: how many it asked for, only --jobs can tell)";
   }
-  if (r.duplicates > 0) line += ", " + std::to_string(r.duplicates) + " duplicate lines";
+  if (r.repeated > 0)
+    line += ", " + std::to_string(r.repeated) + " in more than one manifest (the last counts)";
+  if (r.duplicates > 0) line += ", " + Counted(r.duplicates, "duplicate line");
   if (r.others > 0) line += ", " + std::to_string(r.others) + " of other lists or settings";
   const char* verdict = ": incomplete; render again with the same command";
   if (r.complete) verdict = r.expected == 0 ? ": the list is empty" : ": complete";

@@ -42,7 +42,8 @@ struct FolderContents {
   std::vector<std::string> folders;
   std::vector<std::optional<ManifestHeader>> headers;  // the last one of each part
   std::vector<ResultLine> lines;                       // the last one about each result
-  DigestMap<size_t> places;                            // in `lines`
+  std::vector<ResultLine> earlier;                     // those of earlier manifests, one a result in each
+  DigestMap<size_t> places;                            // in `lines`, until they are sorted
   std::vector<FailedJob> failed;
   DigestSet listed;                     // keys of the list's jobs (with --jobs)
   std::map<std::string, size_t> lists;  // by their hashes, numbered from 1: all that the headers name
@@ -70,7 +71,12 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
           contents->places.Insert(ResultDigest(line.key, line.number), contents->lines.size());
       if (fresh) return contents->lines.push_back(std::move(line));
       ResultLine& before = contents->lines[*place];
-      report->duplicates += before.text_hash != line.text_hash;
+      if (before.part == part) {
+        report->duplicates += before.text_hash != line.text_hash;
+      } else {
+        std::string().swap(before.text);
+        contents->earlier.push_back(std::move(before));
+      }
       before = std::move(line);
     };
     const auto begin = [&](ManifestHeader header) {
@@ -94,13 +100,13 @@ Status ReadFolder(const std::string& folder, bool keep_lines, MergeReport* repor
   return {};
 }
 
-Status CheckFiles(FolderContents* contents, bool read_files) {
+Status CheckFiles(const std::vector<std::string>& folders, bool read_files, std::vector<ResultLine>* lines) {
   ThreadPool pool(AvailableThreads());
   const auto check = [&](int64_t begin, int64_t end, int) {
     for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end) && !StopRequested(); i++) {
-      ResultLine& line = contents->lines[i];
+      ResultLine& line = (*lines)[i];
       if (line.file.empty()) continue;
-      const auto file = FileBeneath::Open(contents->folders[line.folder], line.file);
+      const auto file = FileBeneath::Open(folders[line.folder], line.file);
       line.exists = file.ok();
       line.right = file.ok() && file->bytes() == line.bytes;
       if (!line.right || !read_files) continue;
@@ -108,8 +114,20 @@ Status CheckFiles(FolderContents* contents, bool read_files) {
       line.right = hash.ok() && *hash == line.sha256;
     }
   };
-  pool.ParallelFor(static_cast<int64_t>(contents->lines.size()), check);
+  pool.ParallelFor(static_cast<int64_t>(lines->size()), check);
   return StopRequested() ? Status(Interrupted()) : Status();
+}
+
+// What manifests that were read before the last about a result have of it.
+void CountEarlier(const FolderContents& contents, MergeReport* report) {
+  DigestSet repeated;
+  for (const ResultLine& line : contents.earlier) {
+    if (!line.right) continue;
+    report->parts[line.part].finished++;
+    const Digest16 result = ResultDigest(line.key, line.number);
+    if (contents.lines[*contents.places.Find(result)].right)
+      report->repeated += repeated.Insert(result, {}).second;
+  }
 }
 
 // All parts have to be of one list and one model; streams have none to compare, and who was ended before it
@@ -380,7 +398,9 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
     BIFRONS_RETURN_IF_ERROR(ReadFolder(folder, request.keep_lines, &report, &contents));
   }
   BIFRONS_TRY(report.header, CommonHeader(report, contents, !request.jobs.empty()));
-  BIFRONS_RETURN_IF_ERROR(CheckFiles(&contents, request.read_files));
+  BIFRONS_RETURN_IF_ERROR(CheckFiles(contents.folders, request.read_files, &contents.lines));
+  BIFRONS_RETURN_IF_ERROR(CheckFiles(contents.folders, request.read_files, &contents.earlier));
+  CountEarlier(contents, &report);
   std::vector<MissingJobs> missing;
   if (!request.jobs.empty()) {
     BIFRONS_TRY(missing, FindMissing(request.jobs, contents, &report));

@@ -41,12 +41,13 @@ struct MissingJobs {
 struct MergeReport {
   struct Part {
     std::string manifest, shard;
-    int64_t finished = 0;  // lines that are right
+    int64_t finished = 0;  // results about which it has a line that is right, whatever others have
   };
   std::vector<Part> parts;
   std::optional<int64_t> expected;  // pictures and answers; none: of streams nobody knows
   int64_t finished = 0;             // of them
-  int64_t duplicates = 0;           // lines about what another line has
+  int64_t duplicates = 0;           // lines about what another line of the same manifest has
+  int64_t repeated = 0;             // results that are finished in more than one manifest; the last counts
   int64_t others = 0;               // lines about what is not in the list (with --jobs)
   std::vector<DamagedFile> damaged;
   std::vector<MissingJobs> missing;         // jobs that did not fail, by index; empty where it cannot be told
