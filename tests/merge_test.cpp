@@ -357,5 +357,31 @@ TEST_CASE("one manifest of all holds every right line as it was, by index") {
   CHECK(ReadText(path) == Manifest(Header(3), {Answer(0), Answer(1), Answer(2)}));
 }
 
+TEST_CASE("a merged manifest away from its pictures says where they are to go") {
+  const TemporaryFolder folder;
+  const std::string a = folder / "a", b = folder / "b", c = folder / "c";
+  const std::string contents = "contents";
+  for (const std::string& name : {a, b, c}) fs::create_directories(name);
+  WriteText(a + "/0.png", contents), WriteText(b + "/1.png", contents);
+  WriteText(a + "/manifest.jsonl", Manifest(Header(3), {Picture("0.png", contents)}));
+  WriteText(b + "/manifest-1.jsonl", Manifest(Header(3), {Picture("1.png", contents, 1)}));
+  WriteText(c + "/manifest-2.jsonl", Manifest(Header(3), {Answer(2)}));  // nothing to copy
+  const auto told = [&](const Arguments& folders, const std::string& output) {
+    return RunWell(Join(Join({"merge"}, folders), {"--force", "-o", output})).err;
+  };
+  const std::string names = " names pictures without their folders: copy the pictures of ";
+  CHECK(told({a, b, c}, folder / "all.jsonl") ==
+        "bifrons: warning: " + (folder / "all.jsonl") + names + a + ", " + b +
+            " beside all.jsonl; render goes on from it as manifest*.jsonl\n");
+  CHECK(told({a, b, c}, a + "/manifest-all.jsonl") ==
+        "bifrons: warning: " + a + "/manifest-all.jsonl" + names + b + " beside manifest-all.jsonl\n");
+  fs::remove(a + "/manifest-all.jsonl");
+  // All of it in one folder.
+  fs::copy(b + "/1.png", a), fs::copy(b + "/manifest-1.jsonl", a);
+  fs::copy(c + "/manifest-2.jsonl", a);
+  CHECK(told({a}, a + "/all.jsonl").empty());
+  CHECK(told({a, a + "/../a/"}, a + "/all.jsonl").empty());
+}
+
 }  // namespace
 }  // namespace bifrons

@@ -2,10 +2,12 @@
 #include "src/jobs/merge.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "src/base/counted.h"
+#include "src/base/name_sample.h"
 #include "src/cli/answering.h"
 #include "src/cli/commands.h"
 #include "src/cli/output_file.h"
@@ -117,6 +119,25 @@ void Print(const MergeReport& r) {
   std::printf("%s%s\n", line.c_str(), verdict);
 }
 
+// Names in a manifest are those beside it.
+void WarnOfPicturesElsewhere(const std::string& output, const std::vector<std::string>& folders) {
+  namespace fs = std::filesystem;
+  const fs::path path(output);
+  const fs::path beside = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  NameSample elsewhere;
+  for (const std::string& folder : folders) {
+    std::error_code error;
+    if (!fs::equivalent(folder, beside, error)) elsewhere.Add(folder);
+  }
+  if (elsewhere.count() == 0) return;
+  const std::string name = path.filename().string();
+  const bool is_manifest = name.starts_with("manifest") && name.ends_with(".jsonl");
+  const std::string text = output + " names pictures without their folders: copy the pictures of " +
+                           elsewhere.ToString() + " beside " + name +
+                           (is_manifest ? "" : "; render goes on from it as manifest*.jsonl");
+  std::fprintf(stderr, "bifrons: warning: %s\n", OneLine(text).c_str());
+}
+
 }  // namespace
 
 Result<int> RunMerge(const MergeOptions& options) {
@@ -135,6 +156,7 @@ Result<int> RunMerge(const MergeOptions& options) {
   if (output) {
     BIFRONS_TRY(AtomicFile file, output->Create());
     BIFRONS_RETURN_IF_ERROR(WriteMergedManifest(report, file));
+    WarnOfPicturesElsewhere(output->path(), report.folders);
   }
   if (options.json) {
     std::printf("%s\n", JsonLine(ToJson(report)).c_str());

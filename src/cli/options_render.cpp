@@ -210,14 +210,18 @@ void AddMerge(CLI::App& app, MergeOptions& o) {
   CLI::App* verb =
       AddVerb(app, "merge", "Check rendered folders against their manifests; tell what is missing",
               "  bifrons merge pictures\n"
-              "  bifrons merge part0 part1 part2 -o manifest.jsonl   one manifest of all, by index\n"
+              "  bifrons merge part0 part1 part2                a list in several folders\n"
+              "  bifrons merge pictures -o pictures/all.jsonl   one manifest of a folder's shards, by index\n"
               "  bifrons merge pictures --jobs prompts.txt --json");
   AddStrings(verb, "folder", o.folders, "folders that render wrote; shards may share one")
       ->type_name(kFolder);
   verb->add_option("--jobs", o.jobs, "the list that was rendered: what is missing is told by its contents")
       ->type_name(kFile);
-  verb->add_option("-o,--output", o.output,
-                   "write one manifest of everything that is finished, sorted by index")
+  verb->add_option(
+          "-o,--output", o.output,
+          "write one manifest of everything that is finished, sorted by index; it names pictures without "
+          "their folders: copy the pictures of other folders beside it; render goes on from it as "
+          "manifest*.jsonl")
       ->type_name(kFile);
   AddForce(verb, o.force);
   verb->add_flag("--quick", o.quick, "only look whether files exist, do not read them");

@@ -407,14 +407,17 @@ Result<MergeReport> CheckFolders(const MergeRequest& request) {
     std::ranges::stable_sort(missing, {}, [](const MissingJobs& m) { return m.indices.first; });
   }
   Lines right;
+  std::set<size_t> folders;
   for (const ResultLine& line : contents.lines) {
     if (line.right) {
+      if (!line.file.empty()) folders.insert(line.folder);
       report.parts[line.part].finished++;
       right.push_back(&line);
     } else {
       report.damaged.push_back({(fs::path(contents.folders[line.folder]) / line.file).string(), line.exists});
     }
   }
+  for (const size_t folder : folders) report.folders.push_back(contents.folders[folder]);
   std::ranges::sort(right, [](const ResultLine* a, const ResultLine* b) {
     return std::tie(a->index, a->number, a->key.high, a->key.low) <
            std::tie(b->index, b->number, b->key.high, b->key.low);

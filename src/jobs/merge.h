@@ -60,15 +60,17 @@ struct MergeReport {
   bool undecided = false;
   bool only_failed = false;  // nothing is left to be done but what failed
   bool complete = false;
-  ManifestHeader header;           // the last one of the first manifest that has read its list
-  std::vector<std::string> lines;  // right ones, by index and number, where they are to be kept
+  ManifestHeader header;             // the last one of the first manifest that has read its list
+  std::vector<std::string> folders;  // that hold finished pictures
+  std::vector<std::string> lines;    // right ones, by index and number, where they are to be kept
 };
 
 /// Reads no file outside of the folders. Errors: a folder that cannot be read or has no manifest, files that
 /// are no manifests, a list that cannot be read (kBadData), manifests of several lists or models (kUsage).
 Result<MergeReport> CheckFolders(const MergeRequest& request);
 
-/// One manifest of all the report's lines, written to `file` and committed.
+/// One manifest of all the report's lines, written to `file` and committed. It names pictures without their
+/// folders.
 Status WriteMergedManifest(const MergeReport& report, AtomicFile& file);
 
 /// "3, 5-9, 12 (pictures 1 2)"
