@@ -87,6 +87,7 @@ TEST_CASE("the seed base stays, and processes that share a folder share it") {
     const auto second = Manifest::Open(path, "manifest.jsonl");
     REQUIRE_FALSE(second.ok());
     CHECK(second.error().message.find("another process") != std::string::npos);
+    CHECK(second.error().message.find("give every process its --shard i/N") != std::string::npos);
     CHECK(*FixSeeds(path, "manifest-001-of-002.jsonl", Header()) == *base);
     CHECK(Manifest::Open(path, "manifest-001-of-002.jsonl").ok());
   }

@@ -263,6 +263,15 @@ Result<std::vector<std::string>> FindManifests(const std::string& folder) {
 
 namespace {
 
+// A process's own file. One that another process has is the only wrong usage of it.
+Result<LineFile> OpenOwn(const std::string& path, const LineVisitor& visit, const LineKind& kind) {
+  auto file = LineFile::Open(path, LineFile::Mode::kOwn, visit, kind);
+  if (file.ok() || file.error().kind != ErrorKind::kUsage) return file;
+  return UsageError(file.error().message +
+                    "; wait for its end, or give every process its --shard i/N of the list, or, for another "
+                    "list, a --manifest manifest-NAME.jsonl of its own");
+}
+
 LineKind KindOfManifestLines(const std::string& path) {
   const ManifestVisitor nothing{[](const ManifestHeader&) {},
                                 [](const ManifestRecord&, std::string_view, int64_t) {}};
@@ -303,7 +312,7 @@ Result<uint64_t> FixSeeds(const std::string& folder, const std::string& name, Ma
       found ? found->seed_base : (uint64_t{random()} << 21 ^ random()) & static_cast<uint64_t>(kMaxSeed);
   const std::string path = (fs::path(folder) / name).string();
   const LineKind kind = KindOfManifestLines(path);
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, kind.check, kind));
+  BIFRONS_TRY(LineFile file, OpenOwn(path, kind.check, kind));
   BIFRONS_RETURN_IF_ERROR(file.AppendAndSync(HeaderLine(header)));
   return header.seed_base;
 }
@@ -318,8 +327,7 @@ Result<Manifest> Manifest::Open(const std::string& folder, const std::string& na
   const ManifestVisitor mine{[&](ManifestHeader h) { last = std::move(h); }, record};
   const ManifestVisitor others{[](const ManifestHeader&) {}, record};
   finished.BeginManifest(name);
-  BIFRONS_TRY(LineFile file, LineFile::Open(path, LineFile::Mode::kOwn, ManifestLines(path, mine),
-                                            KindOfManifestLines(path)));
+  BIFRONS_TRY(LineFile file, OpenOwn(path, ManifestLines(path, mine), KindOfManifestLines(path)));
   BIFRONS_TRY(const auto paths, FindManifests(folder));
   for (const std::string& p : paths) {
     const std::string other = fs::path(p).filename().string();
