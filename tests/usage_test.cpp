@@ -195,6 +195,8 @@ TEST_CASE("help is a verb as well, and tells of every option by its group") {
   CHECK_THAT(help, !Contains("--steps"));
   CHECK_THAT(RunWell({"help", "render"}).out, Contains("--grid [INT] ") && Contains("-h, --help  "));
   CHECK_THAT(RunWell({"help", "render"}).out, Contains("optional:\nprompt, n, seed, best_of, cfg,"));
+  CHECK_THAT(RunWell({"help", "merge"}).out,
+             Contains("\nJobs are told by their index, which counts from 0;"));
   // What may be left out stands in brackets.
   CHECK_THAT(RunWell({"help", "render"}).out, Contains("Usage: bifrons render [OPTIONS] jobs\n"));
   CHECK_THAT(RunWell({"help", "caption"}).out, Contains("Usage: bifrons caption [OPTIONS] image...\n"));

@@ -212,7 +212,8 @@ void AddMerge(CLI::App& app, MergeOptions& o) {
               "  bifrons merge pictures\n"
               "  bifrons merge part0 part1 part2                a list in several folders\n"
               "  bifrons merge pictures -o pictures/all.jsonl   one manifest of a folder's shards, by index\n"
-              "  bifrons merge pictures --jobs prompts.txt --json");
+              "  bifrons merge pictures --jobs prompts.txt --json\n"
+              "Jobs are told by their index, which counts from 0; lines of a list count from 1.");
   AddStrings(verb, "folder", o.folders, "folders that render wrote; shards may share one")
       ->type_name(kFolder);
   verb->add_option("--jobs", o.jobs, "the list that was rendered: what is missing is told by its contents")
