@@ -374,6 +374,18 @@ std::string OnTerminal(F draw) {
   return text.substr(0, text.size() - 3);
 }
 
+TEST_CASE("a bar is at its end where everything is done") {
+  const auto shown = [](double done) {
+    return OnTerminal([&] {
+      ProgressBar bar("drawing", true);
+      std::this_thread::sleep_for(std::chrono::milliseconds(110));
+      bar.Update(done, 1000, "");
+    });
+  };
+  CHECK_THAT(shown(999.9), Catch::Contains("]  99%  0:01 left"));
+  CHECK_THAT(shown(1000), Catch::Contains("] 100%  0:00 left"));
+}
+
 TEST_CASE("a bar that waits shows nothing of what is over by then") {
   using namespace std::chrono_literals;
   CHECK(OnTerminal([] {

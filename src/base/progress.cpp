@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <string_view>
@@ -40,11 +41,12 @@ void ProgressBar::Update(double done, double total, const std::string& note) {
   const double share = total > 0 ? std::clamp(done / total, 0.0, 1.0) : 0;
   const int full = static_cast<int>(share * kWidth);
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  std::fprintf(stderr, "\r%s [%s%s] %3.0f%%  ", label_.c_str(),
+  // Rounded so that 100% and no time left mean the end.
+  std::fprintf(stderr, "\r%s [%s%s] %3d%%  ", label_.c_str(),
                std::string(static_cast<size_t>(full), '#').c_str(),
-               std::string(static_cast<size_t>(kWidth - full), '.').c_str(), 100 * share);
+               std::string(static_cast<size_t>(kWidth - full), '.').c_str(), static_cast<int>(100 * share));
   if (share > 0) {
-    const int left = static_cast<int>(elapsed / share - elapsed + 0.5);
+    const int left = static_cast<int>(std::ceil(elapsed / share - elapsed));
     std::fprintf(stderr, "%d:%02d left  ", left / 60, left % 60);
   }
   std::fprintf(stderr, "%s\033[K", note.c_str());

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/available_memory.h"
+#include "src/base/counted.h"
 #include "src/base/name_sample.h"
 #include "src/base/progress.h"
 #include "src/base/stop.h"
@@ -61,8 +62,8 @@ class Reporter : public RenderListener {
   void OnProgress(const RenderProgress& p) override {
     const double drawn = static_cast<double>(p.drawn) + p.under_way;
     char note[120];
-    std::snprintf(note, sizeof note, "%lld pictures, %.1f/s, %.0f tokens/s%s",
-                  static_cast<long long>(p.drawn + p.kept), Rate(static_cast<double>(p.drawn), p.seconds),
+    std::snprintf(note, sizeof note, "%s, %.1f/s, %.0f tokens/s%s",
+                  Counted(p.drawn + p.kept, "picture").c_str(), Rate(static_cast<double>(p.drawn), p.seconds),
                   Rate(p.image_tokens, p.seconds),
                   p.failed > 0 ? (", " + std::to_string(p.failed) + " failed").c_str() : "");
     // What is kept took no time, and would make the time left too short.

@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 
 constexpr double kTick = 0.1;             // seconds between looks at `stop`
 constexpr double kCountingSeconds = 0.5;  // that the first picture waits for the list's count
+constexpr double kTokensShare = 0.95;     // of a picture's work: it is to be decoded and written, too
 constexpr size_t kVerifyAtOnce = 64;      // jobs whose finished pictures are read at a time
 
 double Seconds(std::chrono::steady_clock::duration d) { return std::chrono::duration<double>(d).count(); }
@@ -438,8 +439,9 @@ void Renderer::ReportProgress() {
   progress.image_tokens = tokens;
   progress.under_way = 0;
   for (const auto& [number, request] : requests_) {
-    if (request->all_tokens > 0)
-      progress.under_way += static_cast<double>(request->tokens) / static_cast<double>(request->all_tokens);
+    if (request->all_tokens > 0 && !request->written)
+      progress.under_way +=
+          kTokensShare * static_cast<double>(request->tokens) / static_cast<double>(request->all_tokens);
   }
   progress.seconds = Seconds(now - start_);
   listener_.OnProgress(progress);

@@ -56,7 +56,7 @@ struct RenderProgress {
   int64_t kept = 0;                 // of them from earlier runs
   int64_t failed = 0;               // jobs
   std::optional<int64_t> expected;  // pictures and answers of this shard; none: of a stream nobody knows
-  double under_way = 0;             // pictures' worth of what is being drawn
+  double under_way = 0;             // pictures' worth of what is being drawn; of none all
   double image_tokens = 0;          // drawn now, of all candidates
   double seconds = 0;
 };
@@ -136,6 +136,7 @@ class Renderer {
     int64_t all_tokens = 0;  // of a picture's candidates; 0: an answer
     std::atomic<int64_t> tokens{0};
     Clock::time_point begun;  // the first token, or before that the submission
+    bool written = false;     // the picture, which counts as drawn
   };
 
   // ---- render.cpp: the caller's thread
@@ -163,13 +164,13 @@ class Renderer {
   void Kept(ManifestRecord record, const Job& job);
 
   // ---- render_results.cpp: the scheduler's second thread, and the caller's for what is there already
-  void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request);
+  void Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, Request& request);
   void Deliver(Live& live, Result<Answer> answer, uint64_t seed, const Sampling& sampling,
                const Request& request);
   bool IsThisPicture(const PlannedJob& plan, const PlannedPicture& picture,
                      const std::string& parameters) const;
   PictureSettings SettingsOf(const PlannedJob& plan, const PlannedPicture& picture) const;
-  Status WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request);
+  Status WritePicture(Live& live, size_t k, DrawnPicture drawn, Request& request);
   /// Runs `deliver`, and the request leaves whatever comes. What `deliver` lacks memory for fails the job,
   /// or, where not even that can be recorded, the run.
   template <class Work>

@@ -46,7 +46,7 @@ ManifestRecord RecordOf(const PlannedJob& plan) {
 
 }  // namespace
 
-void Renderer::Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, const Request& request) {
+void Renderer::Deliver(Live& live, size_t k, Result<DrawnPicture> drawn, Request& request) {
   if (IsAbandoned() || (!drawn.ok() && Scheduler::IsCancelled(drawn.error()))) return;
   const Status written = drawn.ok() ? WritePicture(live, k, std::move(*drawn), request) : drawn.error();
   if (!written.ok()) Fail(live, written.error());
@@ -63,7 +63,7 @@ PictureSettings Renderer::SettingsOf(const PlannedJob& plan, const PlannedPictur
 }
 
 // An error is the job's own; the folder's end everything.
-Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Request& request) {
+Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, Request& request) {
   const auto begun = Clock::now();
   PlannedPicture& picture = live.plan.pictures[k];
   picture.seed = drawn.seed;
@@ -93,6 +93,7 @@ Status Renderer::WritePicture(Live& live, size_t k, DrawnPicture drawn, const Re
   }
   const std::lock_guard lock(mutex_);
   summary_.progress.drawn++;
+  request.written = true;
   listener_.OnPicture(folder_->PathOf(picture.file), line);
   return {};
 }
