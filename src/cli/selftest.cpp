@@ -7,6 +7,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "src/base/counted.h"
 #include "src/base/progress.h"
 #include "src/base/thread_pool.h"
 #include "src/cli/bench_stages.h"
@@ -133,7 +134,7 @@ void Print(const Selftest& test, int threads) {
   std::printf("%s; %s, %s%s; %.1f GB free\n", test.device.c_str(), test.backend.c_str(), test.isa.c_str(),
               test.convolutions.empty() ? "" : (", " + test.convolutions).c_str(),
               static_cast<double>(test.free_memory) / 1e9);
-  std::printf("host: %s, %d threads\n", ProcessorName().c_str(), threads);
+  std::printf("host: %s, %s\n", ProcessorName().c_str(), Counted(threads, "thread").c_str());
   Print(test.ops);
   Print(test.model);
   Print(test.roofline);
