@@ -10,6 +10,7 @@ import random
 
 import torch
 import torch.nn.functional as F
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 import draw
 import judged
@@ -21,11 +22,14 @@ import scenes
 import see
 import tokenizer as words
 import training
+import wording
 
 SHORT_ANSWERS = 2  # conversations about a picture, besides its captions and judgements
 SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
 SHORT_WEIGHT = 2.0  # of the tokens of a short answer against a caption's
-JUDGED = 0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
+JUDGED = (
+    0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
+)
 TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
 WORD_SCALE = 20.0  # of cosines with the vocabulary
 HIDE = -30000.0  # what the mask adds to a logit
@@ -45,10 +49,24 @@ def names(vocabulary):
     return shares
 
 
+def naming(vocabulary):
+    """Whether a token is of a word for what a patch shows, [things and backgrounds, vocabulary]; classes as in
+    names()."""
+    said = [()] * pictures.THING_CLASSES + [(colour,) for colour in scenes.COLOURS]
+    for thing, number in pictures.THINGS.items():
+        said[number] = wording.words_for(thing)
+    result = torch.zeros(len(said), vocabulary.get_vocab_size(), dtype=torch.bool)
+    for row, texts in zip(result, said):
+        for text in texts:
+            row[vocabulary.encode(f' {text}', add_special_tokens=False).ids] = True
+    return result
+
+
 class Joint(torch.nn.Module):
-    def __init__(self, janus, tower):
+    def __init__(self, janus, tower, finder=(0, 0)):
+        """`finder` is the layer and the head that learn to look from a word to the patches that it names."""
         super().__init__()
-        self.drawer, self.tower = model.Drawer(janus), tower
+        self.drawer, self.tower, self.finder = model.Drawer(janus), tower, finder
         self.aligner, self.lm_head = janus.model.aligner, janus.lm_head
 
     def start(self):
@@ -57,8 +75,9 @@ class Joint(torch.nn.Module):
             self.lm_head.weight.copy_(0.1 * self.drawer.language_model.embed_tokens.weight)
 
     def forward(self, pixels, before, after, rows, segments, positions):
-        """Hidden states [b, n] of rows of conversations [b, n] about pictures, the tower's answers, and what
-        the transformer is given of the patches. Segments number a row's conversations."""
+        """Hidden states [b, n] of rows of conversations [b, n] about pictures, the tower's answers, what the
+        transformer is given of the patches, and how the finder looks at patches and the first token of all
+        [b, n, patches], [b, n], as logarithms. Segments number a row's conversations."""
         seen = self.tower.vision(pixels).last_hidden_state
         patches = self.aligner(seen)
         transformer = self.drawer.language_model
@@ -73,10 +92,45 @@ class Joint(torch.nn.Module):
         positions = torch.cat(
             [torch.arange(prefix, device=rows.device).expand(count, -1), prefix + positions], 1
         )
-        hidden = transformer(
-            inputs_embeds=inputs, attention_mask=mask, position_ids=positions, use_cache=False
-        ).last_hidden_state
-        return hidden[:, prefix:], self.tower.answer(seen), patches
+        out = transformer(
+            inputs_embeds=inputs,
+            attention_mask=mask,
+            position_ids=positions,
+            use_cache=False,
+            output_hidden_states=True,
+        )
+        looks = self._looks(out.hidden_states[self.finder[0]], mask, positions)[:, prefix:]
+        first = before.shape[-1]
+        return (
+            out.last_hidden_state[:, prefix:],
+            self.tower.answer(seen),
+            patches,
+            (looks[..., first : first + patches.shape[1]], looks[..., 0]),
+        )
+
+    def _looks(self, hidden, mask, positions):
+        """The finder's attention [b, n, n] as logarithms, from its layer's input [b, n, hidden]."""
+        transformer, (layer, head) = self.drawer.language_model, self.finder
+        block = transformer.layers[layer]
+        normed = block.input_layernorm(hidden)
+        columns = slice(head * model.HEAD, (head + 1) * model.HEAD)
+        q, k = (
+            F.linear(normed, projection.weight[columns])[:, None]
+            for projection in (block.self_attn.q_proj, block.self_attn.k_proj)
+        )
+        q, k = apply_rotary_pos_emb(q, k, *transformer.rotary_emb(hidden, positions))
+        scores = (q @ k.transpose(2, 3)).float() * model.HEAD**-0.5
+        return (scores + mask).log_softmax(-1)[:, 0]
+
+    def find_loss(self, looks, ids, naming, things, backgrounds):
+        """Words [b, n] are to look at the patches [b, 144] that they name, or where nothing is what they name
+        at the first token. What a verdict needs is then in reach: before it had to be found from Yes and No
+        alone which of 144 patches to compare, and was only for backgrounds and places."""
+        patches, first = looks
+        shown = torch.where(things > 0, things, pictures.THING_CLASSES + backgrounds[:, None])
+        named = naming.T[ids].gather(2, shown[:, None].expand_as(patches))
+        found = torch.where(named.any(-1), torch.where(named, patches, HIDE).logsumexp(-1), first)
+        return -found[naming.any(0)[ids]].mean()
 
     def word_loss(self, patches, names, things, backgrounds):
         """Of patches [b, 144, hidden] as words: each is to look like the name of its thing [b, 144], or of its
@@ -93,23 +147,45 @@ class Joint(torch.nn.Module):
         return [*self.drawer.matrices(), *self.tower.matrices(), *aligner]
 
 
+def verdicts(vocabulary, asked, right):
+    """The verdict so far after every token of "Does this picture show ...?", given what would be right: Yes up
+    to where the two part, No from where they meet again, and UNKNOWN in between, as "a cat above" may go on
+    rightly or not. The verdict at the end alone is one bit for twenty tokens, from which little was learned.
+    """
+    yes, no = (vocabulary.token_to_id(f'\u0120{word}') for word in ('Yes', 'No'))
+    same, tail = _alike(asked, right), _alike(asked[::-1], right[::-1])
+    met = max(same, len(asked) - tail - 1)
+    return [yes if i < same else no if i >= met else pictures.UNKNOWN for i in range(len(asked))]
+
+
+def _alike(a, b):
+    """How many of the first are the same in both."""
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+
+
 def conversation(vocabulary, turns):
-    """Ids, and for every id the one to predict after it (UNKNOWN outside answers)."""
-    ids, wanted = [], []
-    for i, (question, answer) in enumerate(turns):
+    """Ids, for every id the one to predict after it, and whether that is an answer's: in questions it is the
+    verdict so far where a right question is known, and else UNKNOWN."""
+    ids, wanted, answers = [], [], []
+    for i, (question, answer, *right) in enumerate(turns):
         asked = vocabulary.encode(words.turn(question, first=i == 0), add_special_tokens=False).ids
         answered = vocabulary.encode(f' {answer}', add_special_tokens=False).ids + [
             vocabulary.token_to_id(words.EOS)
         ]
+        known = [pictures.UNKNOWN] * len(asked)
+        if any(right):
+            meant = vocabulary.encode(words.turn(right[0], first=i == 0), add_special_tokens=False).ids
+            known = verdicts(vocabulary, asked, meant)
         ids += asked + answered
-        wanted += [pictures.UNKNOWN] * (len(asked) - 1) + answered + [pictures.UNKNOWN]
-    return ids, wanted
+        wanted += known[:-1] + answered + [pictures.UNKNOWN]
+        answers += [False] * (len(asked) - 1) + [True] * (len(answered) + 1)
+    return ids, wanted, answers
 
 
 def talks(scene, r, form):
     """Conversations about a scene: lists of (question, answer). Half of the judgements are Yes."""
     asked = [questions.describe(scene, r) for _ in range(form['captions'])]
-    asked += [questions.judge(scene, r, answer=r.random() < 0.5) for _ in range(form['judgements'])]
+    asked += [questions.judge_beside(scene, r, answer=r.random() < 0.5) for _ in range(form['judgements'])]
     asked += [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
     result = []
     while asked:
@@ -137,11 +213,12 @@ def collate(examples, vocabulary, form):
     for _, _, conversations in examples:
         row = []
         for number, turns in enumerate(conversations):
-            ids, wanted = conversation(vocabulary, turns)
-            answers, long = {answer for _, answer in turns}, sum(w >= 0 for w in wanted) > 6
-            verdict = answers <= {'Yes', 'No'}
+            ids, wanted, answers = conversation(vocabulary, turns)
+            long = sum(w >= 0 for w, answer in zip(wanted, answers) if answer) > 6
+            verdict = all(answer in ('Yes', 'No') for _, answer, *_ in turns)
             weight = form['verdict_weight'] if verdict else 1.0 if long else SHORT_WEIGHT
-            row += [(i, number, at, w, weight) for at, (i, w) in enumerate(zip(ids, wanted))]
+            weights = [weight if answer else form['running_weight'] for answer in answers]
+            row += [(i, number, at, w, of) for at, (i, w, of) in enumerate(zip(ids, wanted, weights))]
         rows.append(row)
     length, nothing = max(map(len, rows)), (vocabulary.token_to_id(words.PAD), -1, 0, pictures.UNKNOWN, 0.0)
     padded = [zip(*(row + [nothing] * (length - len(row)))) for row in rows]
@@ -159,9 +236,9 @@ class Stage(training.Stage):
         self.vocabulary, self.work = world.vocabulary, world.work
         self.mix = scenes.Mix(**settings['talk_mix'])
         janus = world.build()
-        self.module = Joint(janus, see.Tower(janus)).to(self.device)
+        self.module = Joint(janus, see.Tower(janus), settings['finder']).to(self.device)
         self.load(world)
-        self.names = names(world.vocabulary).to(self.device)
+        self.names, self.naming = (of(world.vocabulary).to(self.device) for of in (names, naming))
         if settings['fuse']:
             model.fuse(self.module)
         self.drawing = draw.Drawing(self.module.drawer, world.vocabulary, settings, self.device)
@@ -191,7 +268,11 @@ class Stage(training.Stage):
             for _ in range(self.settings['talks'])
         ]
         talk_loss, figures = self._talk(collate(examples, self.vocabulary, form))
-        return draw_loss + self.settings['talk_weight'] * talk_loss, drawn, (sprite_loss, choice_loss, *figures)
+        return (
+            draw_loss + self.settings['talk_weight'] * talk_loss,
+            drawn,
+            (sprite_loss, choice_loss, *figures),
+        )
 
     def _talk(self, examples):
         """The loss of the answers, of the patches' words and of the tower's own task; and for the log the losses of long and short
@@ -207,7 +288,7 @@ class Stage(training.Stage):
         )
         chosen = wanted >= 0
         with self.autocast():
-            hidden, answers, patches = self.module(
+            hidden, answers, patches, looks = self.module(
                 pixels.to(self.device), before, after, ids, segments, positions
             )
             logits = self.module.lm_head(hidden[chosen])
@@ -216,8 +297,12 @@ class Stage(training.Stage):
         targets = [part.to(self.device) for part in see.targets([shown[i] for i in known])]
         tower_loss, (hits, *_) = see.loss([head[known] for head in answers], *targets)
         word_loss = self.module.word_loss(patches[known], self.names, targets[0], targets[2])
+        find_loss = self.module.find_loss(
+            [look[known] for look in looks], ids[known], self.naming, targets[0], targets[2]
+        )
         long, total = weights == 1, (losses * weights).sum() / weights.sum()
         total = total + self.settings['word_weight'] * word_loss + TOWER_WEIGHT * tower_loss
+        total = total + self.settings['find_weight'] * find_loss
         return total, (losses[long].mean(), losses[~long].mean(), hits)
 
     def validate(self):

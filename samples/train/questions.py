@@ -57,10 +57,16 @@ def _say(scene, claim, r, reworded):
 def judge(scene, r, answer=None, reworded=REWORDED, kind=None):
     """Does this picture show ...? Half of the answers are No, nearly all of them for one wrong attribute;
     `kind` (of claims.ALTERATIONS) says which, and the result is None if the scene has nothing of it."""
+    made = judge_beside(scene, r, answer, reworded, kind)
+    return made and made[:2]
+
+
+def judge_beside(scene, r, answer=None, reworded=REWORDED, kind=None):
+    """The same, and the question in the same words as it would be right, or None where they share none."""
     answer, truth = r.random() < 0.5 if answer is None else answer, claims.of(scene)
     claim = claims.weaken(truth, r) if answer and r.random() < 0.3 else truth
     if not answer and not kind and r.random() < UNTAUGHT:
-        return show(scenes.scene(r, scenes.Mix(unknown=1)).caption), 'No'
+        return show(scenes.scene(r, scenes.Mix(unknown=1)).caption), 'No', None
     while not answer and claim.holds(scene.background, scene.sprites):
         claim = (
             claims.altered(truth, r, kind)
@@ -69,7 +75,15 @@ def judge(scene, r, answer=None, reworded=REWORDED, kind=None):
         )
         if not claim:
             return None
-    return show(_say(scene, claim, r, reworded)), 'Yes' if answer else 'No'
+    before = r.getstate()
+    question = show(_say(scene, claim, r, reworded))
+    if answer:
+        return question, 'Yes', question
+    after = r.getstate()
+    r.setstate(before)
+    right = show(_say(scene, truth, r, reworded))
+    r.setstate(after)
+    return question, 'No', right
 
 
 def judge_drawn(found, scene, r):

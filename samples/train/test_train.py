@@ -19,8 +19,10 @@ import codebook
 import detect
 import export
 import german
+import joint
 import questions
 import scenes
+import tokenizer
 import train
 import training
 import wording
@@ -40,9 +42,9 @@ TINY = dict(
     draw=dict(batch=4, fuse=False),
     see=dict(batch=2, fuse=False),
     encode=dict(batch=4),
-    joint=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
-    finetune=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
-    polish=dict(batch=2, talks=6, fuse=False, paintings=20, judged=4),
+    joint=dict(batch=2, talks=6, finder=[0, 0], fuse=False, paintings=20, judged=4),
+    finetune=dict(batch=2, talks=6, finder=[0, 0], fuse=False, paintings=20, judged=4),
+    polish=dict(batch=2, talks=6, finder=[0, 0], fuse=False, paintings=20, judged=4),
 )
 STEPS = 6
 
@@ -89,6 +91,26 @@ class WorldTest(unittest.TestCase):
                     said.add(kind)
                     self.assertEqual(question[1], 'No')
         self.assertEqual(said, set(claims.ALTERATIONS))
+
+    def test_verdicts_so_far(self):
+        vocabulary = tokenizer.load()
+        letters = {vocabulary.token_to_id('\u0120Yes'): 'y', vocabulary.token_to_id('\u0120No'): 'n'}
+
+        def said(asked, right):
+            asked, right = (vocabulary.encode(f' {text}').ids[1:] for text in (asked, right))
+            return ''.join(letters.get(i, '.') for i in joint.verdicts(vocabulary, asked, right))
+
+        right = 'a dog above a cat on a red background'
+        self.assertEqual(said(right, right), 'yyyyyyyyy')
+        self.assertEqual(said('a dog above a cat on a blue background', right), 'yyyyyyynn')
+        self.assertEqual(said('a cat above a dog on a red background', right), 'y...nnnnn')
+        self.assertEqual(said('a dog on a red background', right), 'yynnnn')
+        self.assertEqual(said('two dogs above a cat on a red background', right), '.nnnnnnnn')
+        r = random.Random(5)
+        for i in range(200):
+            question, answer, right = questions.judge_beside(scenes.scene(r), r, answer=i % 2 == 0)
+            if right:
+                self.assertEqual(question == right, answer == 'Yes')
 
     def test_sprites_stay_inside(self):
         r = random.Random(4)

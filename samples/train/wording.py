@@ -57,6 +57,12 @@ for _row in scenes.table('synonyms.tsv'):
 _SAID = re.compile(r'\b(?:' + '|'.join(sorted(map(re.escape, _SYNONYMS), key=len, reverse=True)) + r')\b')
 
 
+def words_for(thing):
+    """Everything it is called, in the singular and the plural."""
+    names = thing.name, thing.plural
+    return [*names, *(other for name in names for other in _SYNONYMS.get(name, ()))]
+
+
 def _renamed(text, r):
     """With other words for things, and the articles that these ask for."""
     text = _SAID.sub(lambda m: r.choice(_SYNONYMS[m[0]]) if r.random() < SYNONYM else m[0], text)
