@@ -20,6 +20,7 @@ import detect
 import export
 import german
 import joint
+import pictures
 import questions
 import scenes
 import tokenizer
@@ -120,6 +121,17 @@ class WorldTest(unittest.TestCase):
             question, answer, right = questions.judge_beside(scenes.scene(r), r, answer=i % 2 == 0)
             if right:
                 self.assertEqual(question == right, answer == 'Yes')
+
+    def test_words_for_what_is_shown(self):
+        vocabulary = tokenizer.load()
+        named = joint.naming(vocabulary)
+        dog = next(t for t in scenes.EMOJI if t.name == 'dog')
+        for text, wanted in (('dog', True), ('dogs', True), ('cat', False), ('Does', False)):
+            ids = vocabulary.encode(f' {text}', add_special_tokens=False).ids
+            self.assertEqual(named[pictures.THINGS[dog], ids].any().item(), wanted, text)
+        blue = pictures.THING_CLASSES + list(scenes.COLOURS).index('blue')
+        self.assertEqual(named[blue].sum().item(), 1)
+        self.assertTrue(named[:, vocabulary.token_to_id('\u0120blue')].sum() > 5)  # and blue shapes
 
     def test_sprites_stay_inside(self):
         r = random.Random(4)
