@@ -82,15 +82,6 @@ class WorldTest(unittest.TestCase):
             for text in (scene.caption, scene.description):
                 self.assertTrue(claims.parse(text).holds(scene.background, scene.sprites), text)
 
-    def test_a_thing_alone_is_never_held_out(self):
-        r, bare = random.Random(9), 0
-        for _ in range(2000):
-            scene = scenes.scene(r, scenes.Mix(one=1, several=0))
-            bare += scene.bare
-            self.assertFalse(scene.bare and (scene.held_out or scene.unseen))
-            self.assertFalse(scenes.training_scene(r).held_out)
-        self.assertGreater(bare, 20)
-
     def test_altered_claims_are_wrong(self):
         r, said = random.Random(3), set()
         for _ in range(300):
