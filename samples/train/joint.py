@@ -27,38 +27,39 @@ import wording
 SHORT_ANSWERS = 2  # conversations about a picture, besides its captions and judgements
 SEVERAL_TURNS = 0.12  # of the conversations go on with a second question
 SHORT_WEIGHT = 2.0  # of the tokens of a short answer against a caption's
-JUDGED = (
-    0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
-)
+JUDGED = 0.3  # of the pictures are failed drawings then, about which only "Does this picture show ...?" is asked
 TOWER_WEIGHT = 0.1  # of the tower's own task, which it keeps
 WORD_SCALE = 20.0  # of cosines with the vocabulary
 HIDE = -30000.0  # what the mask adds to a logit
 
 
-def names(vocabulary):
-    """The tokens of what a patch shows, as shares [things and backgrounds, vocabulary]: of the name of the
-    thing (pictures.THINGS), or behind them of the background's colour."""
-    said = [None] * pictures.THING_CLASSES + list(scenes.COLOURS)
+def _tokens(vocabulary, words_for):
+    """Of everything that a patch can show, of a thing (pictures.THINGS) or behind them of a background's
+    colour, a list of each of its words' tokens."""
+    said = [()] * pictures.THING_CLASSES + [(colour,) for colour in scenes.COLOURS]
     for thing, number in pictures.THINGS.items():
-        said[number] = thing.name
+        said[number] = words_for(thing)
+    return [[vocabulary.encode(f' {w}', add_special_tokens=False).ids for w in texts] for texts in said]
+
+
+def names(vocabulary):
+    """The tokens of the name of what a patch shows, as shares [things and backgrounds, vocabulary]."""
+    said = _tokens(vocabulary, lambda thing: (thing.name,))
     shares = torch.zeros(len(said), vocabulary.get_vocab_size())
-    for share, name in zip(shares, said):
-        ids = vocabulary.encode(f' {name}', add_special_tokens=False).ids if name else []
-        for i in ids:
-            share[i] += 1 / len(ids)
+    for share, texts in zip(shares, said):
+        for ids in texts:
+            for i in ids:
+                share[i] += 1 / len(ids)
     return shares
 
 
 def naming(vocabulary):
-    """Whether a token is of a word for what a patch shows, [things and backgrounds, vocabulary]; classes as in
-    names()."""
-    said = [()] * pictures.THING_CLASSES + [(colour,) for colour in scenes.COLOURS]
-    for thing, number in pictures.THINGS.items():
-        said[number] = wording.words_for(thing)
+    """Whether a token is of any word for what a patch shows, [things and backgrounds, vocabulary]."""
+    said = _tokens(vocabulary, wording.words_for)
     result = torch.zeros(len(said), vocabulary.get_vocab_size(), dtype=torch.bool)
     for row, texts in zip(result, said):
-        for text in texts:
-            row[vocabulary.encode(f' {text}', add_special_tokens=False).ids] = True
+        for ids in texts:
+            row[ids] = True
     # "es" ends "dishes", and "Does": half of what nothing in a picture matched was this.
     result[:, vocabulary.encode(f'\n{questions.show("")}', add_special_tokens=False).ids] = False
     return result
@@ -124,24 +125,22 @@ class Joint(torch.nn.Module):
         scores = (q @ k.transpose(2, 3)).float() * model.HEAD**-0.5
         return (scores + mask).log_softmax(-1)[:, 0]
 
-    def find_loss(self, looks, ids, naming, things, backgrounds):
+    def find_loss(self, looks, ids, naming, shown):
         """Words [b, n] are to look at the patches [b, 144] that they name, or where nothing is what they name
         at the first token. What a verdict needs is then in reach: before it had to be found from Yes and No
         alone which of 144 patches to compare, and was only for backgrounds and places."""
         patches, first = looks
-        shown = torch.where(things > 0, things, pictures.THING_CLASSES + backgrounds[:, None])
         named = naming.T[ids].gather(2, shown[:, None].expand_as(patches))
         found = torch.where(named.any(-1), torch.where(named, patches, HIDE).logsumexp(-1), first)
         return -found[naming.any(0)[ids]].mean()
 
-    def word_loss(self, patches, names, things, backgrounds):
-        """Of patches [b, 144, hidden] as words: each is to look like the name of its thing [b, 144], or of its
-        background [b]. Then the transformer reads pictures as it reads prompts."""
+    def word_loss(self, patches, names, things, shown):
+        """Of patches [b, 144, hidden] as words: each is to look like the name of what it shows [b, 144]. Then
+        the transformer reads pictures as it reads prompts."""
         vectors = F.normalize(self.drawer.language_model.embed_tokens.weight.detach(), dim=-1)
         said = (WORD_SCALE * F.normalize(patches.float(), dim=-1) @ vectors.T).log_softmax(-1)
-        wanted = names[torch.where(things > 0, things, pictures.THING_CLASSES + backgrounds[:, None])]
         weights = see.weights(things)
-        return -((wanted * said).sum(-1) * weights).sum() / weights.sum()
+        return -((names[shown] * said).sum(-1) * weights).sum() / weights.sum()
 
     def matrices(self):
         """What Muon trains."""
@@ -185,7 +184,8 @@ def conversation(vocabulary, turns):
 
 
 def talks(scene, r, form):
-    """Conversations about a scene: lists of (question, answer). Half of the judgements are Yes."""
+    """Conversations about a scene: lists of (question, answer), judgements with the right question
+    behind them (questions.judge_beside). Half of the judgements are Yes."""
     asked = [questions.describe(scene, r) for _ in range(form['captions'])]
     asked += [questions.judge_beside(scene, r, answer=r.random() < 0.5) for _ in range(form['judgements'])]
     asked += [questions.ask(scene, r) for _ in range(SHORT_ANSWERS)]
@@ -270,11 +270,7 @@ class Stage(training.Stage):
             for _ in range(self.settings['talks'])
         ]
         talk_loss, figures = self._talk(collate(examples, self.vocabulary, form))
-        return (
-            draw_loss + self.settings['talk_weight'] * talk_loss,
-            drawn,
-            (sprite_loss, choice_loss, *figures),
-        )
+        return draw_loss + self.settings['talk_weight'] * talk_loss, drawn, (sprite_loss, choice_loss, *figures)
 
     def _talk(self, examples):
         """The loss of the answers, of the patches' words and of the tower's own task; and for the log the losses of long and short
@@ -298,10 +294,10 @@ class Stage(training.Stage):
         known = [i for i, scene in enumerate(shown) if scene]
         targets = [part.to(self.device) for part in see.targets([shown[i] for i in known])]
         tower_loss, (hits, *_) = see.loss([head[known] for head in answers], *targets)
-        word_loss = self.module.word_loss(patches[known], self.names, targets[0], targets[2])
-        find_loss = self.module.find_loss(
-            [look[known] for look in looks], ids[known], self.naming, targets[0], targets[2]
-        )
+        things, _, backgrounds = targets
+        classes = torch.where(things > 0, things, pictures.THING_CLASSES + backgrounds[:, None])
+        word_loss = self.module.word_loss(patches[known], self.names, things, classes)
+        find_loss = self.module.find_loss([look[known] for look in looks], ids[known], self.naming, classes)
         long, total = weights == 1, (losses * weights).sum() / weights.sum()
         total = total + self.settings['word_weight'] * word_loss + TOWER_WEIGHT * tower_loss
         total = total + self.settings['find_weight'] * find_loss
